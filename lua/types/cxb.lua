@@ -1,0 +1,421 @@
+---@meta
+-- The script API of cxbrt: one read-only table, `cxb`. What waits is marked (waits): the task sleeps,
+-- the process goes on. What can fail returns nil, code, message: `code` is a short lower-case word
+-- ("timeout", "closed", "not_found"), `message` a sentence. Times are milliseconds unless named otherwise.
+
+---@class cxb
+---@field version string version of the program
+---@field root string installation directory
+---@field args string[] arguments after the script
+---@field script string absolute path of the script
+---@field mode "run"|"check"|"help-config" why the script is being loaded
+---@field generation integer number of this generation, from 1
+cxb = {}
+
+---------------------------------------------------------------------------------------------------
+-- A script either runs as a tool (returns nil or an exit code when it is done) or returns a service.
+---@class cxb.service
+---@field name string "core", "api", "speech": log field `service`
+---@field listen? cxb.listen[] sockets of the process; the host keeps them over reloads
+---@field http? fun(req: cxb.request) one task a request; a handler that answers nothing gets a 500
+---@field guard? cxb.guard[] requests that take the call slot, checked in C before any Lua runs
+---@field start? fun() once, in the first generation, after the sockets listen; a failure ends the process, exit 1
+---@field selftest? fun():boolean?,string? before a generation takes work; nil, why refuses it
+---@field call_lost? fun(info: {task: string, reason: "script"|"stalled"|"memory", error: string}) runs in a fresh task when the task that held the slot died
+---@field control? table<string, fun(args: table): table> verbs of the control socket (reload, drain, status are built in; `status` here adds fields)
+---@field stop? fun() draining is over, the process is about to end; ≤ 10 s
+---@field retire? fun() this generation takes no new work any more
+---@class cxb.listen
+---@field addr string "unix:/path" or "tcp:127.0.0.1:8080" (port 0: chosen by the system)
+---@field mode? integer file mode of a Unix socket, 0660
+---@field control? boolean a control socket: one JSON object a line, {verb=, ...}
+---@class cxb.guard
+---@field prefix string path prefix
+---@field upgrade boolean true: WebSocket upgrades, false: POSTs
+
+---------------------------------------------------------------------------------------------------
+---@class cxb.request
+---@field method string
+---@field path string decoded, without query
+---@field query string raw
+---@field headers table<string, string> lower-case names; repeated ones joined by ", "
+---@field remote string address of the peer, "unix" for a Unix socket
+---@field id string X-Request-ID if well formed, else made
+---@field upgrade boolean a well-formed WebSocket upgrade
+local request = {}
+---(waits) the whole body, "" when none; nil, "too_large" above max (1 MiB), "closed"
+---@param max? integer bytes
+---@return string? body, string? code, string? message
+function request:body(max) end
+---(waits) the next piece of the body, nil at its end
+---@return string? piece, string? code
+function request:read() end
+---Answers. A table body is encoded as JSON. HEAD sends no body.
+---@param status integer
+---@param body? string|table
+---@param headers? table<string, string>
+function request:respond(status, body, headers) end
+---Begins a streamed answer (chunked unless content-length is given); then write, finish.
+function request:start(status, headers) end
+---(waits while the peer is slow) nil, "closed" when the peer has gone
+---@return true?, string? code
+function request:write(piece) end
+function request:finish() end
+---(waits) Answers with a file, honouring Range, If-Range, If-None-Match and HEAD; strong ETag.
+---@param path string
+---@param headers? table<string, string>
+---@return true?, string? code, string? message
+function request:send_file(path, headers) end
+---Serves the upgrade in this process, on the main loop.
+---@param opts? {protocol?: string, max_text?: integer, max_binary?: integer}
+---@return cxb.ws.conn?, string? code
+function request:websocket(opts) end
+
+---------------------------------------------------------------------------------------------------
+cxb.log = {}
+---One JSON line on stderr. Reserved fields (ts, level, msg, service, worker, generation, and the task's tags)
+---are added. User content only under a key with the segment `pii`.
+---@param msg string
+---@param fields? table
+function cxb.log.debug(msg, fields) end
+function cxb.log.info(msg, fields) end
+function cxb.log.warn(msg, fields) end
+function cxb.log.error(msg, fields) end
+---@param level "debug"|"info"|"warn"|"error"
+function cxb.log.level(level) end
+---Context of the process: service, worker.
+function cxb.log.context(fields) end
+
+cxb.metrics = {}
+---@param name string "cxb_calls_total"
+---@param labels? table<string, string>
+---@param by? number 1
+function cxb.metrics.count(name, labels, by) end
+---@param value number
+function cxb.metrics.set(name, labels, value) end
+---Histogram with the fixed buckets of `name`, seconds.
+function cxb.metrics.observe(name, labels, seconds) end
+---Declares help, type and buckets once; undeclared names are refused.
+---@param list {name: string, type: "counter"|"gauge"|"histogram", help: string, buckets?: number[]}[]
+function cxb.metrics.declare(list) end
+---Prometheus text; "host" sums over the scoreboard, "worker" is this process.
+---@param scope "host"|"worker"
+---@return string
+function cxb.metrics.render(scope) end
+
+---The host's shared-memory scoreboard.
+cxb.scoreboard = {}
+---Attaches this process as row `id`; nil, "busy" when a live process holds the row.
+---@param path string
+---@param id integer 1…512
+---@param workers integer configured count
+function cxb.scoreboard.attach(path, id, workers) end
+---@param fields {calls?: integer, max?: integer, draining?: boolean, disk?: boolean, session_id?: string, outbox?: integer}
+function cxb.scoreboard.update(fields) end
+---@return {id: integer, live: boolean, pid?: integer, calls?: integer, max?: integer, draining?: boolean, disk?: boolean, session_id?: string, generation?: integer, since?: number}[]
+function cxb.scoreboard.rows() end
+
+---The call slot of this process (taken by service.guard).
+cxb.slot = {}
+---@return {max: integer, used: integer, draining: boolean}
+function cxb.slot.state() end
+---Blocks new calls with 503 {"error": code} until called with nil (disk full, outbox commit pending).
+---@param code? string
+function cxb.slot.block(code) end
+
+---------------------------------------------------------------------------------------------------
+cxb.time = {}
+---@return number milliseconds since 1970, UTC
+function cxb.time.now() end
+---@return number milliseconds of a monotonic clock
+function cxb.time.mono() end
+---(waits) nil, "cancelled" when the task is cancelled
+---@param ms number
+function cxb.time.sleep(ms) end
+---@param ms? number default now
+---@return string "2026-04-24T09:00:00.000Z"
+function cxb.time.iso(ms) end
+
+cxb.task = {}
+---@class cxb.task.handle
+local handle = {}
+---(waits) the function's results, or nil, "error", traceback
+function handle:wait(timeout_ms) end
+function handle:cancel(grace_ms) end
+---Continues a parked task: its park() returns these values. False when it is not parked.
+---@return boolean
+function handle:unpark(...) end
+---@param name string
+---@param fn function
+---@return cxb.task.handle
+function cxb.task.spawn(name, fn, ...) end
+---@return cxb.task.handle
+function cxb.task.self() end
+---(waits) until unpark; nil, "timeout" | "cancelled"
+---@param timeout_ms? number
+function cxb.task.park(timeout_ms) end
+---Runs fn every `ms` in a task of its own, never twice at once, until the generation retires.
+function cxb.task.every(ms, name, fn) end
+---Fields every log line of this task (and tasks it spawns) carries: call_id, session_id, bot_id, transport, request_id.
+function cxb.task.tag(fields) end
+
+---------------------------------------------------------------------------------------------------
+cxb.http = {}
+---@class cxb.http.options
+---@field url string http:// or https://; http+unix:<socket path>:<path> goes over a Unix socket
+---@field method? string "GET"
+---@field headers? table<string, string>
+---@field body? string|fun():string? a function streams: a piece a call, nil ends (waits allowed in it)
+---@field timeout_ms? number whole request, 30000
+---@field connect_timeout_ms? number 3000
+---@field max_body? integer bytes, 8 MiB
+---@field on_data? fun(piece: string) streamed body; the answer's `body` is then nil
+---@field sink? userdata cxb.sink: body piped in C
+---@field redirects? integer 0
+---@field secrets? string[] values that must not appear in an error text
+---@class cxb.http.answer
+---@field status integer
+---@field headers table<string, string>
+---@field body? string
+---(waits) nil, "refused" | "timeout" | "closed" | "resolve" | "tls" | "too_large" | "io", message
+---@param options cxb.http.options
+---@return cxb.http.answer?, string? code, string? message
+function cxb.http.request(options) end
+
+cxb.ws = {}
+---@class cxb.ws.conn
+local conn = {}
+---(waits) "text"|"binary", data; nil, "closed", code, reason; nil, "timeout"
+function conn:receive(timeout_ms) end
+---@return true?, string? code "closed"; waits while the send buffer is full
+function conn:send(text) end
+function conn:send_binary(data) end
+function conn:close(code, reason) end
+---Binary messages go to the sink from now on (its end() at close); nil: back to receive().
+function conn:pipe(sink) end
+---What is written to this sink leaves as binary messages.
+---@return userdata cxb.sink
+function conn:sink() end
+---(waits) ws://, wss://, ws+unix:<socket path>:<uri path>
+---@param url string
+---@param opts? {headers?: table<string, string>, protocol?: string, timeout_ms?: number, max_text?: integer, max_binary?: integer}
+---@return cxb.ws.conn?, string? code, string? message
+function cxb.ws.connect(url, opts) end
+
+---------------------------------------------------------------------------------------------------
+cxb.sqlite = {}
+---@class cxb.sqlite.db
+local db = {}
+---(waits) Opens (creates) a database in WAL mode on a thread of its own. sync "full" (default) or "normal".
+---The same path opened twice in a process, in any generation, is one connection.
+---@param path string
+---@param opts? {sync?: "full"|"normal", lock?: boolean, readonly?: boolean}
+---@return cxb.sqlite.db?, string? code, string? message
+function cxb.sqlite.open(path, opts) end
+---(waits) One statement. Parameters: string, number, boolean, cxb.null, {blob=}. Rows as {column=value}.
+---Writes queued in one turn of the loop share one transaction and return after its COMMIT.
+---@param sql string
+---@return table[]? rows, string|integer? code_or_changes, string? message
+function db:exec(sql, ...) end
+---(waits) All or nothing: each entry {sql, params...}; one transaction of its own.
+---@param list table[]
+---@return {changes: integer, rows: table[]}[]?, string? code, string? message "duplicate" for a unique key
+function db:batch(list) end
+function db:close() end
+cxb.null = nil ---@type userdata same value as cjson.null
+
+---Results and hand-offs that must arrive (core spec §8). One SQLite file a worker, locked while it lives.
+cxb.outbox = {}
+---@class cxb.outbox.box
+local box = {}
+---(waits) @param opts {headers?: fun(row):table<string,string>, retain_days?: integer}
+---@return cxb.outbox.box?, string? code, string? message
+function cxb.outbox.open(path, opts) end
+---(waits) until COMMIT (synchronous FULL). nil, "duplicate" when (kind, session_id, n) exists; nil, "no_space"|"io".
+---@param row {kind: "result"|"handoff"|"event"|"upload", session_id: string, n?: integer, url: string, body: string, headers?: table<string,string>}
+---@return integer? id, string? code, string? message
+function box:put(row) end
+---(waits)
+---@return {id: integer, kind: string, state: string, session_id: string, attempts: integer, next_at: string, last_error?: string, age_seconds: number}[]
+function box:list(state, limit) end
+---(waits) due now, also a dead one
+function box:replay(id) end
+---(waits) removes dead rows
+---@return integer removed
+function box:purge() end
+---(waits) the row's body, for `cxbctl outbox show`
+function box:get(id) end
+---@return {ready: integer, sending: integer, dead: integer, oldest_age_seconds: number}
+function box:stats() end
+---(waits ≤ ms) tries every due row now (drain)
+function box:flush(ms) end
+
+---Append-only checksummed record of one call, on disk ≤ 250 ms after append.
+cxb.journal = {}
+---@class cxb.journal.file
+local jnl = {}
+---(waits) @param path string
+---@return cxb.journal.file?, string? code, string? message
+function cxb.journal.create(path) end
+---Never waits.
+---@param kind string "accepted" "start" "answer" "turn" "event" "recording" "end"
+---@param data table encoded as JSON with `at` (ms UTC)
+function jnl:append(kind, data) end
+---(waits) until all that was appended is on disk
+function jnl:sync() end
+---(waits) closes; remove=true deletes the file
+function jnl:close(remove) end
+---(waits) Records of a file; a torn tail is cut off.
+---@return {kind: string, at: number, data: table}[]?, string? code, string? message
+function cxb.journal.read(path) end
+---(waits) Journals in `dir` that no live process holds.
+---@return string[] paths
+function cxb.journal.orphans(dir) end
+
+---------------------------------------------------------------------------------------------------
+cxb.media = {}
+---@class cxb.leg
+---@field transport string
+---@field can_transfer boolean
+---@field lead_ms integer
+local leg = {}
+---Hands the caller's socket to the media loop; the 101 leaves from there. Only for a guarded request.
+---@param req cxb.request
+---@param transport "cxb"|"twilio"|"browser"
+---@return cxb.leg?, string? code, string? message
+function cxb.media.accept(req, transport) end
+---(waits) the next event, in order; nil, "timeout" | "cancelled". After "closed": nil, "closed".
+---{type="start", t_ms, rate, stream_id, caller_id, did, from_number, direction, connected_event=<JSON text>} ·
+---"answer" · "speech" · "silence" · {type="dtmf", digit} · {type="text", text} · {type="cleared", utterance, heard_ms, by} ·
+---{type="played", utterance, heard_ms} · {type="first_frame", utterance} · {type="transfer", ok, reason} ·
+---{type="stop", by} · {type="error", error} · {type="closed", code}
+---@param timeout_ms? number
+---@return table? event, string? code
+function leg:event(timeout_ms) end
+---Tasks other than the reader may post: leg:event() returns this table in its turn.
+function leg:post(event) end
+---@param opts {mode?: integer, start_ms?: integer, stop_ms?: integer}
+function leg:vad(opts) end
+---@param what {vad?: boolean, dtmf?: boolean} what clears the queue at once
+function leg:barge(what) end
+---@param rate integer Hz of what will be pushed
+---@return integer utterance
+function leg:say_begin(rate) end
+function leg:say_push(utterance, pcm16le) end
+---@param err? string the source failed
+function leg:say_end(utterance, err) end
+---@return userdata cxb.sink
+function leg:say_sink(utterance) end
+function leg:clear() end
+---Caller's audio into a sink at `rate`, with ≤ 2000 ms of the past first; nil sink stops.
+function leg:tap(sink, rate, replay_ms) end
+---@return true?, string? code, string? message
+function leg:record(path) end
+function leg:record_pause(on) end
+---@param note table to the far end as JSON (browser transcript, state); ignored elsewhere
+function leg:note(note) end
+---@param t {to: string, type: string, reason?: string, target?: string}
+---@return true?, string? code "unsupported"
+function leg:transfer(t) end
+function leg:hangup() end
+---Closes the socket now with a WebSocket close code.
+function leg:abort(code) end
+---(waits) frees the leg; after it every method returns nil, "closed"
+function leg:close() end
+---@return table frames_in, frames_out, underruns, drops, pacing_us_p50, pacing_us_p99, pacing_us_max, clock_ms, recorded_bytes
+function leg:stats() end
+
+---Samples of a WAV file as PCM16 LE mono and their rate; nil, "not_found" | "unsupported".
+---@return string? pcm, integer|string? rate_or_code, string? message
+function cxb.media.read_wav(path) end
+---@return string pcm
+function cxb.media.resample(pcm, from_rate, to_rate) end
+
+---Embedded engines: loaded by speech.lua only. Work runs on threads.
+cxb.speech = {}
+---(waits) @param opts {models: string, threads?: integer, stt?: boolean, tts?: boolean, vad?: boolean}
+---@return true?, string? code, string? message
+function cxb.speech.load(opts) end
+---@class cxb.speech.recognizer
+local rec = {}
+---@param opts {rate: integer, partials?: boolean, start_ms?: integer, stop_ms?: integer}
+---@return cxb.speech.recognizer
+function cxb.speech.recognizer(opts) end
+---@return userdata cxb.sink PCM16 LE mono at opts.rate
+function rec:sink() end
+---(waits) {type="speech", t_ms} · {type="silence", t_ms} · {type="partial", text} · {type="final", text, start_ms, end_ms, confidence, compute_ms, id}
+function rec:event(timeout_ms) end
+---Recognise what was said since the last final; the final event carries `id`.
+function rec:finalize(id) end
+---Forget what was said since the last final.
+function rec:reset() end
+function rec:close() end
+---(waits until all was written) @param opts {voice?: string, speed?: number, rate: integer, sink: userdata}
+---@return {samples: integer, first_ms: number, ms: number}?, string? code, string? message
+function cxb.speech.say(text, opts) end
+---Voices that can be used.
+---@return string[]
+function cxb.speech.voices() end
+
+---------------------------------------------------------------------------------------------------
+cxb.crypto = {}
+function cxb.crypto.sha256(data) end           ---raw bytes
+function cxb.crypto.hmac_sha256(key, data) end ---raw bytes
+function cxb.crypto.hmac_sha1(key, data) end   ---raw bytes
+function cxb.crypto.hkdf_sha256(secret, label, len) end ---empty salt, info = label
+function cxb.crypto.equal(a, b) end            ---constant time
+function cxb.crypto.random(n) end              ---n bytes
+function cxb.crypto.uuid4() end
+function cxb.crypto.uuid7() end
+function cxb.crypto.hex(data) end
+function cxb.crypto.base64(data) end
+function cxb.crypto.unbase64(text) end         ---nil when malformed; padding optional
+function cxb.crypto.base64url(data) end        ---without padding
+function cxb.crypto.unbase64url(text) end
+
+---------------------------------------------------------------------------------------------------
+cxb.fs = {}
+---(waits) the whole file
+---@return string? data, string? code, string? message
+function cxb.fs.read(path) end
+---(waits) temporary file, fsync, rename; directories are made. mode 0600 when opts.mode is absent.
+function cxb.fs.write(path, data, opts) end
+---(waits) names without "." and ".."
+function cxb.fs.list(path) end
+---(waits) {size, mtime, type="file"|"directory"|"other", mode}
+function cxb.fs.stat(path) end
+---(waits) with parents
+function cxb.fs.mkdir(path, mode) end
+function cxb.fs.remove(path) end   ---(waits)
+function cxb.fs.rename(a, b) end   ---(waits)
+function cxb.fs.free_mb(path) end  ---free space, MiB
+---Holds a lock file for the life of the process; nil, "busy".
+function cxb.fs.lock(path) end
+
+cxb.process = {}
+---@return string?
+function cxb.process.env(name) end
+---All variables.
+function cxb.process.environ() end
+cxb.process.pid = 0
+---@class cxb.process.child
+---@field pid integer
+local child = {}
+---(waits) exit code, signal
+function child:wait(timeout_ms) end
+function child:kill(signal) end
+---(waits) the next line of the child's output ("stdout"/"stderr" when captured); nil at its end
+function child:line() end
+---@param opts {args: string[], env?: table<string,string>, cwd?: string, capture?: boolean, stdout?: string, stderr?: string, detached?: boolean} args[1] is the program; stdout/stderr: file to append to
+---@return cxb.process.child?, string? code, string? message
+function cxb.process.spawn(opts) end
+---Signal by number or name ("TERM") to a pid. @return true?, string? code "not_found"
+function cxb.process.kill(pid, signal) end
+---(waits) the next signal of these names delivered to this process ("INT", "TERM"): for tools only.
+function cxb.process.signal(names) end
+function cxb.process.rss_kb() end
+---Writes to standard output, unbuffered.
+function cxb.process.print(text) end
+---(waits) Sends one JSON line to a control socket and reads one back.
+---@return table?, string? code, string? message
+function cxb.process.control(socket_path, message, timeout_ms) end
