@@ -1,0 +1,212 @@
+-- JSON over lua-cjson, with what it lacks: empty arrays survive both ways, keys may be ordered,
+-- ready-made JSON can be embedded, whole numbers are exact to 2^53.
+local cjson = require("cjson").new()
+cjson.decode_invalid_numbers(false)
+cjson.decode_max_depth(64)
+
+local concat, format, floor = table.concat, string.format, math.floor
+local getmetatable, setmetatable, type, pairs = getmetatable, setmetatable, type, pairs
+
+local M = { null = cjson.null }
+
+local array_mt = { __name = "json.array" }
+local raw_mt = { __name = "json.raw" }
+local object_mt = { __name = "json.object" }
+
+---Marks a list: it is encoded as [...] also when empty.
+---@param list? table
+function M.array(list)
+  return setmetatable(list or {}, array_mt)
+end
+
+---True for a table that encodes as an array.
+function M.is_array(value)
+  return type(value) == "table" and (getmetatable(value) == array_mt or #value > 0)
+end
+
+---JSON text to be embedded as it is; the caller answers for its validity.
+function M.raw(text)
+  return setmetatable({ text = text }, raw_mt)
+end
+
+---An object whose keys come in this order: {{key, value}, ...}; nil values are left out.
+function M.object(pairs_in_order)
+  return setmetatable(pairs_in_order, object_mt)
+end
+
+local function number(n)
+  if n ~= n or n == math.huge or n == -math.huge then
+    error("JSON cannot hold " .. tostring(n))
+  end
+  if n == floor(n) and n < 2 ^ 53 and n > -2 ^ 53 then
+    return format("%d", n)
+  end
+  return format("%.14g", n)
+end
+
+local write
+
+local function write_list(value, out, depth)
+  out[#out + 1] = "["
+  for i = 1, #value do
+    if i > 1 then
+      out[#out + 1] = ","
+    end
+    write(value[i], out, depth + 1)
+  end
+  out[#out + 1] = "]"
+end
+
+-- cjson escapes every slash; JSON does not ask for it and addresses read better without.
+local function quoted(text)
+  return (cjson.encode(text):gsub("\\/", "/"))
+end
+
+local function write_key(first, key, out)
+  out[#out + 1] = (first and "" or ",") .. quoted(tostring(key)) .. ":"
+end
+
+local function write_ordered(value, out, depth)
+  local first = true
+  out[#out + 1] = "{"
+  for i = 1, #value do
+    if value[i][2] ~= nil then
+      write_key(first, value[i][1], out)
+      write(value[i][2], out, depth + 1)
+      first = false
+    end
+  end
+  out[#out + 1] = "}"
+end
+
+local function write_map(value, out, depth)
+  local first = true
+  out[#out + 1] = "{"
+  for k, v in pairs(value) do
+    write_key(first, k, out)
+    write(v, out, depth + 1)
+    first = false
+  end
+  out[#out + 1] = "}"
+end
+
+function write(value, out, depth)
+  local kind = type(value)
+  if kind == "table" then
+    if depth > 64 then
+      error("JSON deeper than 64 levels")
+    end
+    local mt = getmetatable(value)
+    if mt == raw_mt then
+      out[#out + 1] = value.text
+    elseif mt == object_mt then
+      write_ordered(value, out, depth)
+    elseif mt == array_mt or #value > 0 then
+      write_list(value, out, depth)
+    else
+      write_map(value, out, depth)
+    end
+  elseif kind == "string" then
+    out[#out + 1] = quoted(value)
+  elseif kind == "number" then
+    out[#out + 1] = number(value)
+  elseif kind == "boolean" then
+    out[#out + 1] = value and "true" or "false"
+  elseif value == nil or value == M.null then
+    out[#out + 1] = "null"
+  else
+    error("JSON cannot hold a " .. kind)
+  end
+end
+
+---@return string
+function M.encode(value)
+  local out = {}
+  write(value, out, 1)
+  return concat(out)
+end
+
+-- cjson forgets that [] was an array. Where the text holds one outside a string, a mark that occurs
+-- nowhere in the text is put into it and taken out again after decoding.
+local function mark_empty(text)
+  local mark = "\\u0001"
+  local n = 0
+  while text:find("empty" .. n, 1, true) do
+    n = n + 1
+  end
+  mark = mark .. "empty" .. n
+  local out, at, found = {}, 1, false
+  while true do
+    local open, close = text:find("%[%s*%]", at)
+    local quote = text:find('"', at, true)
+    if not open then
+      break
+    end
+    if quote and quote < open then
+      local tail = quote
+      repeat
+        tail = text:find('["\\]', tail + 1)
+        local escaped = tail and text:byte(tail) == 92
+        if escaped then
+          tail = tail + 1
+        end
+      until not tail or not escaped
+      tail = tail or #text
+      out[#out + 1] = text:sub(at, tail)
+      at = tail + 1
+    else
+      found = true
+      out[#out + 1] = text:sub(at, open) .. '"' .. mark .. '"]'
+      at = close + 1
+    end
+  end
+  out[#out + 1] = text:sub(at)
+  return concat(out), found and ("\1empty" .. n) or nil
+end
+
+local function unmark(value, mark)
+  if type(value) ~= "table" then
+    return
+  end
+  if value[1] == mark and value[2] == nil then
+    value[1] = nil
+    setmetatable(value, array_mt)
+    return
+  end
+  for _, v in pairs(value) do
+    unmark(v, mark)
+  end
+end
+
+---Decodes one JSON value. Non-empty arrays are plain lists, [] is json.array(), null is json.null.
+---@param text string
+---@return any value, string? code "bad_json", string? message
+function M.decode(text)
+  local mark
+  if text:find("%[%s*%]") then
+    text, mark = mark_empty(text)
+  end
+  local ok, value = pcall(cjson.decode, text)
+  if not ok then
+    return nil, "bad_json", (tostring(value):gsub("^.-:%d+: ", ""))
+  end
+  if mark then
+    unmark(value, mark)
+  end
+  return value
+end
+
+---As decode, but only an object will do.
+---@return table? value, string? code, string? message
+function M.decode_object(text)
+  local value, code, message = M.decode(text)
+  if code then
+    return nil, code, message
+  end
+  if type(value) ~= "table" or getmetatable(value) == array_mt or not text:match("^%s*{") then
+    return nil, "bad_json", "expected a JSON object"
+  end
+  return value
+end
+
+return M

@@ -1,0 +1,52 @@
+-- HS256 JSON Web Tokens (RFC 7515, 7519): tickets of test calls, sessions, rooms.
+local json = require("cxb.json")
+
+local M = {}
+
+local header = '{"alg":"HS256","typ":"JWT"}'
+
+---@param claims table
+---@param key string
+---@return string
+function M.sign(claims, key)
+  local b64 = cxb.crypto.base64url
+  local signed = b64(header) .. "." .. b64(json.encode(claims))
+  return signed .. "." .. b64(cxb.crypto.hmac_sha256(key, signed))
+end
+
+---Checks signature, algorithm, exp, nbf (30 s of clock skew) and, when given, audience.
+---@param token string
+---@param key string
+---@param opts? {aud?: string, now?: number, leeway?: number} seconds
+---@return table? claims, string? code "malformed" | "bad_signature" | "expired" | "bad_audience"
+function M.verify(token, key, opts)
+  opts = opts or {}
+  local head, body, mark = (token or ""):match("^([%w_-]+)%.([%w_-]+)%.([%w_-]+)$")
+  if not head or #token > 8192 then
+    return nil, "malformed"
+  end
+  local crypto = cxb.crypto
+  local given = crypto.unbase64url(mark)
+  if not given or not crypto.equal(given, crypto.hmac_sha256(key, head .. "." .. body)) then
+    return nil, "bad_signature"
+  end
+  local h = json.decode_object(crypto.unbase64url(head) or "")
+  local claims = json.decode_object(crypto.unbase64url(body) or "")
+  if not h or h.alg ~= "HS256" or not claims then
+    return nil, "malformed"
+  end
+  local now = opts.now or cxb.time.now() / 1000
+  local leeway = opts.leeway or 0
+  if type(claims.exp) ~= "number" or now >= claims.exp + leeway then
+    return nil, "expired"
+  end
+  if type(claims.nbf) == "number" and now < claims.nbf - math.max(leeway, 30) then
+    return nil, "expired"
+  end
+  if opts.aud and claims.aud ~= opts.aud then
+    return nil, "bad_audience"
+  end
+  return claims
+end
+
+return M

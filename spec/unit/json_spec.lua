@@ -1,0 +1,56 @@
+require("spec.unit.support")
+local json = require("cxb.json")
+
+describe("json", function()
+  it("keeps empty arrays both ways", function()
+    assert.equal('{"a":[]}', json.encode({ a = json.array() }))
+    for _, text in ipairs({ '{"a":[]}', '{"a":[[],{}]}', "[]", '["\\"[]",[]]', '["[]",[]]',
+      '["\\\\",[]]', '{"a":[1]}' }) do
+      assert.equal(text, json.encode(json.decode(text)))
+    end
+    assert.equal("[]", json.decode('{"s":"[]","a":[ ]}').s)
+    assert.is_true(json.is_array(json.decode('{"s":"\\"[]","a":[]}').a))
+  end)
+
+  it("does not mistake text that looks like its own mark", function()
+    local value = json.decode('{"a":[],"b":["\\u0001empty0"],"c":"empty0 empty1"}')
+    assert.same({ "\1empty0" }, value.b)
+    assert.is_true(json.is_array(value.a))
+  end)
+
+  it("writes whole numbers exactly", function()
+    assert.equal("1777021200123", json.encode(1777021200123))
+    assert.equal("9007199254740991", json.encode(9007199254740991))
+    assert.equal("0.1", json.encode(0.1))
+    assert.has_error(function()
+      json.encode(0 / 0)
+    end)
+  end)
+
+  it("orders keys when asked and leaves out nil values", function()
+    assert.equal('{"z":1,"a":{"x":null}}', json.encode(json.object({
+      { "z", 1 }, { "n", nil }, { "a", { x = json.null } } })))
+  end)
+
+  it("leaves slashes alone, also after a backslash", function()
+    assert.equal([["a/b\\/c"]], json.encode("a/b\\/c"))
+    assert.equal("a/b\\/c", json.decode(json.encode("a/b\\/c")))
+  end)
+
+  it("embeds ready JSON", function()
+    assert.equal('{"e":{"k":[]}}', json.encode({ e = json.raw('{"k":[]}') }))
+  end)
+
+  it("says what is wrong with bad text", function()
+    for _, text in ipairs({ "", "{", "{]", '{"a":NaN}', "[1,", '"open []' }) do
+      local value, code, message = json.decode(text)
+      assert.is_nil(value)
+      assert.equal("bad_json", code)
+      assert.is_string(message)
+    end
+    assert.equal("bad_json", select(2, json.decode_object("[1]")))
+    assert.equal("bad_json", select(2, json.decode_object("[]")))
+    assert.equal("bad_json", select(2, json.decode_object('"x"')))
+    assert.same({}, json.decode_object(" {} "))
+  end)
+end)
