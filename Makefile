@@ -1,0 +1,64 @@
+# A thin face over cmake, npm, busted and cxbctl. Every target works alone on a fresh clone of
+# Debian 12: missing packages are installed first (root or sudo), then npm's, nothing else.
+#
+#   make up          the whole platform on this machine, until Ctrl-C
+#   make test        everything that can be checked; ends with one line of counts
+#   make test-fast   lint, C tests and unit specs
+#   make test-core test-api test-dialler test-console    one service's specs
+#   make build asan lint bench clean
+
+SHELL := /bin/bash
+PORT ?= 8080
+WORKERS ?= 4
+cmake = cmake -S . -G Ninja
+
+.PHONY: build debug asan-build up test test-fast test-core test-api test-dialler test-console bench lint asan clean
+.DELETE_ON_ERROR:
+
+build: build/.npm
+	@$(cmake) -B build -DCMAKE_BUILD_TYPE=Release >build/configure.log || { cat build/configure.log; exit 1; }
+	@cmake --build build
+	@install -m 0755 deploy/cxbctl.sh build/cxbctl
+
+debug: build/.packages
+	@$(cmake) -B build/debug -DCMAKE_BUILD_TYPE=Debug >build/configure.log || { cat build/configure.log; exit 1; }
+	@cmake --build build/debug --target c-tests
+
+asan-build: build/.packages
+	@$(cmake) -B build/asan -DCMAKE_BUILD_TYPE=Asan >build/configure.log || { cat build/configure.log; exit 1; }
+	@cmake --build build/asan --target all c-tests
+
+up: build
+	@exec build/cxbctl up --workers $(WORKERS) --port $(PORT)
+
+test: build debug asan-build
+	@spec/all
+
+test-fast: build debug
+	@spec/all --fast
+
+test-core test-api test-dialler test-console: test-%: build debug
+	@spec/all --only $*
+
+# C tests and unit specs once more, all under the address and undefined-behaviour sanitizers.
+asan: build asan-build
+	@spec/all --asan
+
+lint: build/.packages
+	@spec/all --lint
+
+bench: build
+	@spec/bench/all
+
+clean:
+	rm -rf build
+
+# Debian packages, then npm packages: remembered by a stamp, checked again when the lists change.
+build/.packages: deploy/packages.txt deploy/install-packages
+	@mkdir -p build
+	@deploy/install-packages
+	@touch $@
+
+build/.npm: build/.packages deploy/npm-ci $(wildcard runtime/speech/models/package-lock.json)
+	@deploy/npm-ci runtime/speech/models
+	@touch $@
