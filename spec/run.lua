@@ -1,0 +1,54 @@
+-- Runs busted specs inside the host, so that they may use `cxb` and wait:
+--   cxbrt spec/run.lua [--filter WORDS] spec/unit/log_spec.lua spec/unit
+-- Writes TAP on standard output; exit 1 when a spec failed. Specs that need nothing of the host
+-- also run with `luajit spec/run.lua …`.
+
+local cxb = rawget(_G, "cxb")
+local args = cxb and cxb.args or arg
+local root = cxb and cxb.root or "."
+
+package.path = table.concat({
+  root .. "/?.lua", root .. "/lua/?.lua", root .. "/deploy/?.lua",
+  package.path, "/usr/share/lua/5.1/?.lua", "/usr/share/lua/5.1/?/init.lua",
+}, ";")
+
+local files, filter = {}, nil
+do
+  local i = 1
+  while args[i] do
+    if args[i] == "--filter" then
+      filter, i = args[i + 1], i + 1
+    else
+      files[#files + 1] = args[i]
+    end
+    i = i + 1
+  end
+end
+if #files == 0 then
+  io.stderr:write("usage: cxbrt spec/run.lua [--filter WORDS] FILE|FOLDER…\n")
+  return 2
+end
+
+local busted = require "busted.core"()
+require "busted"(busted)
+
+local failures = 0
+busted.subscribe({ "error" }, function() failures = failures + 1 return nil, true end)
+busted.subscribe({ "failure" }, function() failures = failures + 1 return nil, true end)
+
+require "spec.support.tap"(busted)
+require "busted.luajit"()
+require "busted.modules.filter_loader"()(busted, {
+  tags = {}, excludeTags = {}, filter = filter and { (filter:gsub("%p", "%%%0")) } or {},
+  filterOut = {},
+})
+require "busted.modules.test_file_loader"(busted, { "lua" })(files, { "_spec%.lua$" }, {
+  excludes = {}, verbose = true, recursive = true,
+})
+require "busted.execute"(busted)(1, { seed = os.time(), sort = true })
+busted.publish({ "exit" })
+io.stdout:flush()
+
+local code = failures > 0 and 1 or 0
+if cxb then return code end
+os.exit(code)
