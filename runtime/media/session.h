@@ -37,6 +37,7 @@ typedef struct cxb_wire {
   const char *name;     /* transport: "cxb", "twilio", "browser" */
   int lead_ms;          /* how far ahead of real time frames may be sent */
   bool has_marks;       /* in_mark() answers mark() */
+  bool answers_clear;   /* in_mark("", played_ms, true) follows clear() within 500 ms, always */
   bool can_transfer;
   int chunk_ms;         /* the wire's own chunk, 0 = one frame; reported as framing_ms */
   /* Each may fail with CXB_E*; a failed frame is counted, not retried. `n` samples = one frame. */
@@ -69,7 +70,9 @@ void cxb_session_in_start(cxb_session *s, const cxb_start *start);
 void cxb_session_in_answer(cxb_session *s); /* the flow may speak */
 void cxb_session_in_audio(cxb_session *s, const int16_t *pcm, size_t n); /* any count */
 void cxb_session_in_dtmf(cxb_session *s, char digit);       /* 0-9 * # A-D; an event of the wire */
-/* The far end played (or dropped) up to this mark. played_ms < 0: unknown. */
+/* The far end played (or dropped) up to this mark. played_ms < 0: unknown, else milliseconds played
+ * of the utterance the mark ends. Name "" answers clear(): played_ms of the utterance that was cut
+ * (what followed the mark before it); CXB_EV_CLEARED of a wire that answers_clear waits for it. */
 void cxb_session_in_mark(cxb_session *s, const char *name, int64_t played_ms, bool cleared);
 void cxb_session_in_text(cxb_session *s, const char *utf8); /* a typed turn (browser) */
 void cxb_session_in_transfer(cxb_session *s, bool ok, const char *reason);
@@ -77,6 +80,10 @@ void cxb_session_in_transfer(cxb_session *s, bool ok, const char *reason);
 void cxb_session_in_stop(cxb_session *s, const char *by);
 /* One bad message was dropped and counted; more than 50 in 10 s end the call "protocol_errors". */
 void cxb_session_in_drop(cxb_session *s, const char *reason);
+/* The far end is there although it sends no media (a pong): puts off the media time-out. */
+void cxb_session_in_alive(cxb_session *s);
+/* The wire gives up for a reason of its own ("slow_peer"): CXB_EV_ERROR; in_closed() follows. */
+void cxb_session_in_error(cxb_session *s, const char *error);
 /* The handshake failed or the socket is gone. Last call of the wire; code as in net/ws.h. */
 void cxb_session_in_closed(cxb_session *s, int code, const char *reason);
 

@@ -13,7 +13,7 @@ typedef struct cxb_leg cxb_leg;
 typedef struct cxb_serializer {
   const char *name;
   int lead_ms;
-  bool has_marks, can_transfer;
+  bool has_marks, can_transfer, answers_clear;
   size_t max_text, max_binary; /* 0: 65,536 */
   const char *subprotocol;     /* echoed when offered; NULL: none */
   size_t state_size;           /* zeroed bytes of its own at cxb_leg_state() */
