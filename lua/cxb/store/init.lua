@@ -1,0 +1,190 @@
+-- The document store: collections of documents behind one small interface. Nothing above it knows
+-- which backend is in use. Every call waits; it returns its value, or nil and {code=, message=}
+-- with code "duplicate" (key=), "not_found", "conflict", "bad_cursor" or "unavailable".
+-- A document: `_id` string, `v` (+1 an update), `created_at`, `updated_at` in milliseconds, and the
+-- fields of its collection. Absent and null are the same at the top of a document.
+local query = require("cxb.store.query")
+
+local M = {}
+M.__index = M
+
+local function no_observer() end
+
+---(waits) Opens the store and makes what is missing in it.
+---@class cxb.store.options
+---@field path string of the SQLite file
+---@field collections? table default: cxb.store.collections
+---@field observe? fun(op: string, backend: string, seconds: number)
+---@field now? function
+---@field mono? function
+---@field crypto? table
+---@field driver? table
+---@param options cxb.store.options
+---@return table? store, {code: string, message: string}? err
+function M.open(options)
+  local self = setmetatable({
+    kind = "sqlite",
+    collections = options.collections or require("cxb.store.collections"),
+    now = options.now or cxb.time.now,
+    mono = options.mono or cxb.time.mono,
+    crypto = options.crypto or cxb.crypto,
+    observe = options.observe or no_observer,
+  }, M)
+  local backend = require("cxb.store.sqlite").new(options.driver or cxb.sqlite, self.collections)
+  local ok, err = backend:open(options.path)
+  if not ok then
+    return nil, err
+  end
+  self.backend = backend
+  return self
+end
+
+-- Runs one operation of the backend and reports how long it took.
+local function timed(self, op, ...)
+  local from = self.mono()
+  local value, second = self.backend[op](self.backend, ...)
+  self.observe(op, self.kind, (self.mono() - from) / 1000)
+  return value, second
+end
+
+local function collection(self, name)
+  return self.collections[name] or error(("no collection %q"):format(tostring(name)), 3)
+end
+
+---A new id: prefix, 12 digits of time, 12 of chance; ids sort by their time.
+---@return string
+function M:id(prefix)
+  return ("%s_%012x%s"):format(prefix, self.now(), self.crypto.hex(self.crypto.random(6)))
+end
+
+local function stamped(self, name, doc)
+  local now = self.now()
+  local fresh = {}
+  for key, value in pairs(doc) do
+    fresh[key] = value
+  end
+  fresh._id = fresh._id or self:id(collection(self, name).prefix)
+  fresh.v, fresh.created_at, fresh.updated_at = 1, now, now
+  return fresh
+end
+
+---@return table? doc as stored, table? err "duplicate"
+function M:insert(name, doc)
+  return timed(self, "insert", name, stamped(self, name, doc))
+end
+
+---@return table? doc, table? err "not_found"
+function M:get(name, id)
+  collection(self, name)
+  return timed(self, "get", name, id)
+end
+
+---Filters: equality, {["in"]=, ne=, gt=, gte=, lt=, lte=, exists=, prefix=}, dotted paths, one
+---level of any_of. `fields` limits the answer to these (`_id` and the common ones always come).
+---@param filter table
+---@param options? {sort?: string[], limit?: integer, after?: string, fields?: string[]}
+---@return table[]? docs, table|string? err_or_next cursor of the next page, nil at the end
+function M:find(name, filter, options)
+  collection(self, name)
+  options = options or {}
+  local keys, after = query.order(options.sort), nil
+  if options.after then
+    after = query.uncursor(keys, options.after, self.crypto)
+    if not after then
+      return nil, { code = "bad_cursor", message = "the cursor does not belong to this list" }
+    end
+  end
+  local limit = options.limit or 50
+  local fields = options.fields
+  if fields then
+    fields = { unpack(fields) }
+    for _, key in ipairs(keys) do
+      fields[#fields + 1] = key.field
+    end
+  end
+  local docs, err = timed(self, "find", name, query.conditions(filter),
+    { keys = keys, after = after, limit = limit + 1, fields = fields })
+  if not docs then
+    return nil, err
+  end
+  if #docs <= limit then
+    return docs
+  end
+  docs[limit + 1] = nil
+  return docs, query.cursor(keys, docs[limit], self.crypto)
+end
+
+---One document, atomically: {set={}, unset={names}, inc={}, push={}}.
+---@param options? {expect?: table} a filter the document must match
+---@return table? doc after the change, table? err "conflict" | "not_found"
+function M:update(name, id, ops, options)
+  collection(self, name)
+  return timed(self, "update", name, id, query.operations(ops),
+    query.conditions(options and options.expect or {}), self.now())
+end
+
+-- The fields of the declared unique key (or `_id`) that `key` names.
+local function unique_fields(self, name, key)
+  local wanted = {}
+  for field in pairs(key) do
+    wanted[#wanted + 1] = field
+  end
+  if #wanted == 1 and wanted[1] == "_id" then
+    return wanted
+  end
+  for _, fields in ipairs(collection(self, name).unique or {}) do
+    local matched = #fields == #wanted
+    for _, field in ipairs(fields) do
+      matched = matched and key[field] ~= nil
+    end
+    if matched then
+      return fields
+    end
+  end
+  error(("%s: not a unique key"):format(table.concat(wanted, ",")), 3)
+end
+
+---Makes the document of a declared unique key, or changes the one that is there.
+---@param key table<string, any>
+---@param changes {set?: table, on_insert?: table}
+---@return table? doc, boolean|table created_or_err
+function M:upsert(name, key, changes)
+  local fields = unique_fields(self, name, key)
+  local ops = query.operations({ set = changes.set or {} })
+  local fresh = {}
+  for _, part in ipairs({ changes.on_insert or {}, ops.set, key }) do
+    for field, value in pairs(part) do
+      local at, path = fresh, query.path(field)
+      for i = 1, #path - 1 do
+        at[path[i]] = at[path[i]] or {}
+        at = at[path[i]]
+      end
+      at[path[#path]] = value
+    end
+  end
+  fresh = stamped(self, name, fresh)
+  local doc, created = timed(self, "upsert", name, fields, fresh, ops, self.now())
+  if not doc and created.code == "exists" then
+    local found, err = self:find(name, key, { limit = 1 })
+    if not found then
+      return nil, err
+    end
+    return found[1], false
+  end
+  return doc, created
+end
+
+---@param options? {max?: integer} counting stops there
+---@return integer? n, table? err
+function M:count(name, filter, options)
+  collection(self, name)
+  return timed(self, "count", name, query.conditions(filter), options and options.max or 2 ^ 53)
+end
+
+---Whether the store answers now.
+---@return true?, table? err
+function M:ping()
+  return timed(self, "ping")
+end
+
+return M

@@ -1,0 +1,89 @@
+local schema = require("cxb.schema")
+
+local bot = {
+  type = "object",
+  required = { "name" },
+  properties = {
+    name = { type = "string", minLength = 1, maxLength = 5 },
+    level = { type = "integer", minimum = 0, maximum = 10, default = 3 },
+    kind = { type = "string", enum = { "browser", "phone" } },
+    since = { type = "string", format = "time" },
+    note = { type = "string", nullable = true },
+    tags = { type = "array", items = { type = "string" }, maxItems = 2 },
+    more = { type = "object", additionalProperties = { type = "number" } },
+    free = { type = "object", additionalProperties = true, default = {} },
+  },
+}
+
+local function paths(fields)
+  local out = {}
+  for i, field in ipairs(fields or {}) do
+    out[i] = field.path .. ":" .. field.rule
+  end
+  return table.concat(out, " ")
+end
+
+describe("schema", function()
+  it("names every bad field at once, in order", function()
+    local kept, fields = schema.check(bot, {
+      level = 11, kind = "fax", since = "noon", tags = { "a", 2 }, more = { x = "y" }, other = 1,
+    })
+    assert.is_nil(kept)
+    assert.equal("kind:enum level:range more.x:type name:required other:unknown_field since:format"
+      .. " tags[1]:type", paths(fields))
+  end)
+
+  it("fills in defaults that requests do not share", function()
+    local one, two = schema.check(bot, { name = "a" }), schema.check(bot, { name = "b" })
+    assert.equal(3, one.level)
+    one.free.x = 1
+    assert.is_nil(two.free.x)
+  end)
+
+  it("makes milliseconds of times", function()
+    local kept = schema.check(bot, { name = "a", since = "2026-04-24T09:00:00Z" })
+    assert.equal(1777021200000, kept.since)
+  end)
+
+  it("counts characters, not bytes", function()
+    assert.truthy(schema.check(bot, { name = "नमस्ते" }) == nil)
+    assert.truthy(schema.check(bot, { name = "मदन" }))
+  end)
+
+  it("tells a list from an object and null from absent", function()
+    local null = require("cxb.json").null
+    assert.equal("more:type tags:type", paths(select(2, schema.check(bot,
+      { name = "a", tags = { x = 1 }, more = { 1 } }))))
+    assert.equal(null, schema.check(bot, { name = "a", note = null }).note)
+    assert.equal("level:type", paths(select(2, schema.check(bot, { name = "a", level = null }))))
+    assert.equal("name:required name:type", paths(select(2, schema.check(bot, { name = null }))))
+  end)
+
+  it("refuses numbers that are not finite and integers that are not whole", function()
+    assert.equal("level:type", paths(select(2, schema.check(bot, { name = "a", level = 1.5 }))))
+    assert.equal("more.x:type", paths(select(2, schema.check(bot,
+      { name = "a", more = { x = 0 / 0 } }))))
+  end)
+
+  it("reads the text of a query by the wanted type", function()
+    local list = {
+      type = "object",
+      properties = {
+        limit = { type = "integer", minimum = 1, maximum = 200, default = 50 },
+        done = { type = "boolean" },
+        from = { type = "string", format = "time" },
+      },
+    }
+    assert.same({ limit = 7, done = true },
+      schema.check_query(list, { limit = "7", done = "true" }))
+    assert.equal("limit:type", paths(select(2, schema.check_query(list, { limit = "x" }))))
+    assert.equal("limit:range q:unknown_field", paths(select(2, schema.check_query(list,
+      { limit = "0", q = "x" }))))
+  end)
+
+  it("checks one property by itself", function()
+    assert.equal("x", schema.check_property(bot, "name", "x"))
+    local _, field = schema.check_property(bot, "tags", { 1 })
+    assert.equal("tags[0]", field.path)
+  end)
+end)
