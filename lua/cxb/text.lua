@@ -1,0 +1,177 @@
+-- Words, sentences, and how alike two words are.
+local M = {}
+
+-- A full stop after these, or after a single letter, does not end a sentence.
+local abbreviations = {
+  mr = true, mrs = true, ms = true, dr = true, st = true, no = true, vs = true, etc = true,
+  rs = true, am = true, pm = true, ph = true,
+}
+
+---Lower-case words without punctuation; digits are words; apostrophes are dropped (i'm → im).
+---@param text string
+---@return string[]
+function M.words(text)
+  local out = {}
+  text = text:lower():gsub("\226\128\153", "'"):gsub("'", "")
+  for word in text:gmatch("[%w\128-\255]+") do
+    out[#out + 1] = word
+  end
+  return out
+end
+
+---@return integer
+function M.count_words(text)
+  return #M.words(text)
+end
+
+local function ends_here(text, stop)
+  local mark = text:sub(stop, stop)
+  if mark ~= "." then
+    return true
+  end
+  if text:sub(stop - 1, stop - 1):match("%d") and text:sub(stop + 1, stop + 1):match("%d") then
+    return false
+  end
+  local word = text:sub(1, stop - 1):match("([%a']+)$")
+  return not (word and (#word == 1 or abbreviations[word:lower()]))
+end
+
+---Cuts text into sentences of at least `min` bytes (12): short ones join the next. Numbers like
+---1.5 and abbreviations stay whole. Nothing is lost but blanks between sentences.
+---@param text string
+---@param min? integer
+---@return string[]
+function M.sentences(text, min)
+  min = min or 12
+  local out, from, at = {}, 1, 1
+  while true do
+    local stop = text:find("[.!?;\n]", at)
+    if not stop then
+      break
+    end
+    local last = text:match("^[.!?;\"')%]]*()", stop) - 1
+    local next_char = text:sub(last + 1, last + 1)
+    at = last + 1
+    local whole = next_char == "" or next_char:match("%s") or text:sub(stop, stop) == "\n"
+    if whole and ends_here(text, stop) then
+      local piece = text:sub(from, last):match("^%s*(.-)%s*$")
+      if #piece >= min then
+        out[#out + 1] = piece
+        from = last + 1
+      end
+    end
+  end
+  local rest = text:sub(from):match("^%s*(.-)%s*$")
+  if rest ~= "" then
+    if #rest < min and #out > 0 then
+      out[#out] = out[#out] .. " " .. rest
+    else
+      out[#out + 1] = rest
+    end
+  end
+  return out
+end
+
+---At most `max` bytes of text, cut at a word and never inside a UTF-8 character.
+function M.limit(text, max)
+  if #text <= max then
+    return text, false
+  end
+  local cut = text:sub(1, max)
+  while cut ~= "" and text:byte(#cut + 1) and text:byte(#cut + 1) >= 0x80
+    and text:byte(#cut + 1) < 0xC0 do
+    cut = cut:sub(1, -2)
+  end
+  return cut:match("^(.*%S)%s+%S*$") or cut, true
+end
+
+---The part of `text` that was heard, cut at a word boundary by share of time.
+---@param heard number
+---@param whole number same unit
+function M.heard(text, heard, whole)
+  if whole <= 0 or heard <= 0 then
+    return ""
+  end
+  if heard >= whole then
+    return text
+  end
+  local bytes = math.floor(#text * heard / whole + 0.5)
+  local best = 0
+  for stop in text:gmatch("()%s") do
+    if stop - 1 <= bytes then
+      best = stop - 1
+    end
+  end
+  return text:sub(1, best)
+end
+
+---Number of single-letter changes between two words, neighbours swapped counting as one.
+function M.distance(a, b)
+  local la, lb = #a, #b
+  local before, previous = {}, {}
+  for j = 0, lb do
+    previous[j] = j
+  end
+  for i = 1, la do
+    local current = { [0] = i }
+    local ca = a:byte(i)
+    for j = 1, lb do
+      local cb = b:byte(j)
+      local cost = ca == cb and 0 or 1
+      local best = math.min(previous[j] + 1, current[j - 1] + 1, previous[j - 1] + cost)
+      if i > 1 and j > 1 and ca == b:byte(j - 1) and a:byte(i - 1) == cb then
+        best = math.min(best, before[j - 2] + 1)
+      end
+      current[j] = best
+    end
+    before, previous = previous, current
+  end
+  return previous[lb]
+end
+
+-- Consonant classes of English: what a recogniser on a telephone line mixes up falls together.
+local classes = {
+  b = "p", p = "p", f = "f", v = "f", c = "k", k = "k", q = "k", g = "k", x = "ks", s = "s",
+  z = "s", d = "t", t = "t", j = "j", l = "l", m = "n", n = "n", r = "r",
+}
+
+---A rough key of how an English word sounds: first vowel kept as "a", other vowels dropped.
+---@return string
+function M.sound(word)
+  word = word:lower():gsub("[^a-z]", "")
+  word = word:gsub("^kn", "n"):gsub("^wr", "r"):gsub("^wh", "w"):gsub("ph", "f"):gsub("ght", "t")
+    :gsub("tion", "shn"):gsub("ck", "k"):gsub("c([eiy])", "s%1"):gsub("dg", "j")
+    :gsub("g([eiy])", "j%1"):gsub("ch", "j"):gsub("sh", "j"):gsub("th", "t")
+  local out, last = {}, nil
+  for i = 1, #word do
+    local c = word:sub(i, i)
+    local key = classes[c]
+    if i == 1 and not key then
+      key = c:match("[aeiouy]") and "a" or c
+    end
+    if key and key ~= last then
+      out[#out + 1] = key
+    end
+    last = key
+  end
+  return table.concat(out)
+end
+
+---How alike two words are, 0–1: 1 equal, 0.9 same sound, else by letters changed.
+function M.likeness(a, b)
+  if a == b then
+    return 1
+  end
+  local longest = math.max(#a, #b)
+  if longest < 4 then
+    return 0
+  end
+  local letters = 1 - M.distance(a, b) / longest
+  local sa, sb = M.sound(a), M.sound(b)
+  if #sa >= 3 and sa == sb and letters >= 0.4 then
+    return math.max(0.9, letters)
+  end
+  return letters
+end
+
+return M

@@ -1,0 +1,81 @@
+require("spec.unit.support")
+local text = require("cxb.text")
+local numbers = require("cxb.numbers")
+
+describe("sentences", function()
+  it("are cut at their ends, whole numbers and abbreviations kept", function()
+    assert.same({ "It costs 1.50 at Dr. Smith's.", "Come at 9 a.m. or later!", "Will you come?" },
+      text.sentences("It costs 1.50 at Dr. Smith's.  Come at 9 a.m. or later! Will you come?"))
+  end)
+
+  it("shorter than twelve bytes join the next", function()
+    assert.same({ "Yes. We are open today.", "Thank you very much. Bye." },
+      text.sentences("Yes. We are open today. Thank you very much. Bye."))
+  end)
+
+  it("lose nothing when there is no full stop", function()
+    assert.same({ "hello" }, text.sentences("hello"))
+    assert.same({}, text.sentences("   "))
+  end)
+end)
+
+describe("words heard", function()
+  it("are cut at a word boundary by share of time", function()
+    assert.equal("Hello, this is", text.heard("Hello, this is Asha speaking.", 1000, 1900))
+    assert.equal("", text.heard("Hello", 10, 1000))
+    assert.equal("Hello there", text.heard("Hello there", 1000, 1000))
+  end)
+end)
+
+describe("text", function()
+  it("is limited at a word and never inside a character", function()
+    assert.equal("one two", (text.limit("one two three", 9)))
+    assert.equal("caf", (text.limit("caf\195\169", 4)))
+    assert.equal("short", (text.limit("short", 2000)))
+  end)
+
+  it("knows how alike words are, by letters and by sound", function()
+    assert.equal(1, text.likeness("hours", "hours"))
+    assert.truthy(text.likeness("transfer", "transfur") > 0.8)
+    assert.truthy(text.likeness("phone", "fone") >= 0.6)
+    assert.truthy(text.likeness("account", "acount") > 0.8)
+    assert.truthy(text.likeness("agent", "window") < 0.5)
+    assert.equal(0, text.likeness("no", "now"))
+  end)
+end)
+
+describe("digits", function()
+  local cases = {
+    ["one two three four"] = "1234",
+    ["My account number is 4 2 1 7."] = "4217",
+    ["It's 4-2-1-7, thanks"] = "4217",
+    ["four two one seven double oh eight"] = "4217008",
+    ["triple nine one"] = "9991",
+    ["to too for ate"] = "2248",
+    ["one to three for five"] = "12345",
+    ["won two tree fore"] = "1234",
+    ["forty two seventeen"] = "4217",
+    ["twenty one, um, and thirty"] = "2130",
+    ["oh one oh two"] = "0102",
+    ["change it to one two three"] = "123",
+    ["one two three for my mother"] = "123",
+    ["1,234,567"] = "1234567",
+    ["I would like to go for lunch"] = "",
+    ["hello"] = "",
+    [""] = "",
+    ["no it is three three three"] = "333",
+    ["zero zero seven"] = "007",
+    ["seven eight ate"] = "788",
+    ["5 6, 7 8."] = "5678",
+  }
+  for said, expected in pairs(cases) do
+    it(("of %q are %q"):format(said, expected), function()
+      assert.equal(expected, numbers.digits(said))
+    end)
+  end
+
+  it("are read back in groups and understood again", function()
+    assert.equal("four two one, seven", numbers.spell("4217"))
+    assert.equal("4217009", numbers.digits(numbers.spell("4217009")))
+  end)
+end)
