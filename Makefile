@@ -59,6 +59,6 @@ build/.packages: deploy/packages.txt deploy/install-packages
 	@deploy/install-packages
 	@touch $@
 
-build/.npm: build/.packages deploy/npm-ci $(wildcard runtime/speech/models/package-lock.json)
-	@deploy/npm-ci runtime/speech/models
+build/.npm: build/.packages $(wildcard runtime/speech/models/*.*)
+	@runtime/speech/models/fetch.sh
 	@touch $@
