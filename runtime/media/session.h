@@ -13,7 +13,7 @@
 
 #include "../base/sink.h"
 
-typedef struct cxb_media cxb_media;     /* the media loop and its thread; one a process */
+typedef struct cxb_media cxb_media; /* the media loop and its thread; one a process */
 typedef struct cxb_session cxb_session;
 
 #define CXB_FRAME_MS 20
@@ -34,12 +34,12 @@ typedef struct cxb_transfer {
 } cxb_transfer;
 
 typedef struct cxb_wire {
-  const char *name;     /* transport: "cxb", "twilio", "browser" */
-  int lead_ms;          /* how far ahead of real time frames may be sent */
-  bool has_marks;       /* in_mark() answers mark() */
-  bool answers_clear;   /* in_mark("", played_ms, true) follows clear() within 500 ms, always */
+  const char *name;   /* transport: "cxb", "twilio", "browser" */
+  int lead_ms;        /* how far ahead of real time frames may be sent */
+  bool has_marks;     /* in_mark() answers mark() */
+  bool answers_clear; /* in_mark("", played_ms, true) follows clear() within 500 ms, always */
   bool can_transfer;
-  int chunk_ms;         /* the wire's own chunk, 0 = one frame; reported as framing_ms */
+  int chunk_ms; /* the wire's own chunk, 0 = one frame; reported as framing_ms */
   /* Each may fail with CXB_E*; a failed frame is counted, not retried. `n` samples = one frame. */
   int (*frame)(void *wire, const int16_t *pcm, size_t n);
   int (*clear)(void *wire);
@@ -56,7 +56,7 @@ typedef struct cxb_wire {
 } cxb_wire;
 
 typedef struct cxb_start {
-  int rate;                    /* Hz of the leg */
+  int rate; /* Hz of the leg */
   const char *stream_id;
   const char *caller_id;       /* the customer's number, may be "" */
   const char *did;             /* our number, may be "" */
@@ -67,9 +67,9 @@ typedef struct cxb_start {
 
 void cxb_session_attach_wire(cxb_session *s, const cxb_wire *ops, void *wire);
 void cxb_session_in_start(cxb_session *s, const cxb_start *start);
-void cxb_session_in_answer(cxb_session *s); /* the flow may speak */
+void cxb_session_in_answer(cxb_session *s);                              /* the flow may speak */
 void cxb_session_in_audio(cxb_session *s, const int16_t *pcm, size_t n); /* any count */
-void cxb_session_in_dtmf(cxb_session *s, char digit);       /* 0-9 * # A-D; an event of the wire */
+void cxb_session_in_dtmf(cxb_session *s, char digit); /* 0-9 * # A-D; an event of the wire */
 /* The far end played (or dropped) up to this mark. played_ms < 0: unknown, else milliseconds played
  * of the utterance the mark ends. Name "" answers clear(): played_ms of the utterance that was cut
  * (what followed the mark before it); CXB_EV_CLEARED of a wire that answers_clear waits for it. */
@@ -89,7 +89,7 @@ void cxb_session_in_closed(cxb_session *s, int code, const char *reason);
 
 /* ---- the owner's side, main loop only ---- */
 typedef enum cxb_event_type {
-  CXB_EV_START,       /* start is set */
+  CXB_EV_START, /* start is set */
   CXB_EV_ANSWER,
   CXB_EV_SPEECH,      /* voice began: t_ms is the onset (before start_ms was reached) */
   CXB_EV_SILENCE,     /* voice ended: t_ms is the last voiced frame */
@@ -100,8 +100,8 @@ typedef enum cxb_event_type {
   CXB_EV_FIRST_FRAME, /* the first frame of `utterance` was given to the wire */
   CXB_EV_TRANSFER,    /* ok, text = reason */
   CXB_EV_STOP,        /* text = who disconnected */
-  CXB_EV_ERROR,       /* text = "protocol_errors" | "slow_peer" | "media_timeout" | "recording:<why>" */
-  CXB_EV_CLOSED,      /* last event; code. After it only cxb_session_close() is allowed */
+  CXB_EV_ERROR,  /* text = "protocol_errors" | "slow_peer" | "media_timeout" | "recording:<why>" */
+  CXB_EV_CLOSED, /* last event; code. After it only cxb_session_close() is allowed */
 } cxb_event_type;
 
 typedef struct cxb_event {
@@ -112,21 +112,22 @@ typedef struct cxb_event {
   int code;
   bool ok;
   char digit;
-  const char *text;        /* NUL-terminated, borrowed, may be NULL */
-  const cxb_start *start;  /* CXB_EV_START only, borrowed */
+  const char *text;       /* NUL-terminated, borrowed, may be NULL */
+  const cxb_start *start; /* CXB_EV_START only, borrowed */
 } cxb_event;
 
 typedef struct cxb_session_config {
   void (*on_event)(void *arg, const cxb_event *event); /* main loop, in order */
   void *arg;
-  int media_timeout_s;     /* 0: 30 */
+  int media_timeout_s; /* 0: 30 */
 } cxb_session_config;
 
 int cxb_session_new(cxb_media *media, const cxb_session_config *config, cxb_session **out);
 /* Frees it after the wire was released and the recording closed; `done` on the main loop. */
 void cxb_session_close(cxb_session *s, void (*done)(void *arg), void *arg);
 
-/* Voice activity: aggressiveness 0–3, milliseconds of voice to call it speech, of silence to end. */
+/* Voice activity: aggressiveness 0–3, milliseconds of voice to call it speech, of silence to end.
+ */
 void cxb_session_vad(cxb_session *s, int mode, int start_ms, int stop_ms);
 /* What interrupts while something plays, decided on the media loop: a set bit clears at once. */
 enum { CXB_BARGE_NONE = 0, CXB_BARGE_VAD = 1, CXB_BARGE_DTMF = 2 };
@@ -142,7 +143,8 @@ cxb_sink *cxb_session_say_sink(cxb_session *s, uint32_t utterance);
 void cxb_session_clear(cxb_session *s);
 
 /* The caller's audio, as PCM16 LE at `rate`, into `sink` (reference taken) until sink NULL. The
- * sink is written on the main loop. `replay_ms`: what was kept of the past (≤ 2,000) comes first. */
+ * sink is written on the main loop. `replay_ms`: what was kept of the past (≤ 2,000) comes first.
+ */
 int cxb_session_tap(cxb_session *s, cxb_sink *sink, int rate, int replay_ms);
 
 int cxb_session_record(cxb_session *s, const char *path); /* stereo WAV; fails with CXB_EIO … */
@@ -156,7 +158,7 @@ void cxb_session_abort(cxb_session *s, int code); /* close the socket now with t
 
 typedef struct cxb_session_stats {
   uint64_t frames_in, frames_out, underruns, drops, frame_errors;
-  uint64_t pacing_count;       /* frames sent by deadline */
+  uint64_t pacing_count;                                /* frames sent by deadline */
   uint32_t pacing_us_p50, pacing_us_p99, pacing_us_max; /* lateness against the deadline */
   int64_t clock_ms, heard_total_ms;
   int64_t recorded_bytes;
