@@ -16,11 +16,13 @@ typedef struct cxb_module {
   void (*stop)(void);
 } cxb_module;
 
-extern const cxb_module *const cxb_modules[]; /* runtime/main.c, NULL-terminated */
+/* runtime/main.c; rooms that are not linked in are NULL. */
+extern const cxb_module *const cxb_modules[];
+extern const int cxb_modules_count;
 
-uv_loop_t *cxb_loop(void);                /* the main loop */
-const char *cxb_root(void);               /* installation directory, absolute, no trailing slash */
-bool cxb_draining(void);                  /* SIGTERM seen */
+uv_loop_t *cxb_loop(void);  /* the main loop */
+const char *cxb_root(void); /* installation directory, absolute, no trailing slash */
+bool cxb_draining(void);    /* SIGTERM seen */
 cxb_generation *cxb_generation_current(void); /* the one that takes new work; NULL while loading */
 
 /* The Lua state and the service table (pushed) of a generation. */

@@ -32,8 +32,8 @@ typedef struct cxb_wait {
 /* Makes the running task wait. Must be the binding's last act: `return cxb_task_wait(...)`.
  * `cancel(arg)` is called once if the task is cancelled or its generation dies before
  * cxb_wait_resume(); afterwards cxb_wait_stack() answers NULL, and the task's wait has returned
- * nil, "cancelled". `cancel` may be NULL. `arg` stays the binding's. Raises a Lua error when L is not a
- * task's own coroutine (a script cannot wait inside a coroutine of its own). When the task is
+ * nil, "cancelled". `cancel` may be NULL. `arg` stays the binding's. Raises a Lua error when L is
+ * not a task's own coroutine (a script cannot wait inside a coroutine of its own). When the task is
  * already cancelled, `cancel(arg)` is called and nil, "cancelled" is returned without waiting. */
 int cxb_task_wait(lua_State *L, cxb_wait *wait, void (*cancel)(void *arg), void *arg);
 
@@ -51,7 +51,8 @@ void cxb_wait_resume(const cxb_wait *wait, int nresults);
 
 /* Pushes nil, "code", "message" on L and returns 3: what a binding returns for `err`
  * (code = cxb_err_code(err)). `fmt` NULL: the message is cxb_strerror(err). */
-int cxb_push_error(lua_State *L, int err, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+int cxb_push_error(lua_State *L, int err, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /* Starts a task running the function below `nargs` arguments on top of L (popped). `name` is for
  * people: request id, call id, "timer". `on_end` (may be NULL) is called once when it ended:
@@ -60,9 +61,10 @@ typedef void (*cxb_task_end_cb)(void *arg, bool ok, lua_State *co, int nresults,
 cxb_task *cxb_task_start(cxb_generation *gen, lua_State *L, int nargs, const char *name,
                          cxb_task_end_cb on_end, void *arg);
 
-cxb_task *cxb_task_running(void);             /* NULL outside of tasks */
+cxb_task *cxb_task_running(void); /* NULL outside of tasks */
+cxb_task *cxb_task_ending(void);  /* inside on_end: the task that ended, else NULL */
 uint64_t cxb_task_id(const cxb_task *task);
-cxb_task *cxb_task_find(uint64_t id);         /* NULL when ended */
+cxb_task *cxb_task_find(uint64_t id); /* NULL when ended */
 const char *cxb_task_name(const cxb_task *task);
 cxb_generation *cxb_task_generation(const cxb_task *task);
 

@@ -1,0 +1,86 @@
+/* Digests, keys and ids. */
+#include "crypto.h"
+
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <openssl/rand.h>
+#include <openssl/sha.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "err.h"
+#include "time.h"
+
+void cxb_sha256(const void *data, size_t len, uint8_t out[32]) {
+  SHA256(data, len, out);
+}
+
+void cxb_hmac_sha256(const void *key, size_t key_len, const void *data, size_t len,
+                     uint8_t out[32]) {
+  HMAC(EVP_sha256(), key, (int)key_len, data, len, out, NULL);
+}
+
+void cxb_hmac_sha1(const void *key, size_t key_len, const void *data, size_t len, uint8_t out[20]) {
+  HMAC(EVP_sha1(), key, (int)key_len, data, len, out, NULL);
+}
+
+int cxb_hkdf_sha256(const void *secret, size_t secret_len, const char *label, uint8_t *out,
+                    size_t len) {
+  if (len == 0 || len > 255 * 32)
+    return CXB_EINVAL;
+  uint8_t salt[32] = {0}, prk[32], block[32];
+  cxb_hmac_sha256(salt, sizeof salt, secret, secret_len, prk);
+  size_t label_len = strlen(label), block_len = 0, done = 0;
+  uint8_t *input = malloc(sizeof block + label_len + 1);
+  if (!input)
+    return CXB_ENOMEM;
+  for (uint8_t n = 1; done < len; n++) {
+    memcpy(input, block, block_len);
+    memcpy(input + block_len, label, label_len);
+    input[block_len + label_len] = n;
+    cxb_hmac_sha256(prk, sizeof prk, input, block_len + label_len + 1, block);
+    block_len = sizeof block;
+    size_t take = len - done < block_len ? len - done : block_len;
+    memcpy(out + done, block, take);
+    done += take;
+  }
+  OPENSSL_cleanse(prk, sizeof prk);
+  free(input);
+  return 0;
+}
+
+bool cxb_equal(const void *a, size_t a_len, const void *b, size_t b_len) {
+  return a_len == b_len && CRYPTO_memcmp(a, b, a_len) == 0;
+}
+
+void cxb_random(void *out, size_t len) {
+  if (RAND_bytes(out, (int)len) != 1) {
+    fputs("cxbrt: the system gives no random bytes\n", stderr);
+    abort();
+  }
+}
+
+static void uuid_text(char out[CXB_UUID_LEN], uint8_t b[16], uint8_t version) {
+  b[6] = (uint8_t)((b[6] & 0x0f) | version << 4);
+  b[8] = (uint8_t)((b[8] & 0x3f) | 0x80);
+  snprintf(out, CXB_UUID_LEN,
+           "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1], b[2],
+           b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
+}
+
+void cxb_uuid4(char out[CXB_UUID_LEN]) {
+  uint8_t b[16];
+  cxb_random(b, sizeof b);
+  uuid_text(out, b, 4);
+}
+
+void cxb_uuid7(char out[CXB_UUID_LEN]) {
+  uint8_t b[16];
+  cxb_random(b, sizeof b);
+  uint64_t ms = (uint64_t)cxb_now_ms();
+  for (int i = 0; i < 6; i++)
+    b[i] = (uint8_t)(ms >> (40 - 8 * i));
+  uuid_text(out, b, 7);
+}

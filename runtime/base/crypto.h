@@ -1,0 +1,19 @@
+/* Digests, keys and ids over OpenSSL. */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+void cxb_sha256(const void *data, size_t len, uint8_t out[32]);
+void cxb_hmac_sha256(const void *key, size_t key_len, const void *data, size_t len,
+                     uint8_t out[32]);
+void cxb_hmac_sha1(const void *key, size_t key_len, const void *data, size_t len, uint8_t out[20]);
+/* HKDF-SHA256 (RFC 5869) with an empty salt and `label` as info; len ≤ 8,160. */
+int cxb_hkdf_sha256(const void *secret, size_t secret_len, const char *label, uint8_t *out,
+                    size_t len);
+/* Time depends on the lengths only. */
+bool cxb_equal(const void *a, size_t a_len, const void *b, size_t b_len);
+void cxb_random(void *out, size_t len); /* aborts the process when the system has no randomness */
+#define CXB_UUID_LEN 37
+void cxb_uuid4(char out[CXB_UUID_LEN]);
+void cxb_uuid7(char out[CXB_UUID_LEN]); /* time-sortable (RFC 9562) */

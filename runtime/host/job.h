@@ -1,0 +1,14 @@
+/* A blocking job on libuv's thread pool that a task waits for. */
+#pragma once
+#include <lua.h>
+
+typedef struct cxb_job cxb_job;
+struct cxb_job {
+  void (*work)(cxb_job *job); /* on a pool thread */
+  int (*push)(cxb_job *job,
+              lua_State *L);  /* on the main loop: pushes results, returns their count */
+  void (*free)(cxb_job *job); /* main loop, always, last */
+};
+
+/* Runs it and waits: `return cxb_job_run(L, &mine->job)`. The job may outlive the waiting task. */
+int cxb_job_run(lua_State *L, cxb_job *job);

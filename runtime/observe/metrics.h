@@ -1,0 +1,37 @@
+/* Metrics registry: a flat block of series that lives in this process or, once a worker has its
+ * row, in the host's shared scoreboard, so that any worker can answer for all of them. Written by
+ * the main thread only; read by any process. */
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../base/buf.h"
+
+enum { CXB_METRIC_SERIES = 448, CXB_METRIC_BUCKETS = 16 };
+
+typedef enum { CXB_COUNTER, CXB_GAUGE, CXB_GAUGE_MAX, CXB_HISTOGRAM } cxb_metric_type;
+
+typedef struct cxb_metric_series {
+  char name[48];   /* of the family; histograms add _bucket, _sum, _count */
+  char labels[96]; /* a="x",b="y" */
+  double value;
+} cxb_metric_series;
+
+typedef struct cxb_metric_block {
+  _Atomic uint32_t used;
+  uint32_t refused; /* series that found no room */
+  cxb_metric_series series[CXB_METRIC_SERIES];
+} cxb_metric_block;
+
+/* Declares a family; the same name twice is harmless. buckets: upper bounds, ascending, seconds. */
+int cxb_metric_declare(const char *name, cxb_metric_type type, const char *help,
+                       const double *buckets, int count);
+/* labels: a="x",b="y" or "". CXB_ENOENT: not declared; CXB_ENOSPC: the block is full. */
+int cxb_metric_add(const char *name, const char *labels, double by);
+int cxb_metric_set(const char *name, const char *labels, double value);
+int cxb_metric_observe(const char *name, const char *labels, double seconds);
+/* Moves what was counted so far into `block` (zeroed shared memory) and goes on there. */
+void cxb_metric_use(cxb_metric_block *block);
+cxb_metric_block *cxb_metric_own(void);
+/* Prometheus text of the sum of `blocks` (gauges declared _MAX: their maximum). */
+int cxb_metric_render(cxb_buf *out, cxb_metric_block *const *blocks, int count);
