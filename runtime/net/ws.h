@@ -19,18 +19,17 @@ typedef struct cxb_ws_handler {
   void (*pong)(cxb_ws *ws, void *user);
   /* The send buffer fell below half of its limit after a send had answered CXB_EAGAIN. */
   void (*drained)(cxb_ws *ws, void *user);
-  /* Exactly once, last: also when a connection attempt or a handshake failed (then `open` was never
-   * called). `code`: the peer's close code, 1006 when the socket just went, 1009/1007/1002 when we
-   * closed for that reason, the HTTP status (401, 503 …) when a client handshake was refused with
-   * one. */
+  /* Exactly once, last: also when a connection attempt or a handshake failed (then `open` was never called).
+   * `code`: the peer's close code, 1006 when the socket just went, 1009/1007/1002 when we closed
+   * for that reason, the HTTP status (401, 503 …) when a client handshake was refused with one. */
   void (*close)(cxb_ws *ws, void *user, int code, const char *reason);
 } cxb_ws_handler;
 
 typedef struct cxb_ws_limits {
-  size_t max_text;   /* bytes of one text message, 0: 65,536 */
-  size_t max_binary; /* bytes of one binary message, 0: 65,536 */
-  size_t max_send;   /* bytes queued to send, 0: 1 MiB */
-  int ping_seconds;  /* 0: 20; < 0: never */
+  size_t max_text;      /* bytes of one text message, 0: 65,536 */
+  size_t max_binary;    /* bytes of one binary message, 0: 65,536 */
+  size_t max_send;      /* bytes queued to send, 0: 1 MiB */
+  int ping_seconds;     /* 0: 20; < 0: never */
 } cxb_ws_limits;
 
 int cxb_ws_context_new(uv_loop_t *loop, cxb_ws_context **out);
