@@ -1,4 +1,6 @@
 #!/bin/sh
-# build/cxbctl: the operator's command on the program beside it.
+# build/cxbctl: the operator's command, run by the program beside it.
 here=$(dirname "$(readlink -f "$0")")
-exec "$here/cxbrt" cxbctl.lua "$@"
+[ -t 1 ] && export CXB_TTY=1
+export CXB_EXE="$here/cxbrt"
+exec "$CXB_EXE" cxbctl.lua "$@"

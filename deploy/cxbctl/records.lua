@@ -1,0 +1,57 @@
+-- Stored calls, read from the API.
+
+local json = require("cjson.safe")
+local paths = require("cxbctl.paths")
+local secrets = require("cxbctl.secrets")
+
+local M = {}
+
+---(waits) GET of an API path; through the front's URL when one is given, else over its socket here.
+---@param path string "/api/v1/calls"
+---@param url? string
+---@return table? body, string? why
+function M.get(path, url)
+  local base = url or "http+unix:" .. paths.run_dir() .. "/api-1.sock:"
+  local answer, code, message = cxb.http.request({
+    url = base .. path, headers = secrets.header(paths.state_dir()), timeout_ms = 10000,
+  })
+  if not answer then return nil, ("the API does not answer: %s"):format(message or code) end
+  local body = json.decode(answer.body or "")
+  if answer.status ~= 200 then
+    return nil, ("the API answers %d: %s"):format(answer.status,
+      type(body) == "table" and (body.message or body.error) or (answer.body or ""):sub(1, 200))
+  end
+  if type(body) ~= "table" then return nil, "the API's answer is not JSON" end
+  return body
+end
+
+---(waits) The newest calls.
+---@return table[]? items, string? why
+function M.list(limit, url)
+  local body, why = M.get("/api/v1/calls?limit=" .. limit, url)
+  return body and body.items, why
+end
+
+---(waits) The stored result of the call that `matches` a row of the list, once it is there.
+---@param matches fun(row: table): boolean
+---@return table? call, string? why
+function M.wait_result(matches, timeout_ms, url)
+  local deadline = cxb.time.mono() + timeout_ms
+  local why = "no such call"
+  repeat
+    local items, failure = M.list(50, url)
+    why = failure or why
+    for _, row in ipairs(items or {}) do
+      if matches(row) then
+        why = "the call has not ended"
+        if row.status ~= "in_progress" then
+          return M.get("/api/v1/calls/" .. row.session_id, url)
+        end
+      end
+    end
+    cxb.time.sleep(100)
+  until cxb.time.mono() >= deadline
+  return nil, why
+end
+
+return M

@@ -1,0 +1,78 @@
+-- What runs on one machine, in the order it is started: command, variables, and when it is ready.
+
+local M = {}
+
+---@class cxbctl.site
+---@field run_dir string
+---@field state_dir string
+---@field workers integer
+---@field port integer
+---@field program string
+---@field env table<string, string> variables all services get
+
+local function merged(...)
+  local out = {}
+  for _, map in ipairs({ ... }) do
+    for key, value in pairs(map) do out[key] = value end
+  end
+  return out
+end
+
+---@return boolean ready, string? why
+local function answers(url)
+  local answer, _, message = cxb.http.request({
+    url = url, timeout_ms = 1000, connect_timeout_ms = 1000,
+  })
+  if not answer then return false, message end
+  return answer.status == 200, "answers " .. answer.status
+end
+
+local function control_answers(path)
+  local answer, _, message = cxb.process.control(path, { verb = "status" }, 1000)
+  return answer ~= nil, message
+end
+
+---Variables that every service of this machine reads alike.
+---@param site cxbctl.site
+function M.environment(site)
+  local url = "http://127.0.0.1:" .. site.port
+  return merged(cxb.process.environ(), {
+    CXB_RUN_DIR = site.run_dir,
+    CXB_STATE_DIR = site.state_dir,
+    CXBCORE_WORKERS = tostring(site.workers),
+    CXB_PUBLIC_URL = url,
+    CXB_API_CONFIG_URL = url .. "/api/v1/config",
+    CXB_API_LISTEN = "unix:" .. site.run_dir .. "/api-1.sock",
+    CXB_SPEECH_URL = "unix:" .. site.run_dir .. "/speech.sock",
+    CXB_LISTEN = "unix:" .. site.run_dir .. "/core-%i.sock",
+    CXB_DEV = "1",
+  })
+end
+
+---@param site cxbctl.site
+---@param nginx_conf string path of the rendered main file
+---@return table[] {name, args, env, ready: fun(): boolean, string?}
+function M.list(site, nginx_conf)
+  local env, list = M.environment(site), {}
+  local function add(name, args, extra, ready)
+    list[#list + 1] = { name = name, args = args, env = merged(env, extra), ready = ready }
+  end
+  local ctl = site.run_dir .. "/ctl/"
+  add("speech", { site.program, "speech.lua" }, {}, function()
+    return control_answers(ctl .. "speech.sock")
+  end)
+  add("api", { site.program, "api.lua" }, {}, function()
+    return answers("http+unix:" .. site.run_dir .. "/api-1.sock:/health")
+  end)
+  for n = 1, site.workers do
+    add("core-" .. n, { site.program, "core.lua" }, { CXB_WORKER_ID = tostring(n) }, function()
+      return answers(("http+unix:%s/core-%d.sock:/health"):format(site.run_dir, n))
+    end)
+  end
+  add("nginx", { "nginx", "-e", "stderr", "-p", site.run_dir, "-c", nginx_conf }, {}, function()
+    return answers(("http://127.0.0.1:%d/health/fleet"):format(site.port))
+  end)
+  return list
+end
+
+return M
