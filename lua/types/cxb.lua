@@ -8,6 +8,7 @@
 ---@field root string installation directory
 ---@field args string[] arguments after the script
 ---@field script string absolute path of the script
+---@field program string absolute path of the running cxbrt
 ---@field mode "run"|"check"|"help-config" why the script is being loaded
 ---@field generation integer number of this generation, from 1
 cxb = {}
@@ -25,6 +26,7 @@ cxb = {}
 ---@field selftest? fun():boolean?,string? before a generation takes work; nil, why refuses it
 ---@field call_lost? fun(info: {task: string, reason: "script"|"stalled"|"memory", error: string}) runs in a fresh task when the task that held the slot died
 ---@field control? table<string, fun(args: table): table> verbs of the control socket (reload, drain, status are built in; `status` here adds fields)
+---@field now? fun() second SIGTERM or SIGINT: end what runs, within 4 s
 ---@field stop? fun() draining is over, the process is about to end; ≤ 10 s
 ---@field retire? fun() this generation takes no new work any more
 ---@class cxb.listen

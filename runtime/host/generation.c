@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "../base/err.h"
 #include "../observe/log.h"
@@ -171,6 +172,10 @@ static void set_facts(lua_State *L, const char *script, const char *mode, int ar
   lua_setfield(L, -2, "root");
   lua_pushstring(L, script);
   lua_setfield(L, -2, "script");
+  char program[4096];
+  ssize_t n = readlink("/proc/self/exe", program, sizeof program);
+  lua_pushlstring(L, program, n > 0 ? (size_t)n : 0);
+  lua_setfield(L, -2, "program");
   lua_pushstring(L, mode);
   lua_setfield(L, -2, "mode");
   lua_pushinteger(L, number);
