@@ -1,0 +1,294 @@
+-- The host with the real binary: scripts as tools and as services, reload, drain, containment.
+
+local cjson = require "cjson"
+
+local dir, children
+
+local function write(name, text)
+  assert(cxb.fs.write(dir .. "/" .. name, text))
+  return dir .. "/" .. name
+end
+
+local function start(script, env, args)
+  local list = { cxb.program, script }
+  for _, a in ipairs(args or {}) do list[#list + 1] = a end
+  local child = assert(cxb.process.spawn { args = list, env = env, capture = true })
+  children[#children + 1] = child
+  return child
+end
+
+local function control(message)
+  return cxb.process.control(dir .. "/ctl.sock", message, 5000)
+end
+
+local function eventually(what, condition)
+  local deadline = cxb.time.mono() + 8000
+  while cxb.time.mono() < deadline do
+    local value = condition()
+    if value then return value end
+    cxb.time.sleep(10)
+  end
+  error("did not happen in 8 s: " .. what, 2)
+end
+
+local function service(body)
+  return write("service.lua", ([[
+    local dir = %q
+    return { name = "t", listen = { { addr = "unix:" .. dir .. "/ctl.sock", control = true } }, %s }
+  ]]):format(dir, body or ""))
+end
+
+local function serve(body, env)
+  local child = start(service(body), env)
+  eventually("the service answers", function() return control { verb = "status" } end)
+  return child
+end
+
+--- Reads a child's output until `pattern`; fails at its end.
+local function expect_line(child, pattern)
+  local seen = {}
+  while true do
+    local line = child:line()
+    if not line then error("no line like " .. pattern .. " in:\n" .. table.concat(seen, "\n"), 2) end
+    if line:find(pattern) then return line end
+    seen[#seen + 1] = line
+  end
+end
+
+before_each(function()
+  dir = "/tmp/cxb-host-" .. cxb.crypto.hex(cxb.crypto.random(6))
+  assert(cxb.fs.mkdir(dir))
+  children = {}
+end)
+
+after_each(function()
+  for _, child in ipairs(children) do
+    child:kill("KILL")
+    child:wait(5000)
+  end
+  cxb.process.spawn({ args = { "rm", "-rf", dir } }):wait(5000)
+end)
+
+describe("a script run as a tool", function()
+  it("gives its number as exit code and gets its arguments", function()
+    local child = start(write("tool.lua", "print(...) return #cxb.args"), nil, { "a", "b c" })
+    assert.equal("a\tb c", child:line())
+    assert.equal(2, (child:wait(5000)))
+  end)
+
+  it("prints the traceback of an uncaught error and exits 1", function()
+    local child = start(write("tool.lua", "local function f() local t = nil; return t.x end f()"))
+    expect_line(child, "attempt to index local 't'")
+    assert.equal(1, (child:wait(5000)))
+  end)
+
+  it("names file and line of a syntax error", function()
+    local child = start(write("tool.lua", "x = = 1"))
+    expect_line(child, "tool.lua:1: unexpected symbol")
+    assert.equal(1, (child:wait(5000)))
+  end)
+
+  it("is found in the installation when it is not in the working directory", function()
+    local child = assert(cxb.process.spawn {
+      args = { cxb.program, "help_config.lua" }, cwd = dir, capture = true,
+    })
+    children[#children + 1] = child
+    assert.equal("# lua/core.lua", child:line())
+  end)
+
+  it("is refused with the folders searched when it does not exist", function()
+    local child = start("nowhere.lua")
+    expect_line(child, "no script nowhere.lua in the working directory or in lua/")
+    assert.equal(1, (child:wait(5000)))
+  end)
+end)
+
+describe("--check", function()
+  it("loads, runs the self-test, starts nothing and says ok", function()
+    local script = service "selftest = function() return true end, start = function() error('started') end"
+    local child = start("--check", nil, { script })
+    expect_line(child, "ok$")
+    assert.equal(0, (child:wait(5000)))
+    assert.is_nil((cxb.fs.stat(dir .. "/ctl.sock")))
+  end)
+
+  it("answers 1 and the reason when the self-test refuses", function()
+    local child = start("--check", nil, { service "selftest = function() return nil, 'flow x is broken' end" })
+    expect_line(child, "flow x is broken")
+    assert.equal(1, (child:wait(5000)))
+  end)
+end)
+
+describe("tasks", function()
+  it("resume where they waited, with the values given", function()
+    local me = cxb.task.self()
+    cxb.task.spawn("waker", function() cxb.time.sleep(5) me:unpark("a", nil, 3) end)
+    assert.same({ n = 3, "a", nil, 3 }, { n = 3, cxb.task.park(5000) })
+  end)
+
+  it("end alone: an uncaught error is the waiter's value, not the process's end", function()
+    local ok, code, trace = cxb.task.spawn("bad", function() error("boom") end):wait()
+    assert.is_nil(ok)
+    assert.equal("error", code)
+    assert.matches("host_spec.lua:%d+: boom", trace)
+  end)
+
+  it("get nil, cancelled from every wait after cancel", function()
+    local task = cxb.task.spawn("sleeper", function()
+      local first = { cxb.time.sleep(60000) }
+      local second = { cxb.task.park() }
+      return first[2], second[2]
+    end)
+    cxb.time.sleep(5)
+    task:cancel()
+    assert.same({ "cancelled", "cancelled" }, { task:wait(1000) })
+  end)
+
+  it("cannot wait inside a coroutine of their own", function()
+    local ok, message = coroutine.wrap(function() return pcall(cxb.time.sleep, 1) end)()
+    assert.is_false(ok)
+    assert.matches("cannot wait here", message)
+  end)
+
+  it("repeat without overlapping until the generation retires", function()
+    local child = serve [[
+      start = function()
+        cxb.task.every(5, "tick", function()
+          local f = io.open(dir .. "/ticks" .. cxb.generation, "a") f:write("x") f:close()
+          cxb.time.sleep(20)
+        end)
+      end ]]
+    eventually("ticks", function() return (cxb.fs.read(dir .. "/ticks1") or ""):len() > 3 end)
+    assert.is_true(control { verb = "reload" }.ok)
+    eventually("the old generation is freed", function() return control { verb = "status" }.generations == 1 end)
+    local count = #cxb.fs.read(dir .. "/ticks1")
+    cxb.time.sleep(60) -- longer than two periods: a repeat that survived would tick
+    assert.equal(count, #cxb.fs.read(dir .. "/ticks1"))
+    child:kill("KILL")
+  end)
+end)
+
+describe("reload", function()
+  it("takes new work to the new script and lets old tasks end where they began", function()
+    serve [[ control = {
+      version = function() return { v = 1 } end,
+      slow = function() cxb.time.sleep(400) return { v = 1 } end } ]]
+    local slow = cxb.task.spawn("slow", function() return control { verb = "slow" } end)
+    cxb.time.sleep(50)
+    service "control = { version = function() return { v = 2 } end }"
+    assert.is_true(control { verb = "reload" }.ok)
+    assert.equal(2, control({ verb = "version" }).v)
+    assert.equal(2, control({ verb = "status" }).generations)
+    assert.equal(1, slow:wait(5000).v)
+    eventually("the old generation is freed", function() return control { verb = "status" }.generations == 1 end)
+  end)
+
+  it("changes nothing but a reason when the new script does not load", function()
+    serve "control = { version = function() return { v = 1 } end }"
+    write("service.lua", "return {\n  name = oops oops }")
+    local answer = control { verb = "reload" }
+    assert.is_false(answer.ok)
+    assert.matches("service.lua:2: ", answer.message)
+    local status = control { verb = "status" }
+    assert.equal("failed", status.reload)
+    assert.matches("service.lua:2: ", status.reload_error)
+    assert.equal(1, control({ verb = "version" }).v)
+  end)
+
+  it("refuses a generation whose self-test fails", function()
+    serve()
+    service "selftest = function() error('no bots') end"
+    assert.matches("no bots", control({ verb = "reload" }).message)
+  end)
+
+  it("survives 100 hang-up signals in a row and serves the last script", function()
+    local child = serve()
+    for i = 1, 100 do
+      service(("control = { version = function() return { v = %d } end }"):format(i))
+      child:kill("HUP")
+    end
+    eventually("the last script serves", function() return (control { verb = "version" } or {}).v == 100 end)
+    eventually("old generations are freed", function() return control { verb = "status" }.generations == 1 end)
+  end)
+end)
+
+describe("signals", function()
+  it("end a service with exit 0 after its stop function", function()
+    local child = serve "stop = function() io.open(dir .. '/stopped', 'w'):close() end"
+    child:kill("TERM")
+    assert.equal(0, (child:wait(8000)))
+    assert.is_truthy((cxb.fs.stat(dir .. "/stopped")))
+    assert.is_nil((cxb.fs.stat(dir .. "/ctl.sock")))
+  end)
+
+  it("call now() on SIGINT", function()
+    local child = serve "now = function() io.open(dir .. '/now', 'w'):close() end"
+    child:kill("INT")
+    assert.equal(0, (child:wait(8000)))
+    assert.is_truthy((cxb.fs.stat(dir .. "/now")))
+  end)
+end)
+
+describe("containment", function()
+  it("names a task that does not yield, then ends it whatever it catches; others go on", function()
+    local child = serve([[ control = {
+      spin = function() while true do pcall(function() while true do end end) end end },
+      start = function() jit.off() end ]],
+      { CXB_TASK_STALL_MS = "50", CXB_TASK_STALL_END_MS = "300" })
+    local answer = control { verb = "spin" }
+    assert.matches("stalled at .*service.lua:%d+", answer.message)
+    assert.is_true(control({ verb = "status" }).ok)
+    local line = cjson.decode(expect_line(child, "a task does not yield"))
+    assert.equal("spin", line.task)
+    assert.matches("service.lua$", line.file)
+    assert.is_number(line.line)
+  end)
+
+  it("ends a task that eats memory and keeps the state usable", function()
+    serve([[ control = {
+      hog = function() local t = {} for i = 1, 1e9 do t[i] = ("x"):rep(1000) .. i end end,
+      ping = function() return { pong = true } end } ]], { CXB_MAX_SCRIPT_MB = "16" })
+    assert.matches("memory cap", control({ verb = "hog" }).message)
+    assert.is_true(control({ verb = "ping" }).pong)
+    assert.is_true(control({ verb = "status" }).script_memory < 4 * 1048576)
+  end)
+
+  it("answers a verb that fails with its error and goes on", function()
+    serve "control = { boom = function() error('no') end }"
+    assert.matches("no", control({ verb = "boom" }).message)
+    assert.equal("unknown_verb", control({ verb = "nothing" }).error)
+  end)
+end)
+
+describe("the control socket", function()
+  it("answers malformed lines with an error and stays open to others", function()
+    serve()
+    local child = assert(cxb.process.spawn { capture = true, args = { "python3", "-c", ([[
+import socket
+s = socket.socket(socket.AF_UNIX); s.connect(%q)
+for line in (b"not json\n", b"[]\n", b"{}\n", b"{\"verb\":3}\n", b"\x00\xff\n"):
+    s.sendall(line); print(s.recv(4096).decode().strip())
+]]):format(dir .. "/ctl.sock") } })
+    for _ = 1, 5 do assert.equal("bad_request", cjson.decode(child:line()).error) end
+    assert.is_true(control({ verb = "status" }).ok)
+  end)
+end)
+
+describe("readiness", function()
+  it("is told to the service manager, also around a reload", function()
+    local listener = assert(cxb.process.spawn { capture = true, args = { "python3", "-u", "-c", ([[
+import socket
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.bind(%q); print("bound")
+while True: print(s.recv(4096).decode().replace("\n", " "))
+]]):format(dir .. "/notify") } })
+    children[#children + 1] = listener
+    assert.equal("bound", listener:line())
+    local child = serve("", { NOTIFY_SOCKET = dir .. "/notify" })
+    assert.matches("^READY=1", listener:line())
+    child:kill("HUP")
+    assert.matches("^RELOADING=1 MONOTONIC_USEC=%d+", listener:line())
+    assert.matches("^READY=1", listener:line())
+    child:kill("TERM")
+    assert.matches("^STOPPING=1", listener:line())
+  end)
+end)
