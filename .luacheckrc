@@ -7,4 +7,4 @@ exclude_files = { "build*", "node_modules", "**/node_modules", ".run", ".state" 
 self = false
 
 files["lua/types"] = { globals = { "cxb" }, ignore = { "2..", "6.." } }
-files["spec"] = { std = "+busted" }
+files["spec"] = { std = "+busted", max_line_length = 120 }

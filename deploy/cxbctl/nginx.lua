@@ -28,6 +28,8 @@ local defaults = {
   access_log = "/var/log/nginx/cxb.log cxb",
 }
 
+local blanks_in = { access_log = true, metrics_allow = true, trusted_ingress = true }
+
 -- Variables of cxb.env behind the settings.
 local variables = {
   workers = "CXBCORE_WORKERS",
@@ -65,7 +67,7 @@ function M.settings(env, given)
     s[key] = n
   end
   for key, value in pairs(s) do
-    local bad = tostring(value):match(key == "access_log" and "[;{}\"'\\%c$]" or "[;{}\"'\\%c%s$]")
+    local bad = tostring(value):match(blanks_in[key] and "[;{}\"'\\%c$]" or "[;{}\"'\\%c%s$]")
     if bad then
       return nil, ("%s is %q: %q cannot stand in it"):format(
         variables[key] or key, tostring(value), bad)

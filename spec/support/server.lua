@@ -1,6 +1,6 @@
 -- A server whose answers a spec writes: cxbrt spec/support/server.lua ADDR HANDLER.lua
--- HANDLER.lua returns function(req, seen): one task a request; `seen` is the list of requests so far
--- ({method, path, query, headers, body}), which GET /_seen answers as JSON.
+-- HANDLER.lua returns function(req, seen, body): one task a request; `seen` lists the requests so
+-- far ({method, path, query, headers, body}), which GET /_seen answers as JSON.
 
 local json = require("cjson.safe")
 
@@ -15,7 +15,8 @@ return {
     if req.path == "/_seen" then
       return req:respond(200, #seen > 0 and json.encode(seen) or "[]")
     end
-    local record = { method = req.method, path = req.path, query = req.query, headers = req.headers }
+    local record = { method = req.method, path = req.path, query = req.query,
+      headers = req.headers }
     seen[#seen + 1] = record
     if not req.upgrade then record.body = req:body(16 * 1024 * 1024) end
     return handler(req, seen, record.body)
