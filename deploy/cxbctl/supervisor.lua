@@ -41,9 +41,9 @@ local function run_once(self, child, log)
   local exit_code, signal = process:wait()
   reader:wait(1000)
   child.pid, child.process = nil, nil
-  child.exit_code, child.signal = exit_code, signal
-  return signal and signal ~= 0 and ("ended by signal %s"):format(signal)
-    or ("ended with %s"):format(tostring(exit_code))
+  child.exit_code = signal == 0 and exit_code or nil
+  return child.exit_code and ("ended with %d"):format(exit_code)
+    or ("ended by signal %s"):format(tostring(signal))
 end
 
 local function supervise(self, child, log)
@@ -51,7 +51,7 @@ local function supervise(self, child, log)
   repeat
     local why = run_once(self, child, log)
     if child.stopping then break end
-    if child.exit_code == NEVER_AGAIN and not child.signal then
+    if child.exit_code == NEVER_AGAIN then
       child.state = "failed"
       self.opts.on_line(child.name, ("%s %s; it will not be started again"):format(child.name, why))
       self.opts.on_change()
