@@ -1,0 +1,329 @@
+/* The CXB WebSocket dialler: LINEAR16 in base64, `reverse-` events back (core spec §3.2). */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <time.h>
+
+#include "../base/err.h"
+#include "../base/time.h"
+#include "wire_json.h"
+
+/* What is awaited, then what is. */
+typedef enum { CONNECTED, START, ANSWER, TALKING, HANGING_UP, OVER } phase;
+enum { ANSWER_S = 60, GOODBYE_MS = 2000, TRANSFER_MS = 10000, TRANSFER_SILENCE_MS = 2000 };
+
+typedef struct dialler {
+  phase phase;
+  int rate;
+  uint32_t chunk;
+  json_t *connected;     /* its event fields, until start */
+  cxb_buf stream_id;     /* each as JSON, quotes included */
+  cxb_buf caller_id, did;
+  const char *direction;
+  cxb_buf out;
+  int64_t stamp_second;  /* of `stamp`, so that it is made once a second */
+  char stamp[24];
+  int64_t last_media, transfer_at; /* transfer_at 0: none under way */
+} dialler;
+
+static int ignore(cxb_leg *leg) {
+  cxb_leg_ignore(leg);
+  return 0;
+}
+
+/* ---- in ---- */
+
+static int take_connected(cxb_leg *leg, json_t *msg) {
+  dialler *d = cxb_leg_state(leg);
+  if (d->phase != CONNECTED)
+    return ignore(leg);
+  d->connected = json_incref(msg);
+  json_object_del(d->connected, "event");
+  d->phase = START;
+  return 0;
+}
+
+static bool format_ok(const json_t *format, int *rate) {
+  double hz = cxb_wire_num(format, "sampleRate", 8000);
+  if (strcasecmp(cxb_wire_str(format, "encoding", "LINEAR16"), "LINEAR16") != 0 ||
+      cxb_wire_num(format, "channels", 1) != 1 || (hz != 8000 && hz != 16000))
+    return false;
+  *rate = (int)hz;
+  return true;
+}
+
+static int quoted(cxb_buf *out, const char *text) {
+  cxb_buf_clear(out);
+  return cxb_buf_json(out, text, strlen(text));
+}
+
+static int announce(cxb_leg *leg, const cxb_start *start) {
+  char *text = json_dumps(((dialler *)cxb_leg_state(leg))->connected, JSON_COMPACT);
+  if (!text)
+    return CXB_ENOMEM;
+  cxb_start s = *start;
+  s.connected_event = text;
+  cxb_session_in_start(cxb_leg_session(leg), &s);
+  free(text);
+  return 0;
+}
+
+static int take_start(cxb_leg *leg, json_t *msg) {
+  dialler *d = cxb_leg_state(leg);
+  if (d->phase == CONNECTED)
+    return CXB_EPROTO;
+  if (d->phase != START)
+    return ignore(leg);
+  if (!format_ok(cxb_wire_obj(msg, "mediaFormat"), &d->rate))
+    return CXB_EUNSUPPORTED;
+  char made[CXB_WIRE_ID_LEN];
+  cxb_wire_make_id(made);
+  const char *id = cxb_wire_str(msg, "streamId", "");
+  if (!*id)
+    id = cxb_wire_str(d->connected, "streamId", "");
+  cxb_start s = {.rate = d->rate, .stream_id = *id ? id : made};
+  d->direction = cxb_wire_direction(cxb_wire_str(d->connected, "callDirection", ""));
+  cxb_wire_set(d->connected, "callerId", "");
+  cxb_wire_set(d->connected, "did", "");
+  cxb_wire_set(d->connected, "callDirection", d->direction);
+  cxb_wire_set(d->connected, "streamId", s.stream_id);
+  s.direction = d->direction;
+  s.caller_id = cxb_wire_str(d->connected, "callerId", "");
+  s.did = cxb_wire_str(d->connected, "did", "");
+  s.from_number = strcmp(d->direction, "outgoing") == 0 ? s.did : NULL;
+  if (quoted(&d->stream_id, s.stream_id) < 0 || quoted(&d->caller_id, s.caller_id) < 0 ||
+      quoted(&d->did, s.did) < 0)
+    return CXB_ENOMEM;
+  int r = announce(leg, &s);
+  if (r < 0)
+    return r;
+  d->phase = ANSWER;
+  cxb_leg_handshake_done(leg);
+  cxb_leg_expect_answer(leg, ANSWER_S);
+  return 0;
+}
+
+static int take_answer(cxb_leg *leg, json_t *msg) {
+  dialler *d = cxb_leg_state(leg);
+  (void)msg;
+  if (d->phase < ANSWER)
+    return CXB_EPROTO;
+  if (d->phase != ANSWER)
+    return ignore(leg);
+  d->phase = TALKING;
+  cxb_leg_expect_answer(leg, 0);
+  cxb_session_in_answer(cxb_leg_session(leg));
+  return 0;
+}
+
+static int take_media(cxb_leg *leg, json_t *msg) {
+  dialler *d = cxb_leg_state(leg);
+  if (d->phase == ANSWER) /* ringing: nobody listens, but the far end lives */
+    cxb_session_in_alive(cxb_leg_session(leg));
+  if (d->phase != TALKING)
+    return ignore(leg);
+  d->last_media = cxb_leg_now(leg);
+  return cxb_wire_pcm_in(leg, cxb_wire_str(msg, "payload", NULL));
+}
+
+static int take_dtmf(cxb_leg *leg, json_t *msg) {
+  if (((dialler *)cxb_leg_state(leg))->phase != TALKING)
+    return ignore(leg);
+  cxb_wire_dtmf(leg, cxb_wire_str(msg, "digit", ""));
+  return 0;
+}
+
+static void end_transfer(cxb_leg *leg, bool ok, const char *reason) {
+  dialler *d = cxb_leg_state(leg);
+  if (!d->transfer_at)
+    return;
+  d->transfer_at = 0;
+  if (d->phase == TALKING)
+    cxb_leg_timer(leg, 0);
+  cxb_session_in_transfer(cxb_leg_session(leg), ok, reason);
+}
+
+static int take_transfer_status(cxb_leg *leg, json_t *msg) {
+  const dialler *d = cxb_leg_state(leg);
+  const char *status = cxb_wire_str(msg, "status", "");
+  bool ok = strcmp(status, "ok") == 0;
+  if (!d->transfer_at || (!ok && strcmp(status, "failed") != 0))
+    return ignore(leg);
+  end_transfer(leg, ok, cxb_wire_str(msg, "reason", ""));
+  return 0;
+}
+
+static int take_hangup(cxb_leg *leg, json_t *msg) {
+  dialler *d = cxb_leg_state(leg);
+  if (d->phase == OVER)
+    return ignore(leg);
+  end_transfer(leg, true, "hangup");
+  d->phase = OVER;
+  cxb_session_in_stop(cxb_leg_session(leg), cxb_wire_str(msg, "disconnectedBy", ""));
+  cxb_leg_close(leg, 1000, "");
+  return 0;
+}
+
+static const struct {
+  const char *event;
+  int (*take)(cxb_leg *leg, json_t *msg);
+} takers[] = {
+    {"media", take_media},
+    {"dtmf", take_dtmf},
+    {"connected", take_connected},
+    {"start", take_start},
+    {"answer", take_answer},
+    {"hangup-call", take_hangup},
+    {"call-transfer-status", take_transfer_status},
+};
+
+static int dialler_text(cxb_leg *leg, const char *data, size_t len) {
+  json_t *msg = cxb_wire_parse(data, len);
+  if (!msg)
+    return CXB_EINVAL;
+  const char *event = cxb_wire_str(msg, "event", "");
+  size_t i = 0, n = sizeof takers / sizeof *takers;
+  while (i < n && strcmp(takers[i].event, event) != 0)
+    i++;
+  int r = i < n ? takers[i].take(leg, msg) : ignore(leg);
+  json_decref(msg);
+  return r;
+}
+
+/* A transfer under way has failed when media still flows after 10 s; media that stops for 2 s means
+ * that the call has left us. The 2 s of our own hang-up run here too. */
+static void dialler_timer(cxb_leg *leg) {
+  const dialler *d = cxb_leg_state(leg);
+  int64_t now = cxb_leg_now(leg);
+  if (d->phase == HANGING_UP) {
+    cxb_leg_close(leg, 1000, "");
+    return;
+  }
+  if (!d->transfer_at)
+    return;
+  int64_t quiet_since = d->last_media > d->transfer_at ? d->last_media : d->transfer_at;
+  int64_t gone_at = quiet_since + TRANSFER_SILENCE_MS, late_at = d->transfer_at + TRANSFER_MS;
+  if (now >= gone_at)
+    end_transfer(leg, true, "media_stopped");
+  else if (now >= late_at)
+    end_transfer(leg, false, "timeout");
+  else
+    cxb_leg_timer(leg, (int)((gone_at < late_at ? gone_at : late_at) - now));
+}
+
+/* ---- out ---- */
+
+/* "2026-04-24 14:30:00", UTC. */
+static const char *stamp(dialler *d) {
+  time_t now = (time_t)(cxb_now_ms() / 1000);
+  if (now != d->stamp_second) {
+    struct tm tm;
+    gmtime_r(&now, &tm);
+    strftime(d->stamp, sizeof d->stamp, "%Y-%m-%d %H:%M:%S", &tm);
+    d->stamp_second = now;
+  }
+  return d->stamp;
+}
+
+static int dialler_frame(cxb_leg *leg, const int16_t *pcm, size_t n) {
+  dialler *d = cxb_leg_state(leg);
+  if (d->phase != TALKING)
+    return CXB_ECLOSED;
+  cxb_buf_clear(&d->out);
+  int r = cxb_buf_printf(&d->out, "{\"event\":\"reverse-media\",\"chunk\":%u,\"did\":%s,\"payload\":\"",
+                         d->chunk + 1, d->did.data);
+  if (!r)
+    r = cxb_wire_pcm_out(&d->out, pcm, n);
+  if (!r)
+    r = cxb_buf_printf(&d->out,
+                       "\",\"timestamp\":\"%s\",\"streamId\":%s,\"callerId\":%s,"
+                       "\"chunk_durn_ms\":%d,\"callDirection\":\"%s\","
+                       "\"encoding\":\"LINEAR16\",\"sampleRate\":%d}",
+                       stamp(d), d->stream_id.data, d->caller_id.data,
+                       (int)(n * 1000 / (size_t)d->rate), d->direction, d->rate);
+  if (r < 0)
+    return r;
+  d->chunk++;
+  return cxb_leg_send_text(leg, d->out.data, d->out.len);
+}
+
+/* An event that carries the stream id and `more` (from its comma on, may be ""). */
+static int send_event(cxb_leg *leg, const char *event, const char *more) {
+  dialler *d = cxb_leg_state(leg);
+  if (d->phase < ANSWER || d->phase == OVER)
+    return CXB_ECLOSED;
+  cxb_buf_clear(&d->out);
+  int r = cxb_buf_printf(&d->out, "{\"event\":\"%s\",\"streamId\":%s%s}", event, d->stream_id.data,
+                         more);
+  return r < 0 ? r : cxb_leg_send_text(leg, d->out.data, d->out.len);
+}
+
+static int dialler_clear(cxb_leg *leg) {
+  return send_event(leg, "reverse-media-stop", "");
+}
+
+static int dialler_transfer(cxb_leg *leg, const cxb_transfer *t) {
+  dialler *d = cxb_leg_state(leg);
+  if (d->phase != TALKING || d->transfer_at)
+    return CXB_EBUSY;
+  const char *names[] = {"transferTo", "transferType", "reason"};
+  const char *values[] = {t->to, t->type, t->reason};
+  cxb_buf more = {0};
+  int r = cxb_buf_printf(&more, ",\"callerId\":%s,\"did\":%s", d->caller_id.data, d->did.data);
+  for (int i = 0; i < 3 && !r; i++) {
+    const char *value = values[i] ? values[i] : "";
+    r = cxb_buf_printf(&more, ",\"%s\":", names[i]);
+    if (!r)
+      r = cxb_buf_json(&more, value, strlen(value));
+  }
+  if (!r)
+    r = send_event(leg, "reverse-call-transfer", more.data);
+  cxb_buf_free(&more);
+  if (r < 0)
+    return r;
+  d->transfer_at = cxb_leg_now(leg);
+  cxb_leg_timer(leg, TRANSFER_SILENCE_MS);
+  return 0;
+}
+
+static int dialler_hangup(cxb_leg *leg) {
+  dialler *d = cxb_leg_state(leg);
+  if (d->phase >= HANGING_UP)
+    return 0;
+  end_transfer(leg, false, "hangup");
+  int r = send_event(leg, "reverse-media-stop", "");
+  if (!r)
+    r = send_event(leg, "reverse-hangup-call", "");
+  d->phase = HANGING_UP;
+  if (r < 0)
+    cxb_leg_close(leg, 1000, "");
+  else
+    cxb_leg_timer(leg, GOODBYE_MS);
+  return 0;
+}
+
+static void dialler_closed(cxb_leg *leg) {
+  dialler *d = cxb_leg_state(leg);
+  end_transfer(leg, true, "closed");
+  json_decref(d->connected);
+  d->connected = NULL;
+  cxb_buf_free(&d->stream_id);
+  cxb_buf_free(&d->caller_id);
+  cxb_buf_free(&d->did);
+  cxb_buf_free(&d->out);
+}
+
+const cxb_serializer cxb_serializer_cxb = {
+    .name = "cxb",
+    .lead_ms = 60,
+    .can_transfer = true,
+    .state_size = sizeof(dialler),
+    .text = dialler_text,
+    .frame = dialler_frame,
+    .clear = dialler_clear,
+    .transfer = dialler_transfer,
+    .hangup = dialler_hangup,
+    .timer = dialler_timer,
+    .closed = dialler_closed,
+};

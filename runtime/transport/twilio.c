@@ -1,0 +1,229 @@
+/* Twilio Media Streams: mu-law 8 kHz in base64, both ways.
+ * Wire: https://www.twilio.com/docs/voice/media-streams/websocket-messages */
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "../base/err.h"
+#include "wire_json.h"
+
+typedef enum { CONNECTED, START, TALKING, OVER } phase; /* what is awaited, then what is */
+
+typedef struct twilio {
+  phase phase;
+  cxb_buf sid; /* the streamSid as JSON, quotes included */
+  cxb_buf out;
+  cxb_wire_marks marks;
+} twilio;
+
+static int take_connected(cxb_leg *leg, const json_t *msg) {
+  twilio *t = cxb_leg_state(leg);
+  (void)msg;
+  if (t->phase == CONNECTED)
+    t->phase = START;
+  else
+    cxb_leg_ignore(leg);
+  return 0;
+}
+
+/* An absent or wrong-typed member is what the wire says it must be. */
+static bool format_ok(const json_t *format) {
+  return strcasecmp(cxb_wire_str(format, "encoding", "audio/x-mulaw"), "audio/x-mulaw") == 0 &&
+         cxb_wire_num(format, "sampleRate", 8000) == 8000 &&
+         cxb_wire_num(format, "channels", 1) == 1;
+}
+
+/* The start object as it came, its custom parameters also one floor up, and our four names. */
+static json_t *connected_event(const json_t *start, const cxb_start *s) {
+  json_t *event = start ? json_deep_copy(start) : json_object();
+  const char *key;
+  json_t *value;
+  json_t *custom = cxb_wire_obj(start, "customParameters");
+  json_object_foreach(custom, key, value) {
+    if (!json_object_get(event, key))
+      json_object_set(event, key, value);
+  }
+  cxb_wire_set(event, "callerId", s->caller_id);
+  cxb_wire_set(event, "did", s->did);
+  cxb_wire_set(event, "callDirection", s->direction);
+  cxb_wire_set(event, "streamId", s->stream_id);
+  return event;
+}
+
+static int take_start(cxb_leg *leg, const json_t *msg) {
+  twilio *t = cxb_leg_state(leg);
+  if (t->phase == CONNECTED)
+    return CXB_EPROTO;
+  if (t->phase != START) {
+    cxb_leg_ignore(leg);
+    return 0;
+  }
+  const json_t *start = cxb_wire_obj(msg, "start");
+  if (!format_ok(cxb_wire_obj(start, "mediaFormat")))
+    return CXB_EUNSUPPORTED;
+  char made[CXB_WIRE_ID_LEN];
+  cxb_wire_make_id(made);
+  const char *sid = cxb_wire_str(msg, "streamSid", "");
+  if (!*sid)
+    sid = cxb_wire_str(start, "streamSid", "");
+  if (!*sid)
+    sid = made;
+  const json_t *custom = cxb_wire_obj(start, "customParameters");
+  const char *from = cxb_wire_str(custom, "from", "");
+  const char *to = cxb_wire_str(custom, "to", "");
+  const char *direction = cxb_wire_direction(cxb_wire_str(custom, "direction", ""));
+  bool outgoing = strcmp(direction, "outgoing") == 0;
+  int r = cxb_buf_json(&t->sid, sid, strlen(sid));
+  if (r < 0)
+    return r;
+  cxb_start s = {.rate = 8000,
+                 .stream_id = sid,
+                 .caller_id = outgoing ? to : from,
+                 .did = outgoing ? from : to,
+                 .from_number = outgoing ? from : NULL,
+                 .direction = direction};
+  json_t *event = connected_event(start, &s);
+  char *text = json_dumps(event, JSON_COMPACT);
+  json_decref(event);
+  if (!text)
+    return CXB_ENOMEM;
+  s.connected_event = text;
+  t->phase = TALKING;
+  cxb_leg_handshake_done(leg);
+  cxb_session_in_start(cxb_leg_session(leg), &s);
+  cxb_session_in_answer(cxb_leg_session(leg));
+  free(text);
+  return 0;
+}
+
+static int take_media(cxb_leg *leg, const json_t *msg) {
+  const json_t *media = cxb_wire_obj(msg, "media");
+  if (strcmp(cxb_wire_str(media, "track", "inbound"), "inbound") != 0) {
+    cxb_leg_ignore(leg);
+    return 0;
+  }
+  return cxb_wire_ulaw_in(leg, cxb_wire_str(media, "payload", NULL));
+}
+
+static int take_dtmf(cxb_leg *leg, const json_t *msg) {
+  cxb_wire_dtmf(leg, cxb_wire_str(cxb_wire_obj(msg, "dtmf"), "digit", ""));
+  return 0;
+}
+
+static int take_mark(cxb_leg *leg, const json_t *msg) {
+  twilio *t = cxb_leg_state(leg);
+  const char *name = cxb_wire_str(cxb_wire_obj(msg, "mark"), "name", "");
+  if (*name)
+    cxb_session_in_mark(cxb_leg_session(leg), name, -1, cxb_wire_mark_back(&t->marks));
+  else
+    cxb_leg_ignore(leg);
+  return 0;
+}
+
+static int take_stop(cxb_leg *leg, const json_t *msg) {
+  twilio *t = cxb_leg_state(leg);
+  (void)msg;
+  t->phase = OVER;
+  cxb_session_in_stop(cxb_leg_session(leg), "");
+  cxb_leg_close(leg, 1000, "");
+  return 0;
+}
+
+static const struct {
+  const char *event;
+  bool any_phase; /* else only while talking */
+  int (*take)(cxb_leg *leg, const json_t *msg);
+} takers[] = {
+    {"media", false, take_media}, {"mark", false, take_mark},           {"dtmf", false, take_dtmf},
+    {"start", true, take_start},  {"connected", true, take_connected}, {"stop", true, take_stop},
+};
+
+static int twilio_text(cxb_leg *leg, const char *data, size_t len) {
+  const twilio *t = cxb_leg_state(leg);
+  json_t *msg = cxb_wire_parse(data, len);
+  if (!msg)
+    return CXB_EINVAL;
+  const char *event = cxb_wire_str(msg, "event", "");
+  int r = 0;
+  size_t i = 0, n = sizeof takers / sizeof *takers;
+  while (i < n && strcmp(takers[i].event, event) != 0)
+    i++;
+  if (i < n && (takers[i].any_phase || t->phase == TALKING))
+    r = takers[i].take(leg, msg);
+  else
+    cxb_leg_ignore(leg);
+  json_decref(msg);
+  return r;
+}
+
+/* {"event":"<event>","streamSid":"…" without its end, in the reused buffer. */
+static int begin(twilio *t, const char *event) {
+  if (t->phase != TALKING)
+    return CXB_ECLOSED;
+  cxb_buf_clear(&t->out);
+  return cxb_buf_printf(&t->out, "{\"event\":\"%s\",\"streamSid\":%s", event, t->sid.data);
+}
+
+static int finish(cxb_leg *leg, const char *end) {
+  twilio *t = cxb_leg_state(leg);
+  int r = cxb_buf_str(&t->out, end);
+  return r < 0 ? r : cxb_leg_send_text(leg, t->out.data, t->out.len);
+}
+
+static int twilio_frame(cxb_leg *leg, const int16_t *pcm, size_t n) {
+  twilio *t = cxb_leg_state(leg);
+  int r = begin(t, "media");
+  if (!r)
+    r = cxb_buf_str(&t->out, ",\"media\":{\"payload\":\"");
+  if (!r)
+    r = cxb_wire_ulaw_out(&t->out, pcm, n);
+  return r ? r : finish(leg, "\"}}");
+}
+
+static int twilio_clear(cxb_leg *leg) {
+  twilio *t = cxb_leg_state(leg);
+  cxb_wire_marks_clear(&t->marks);
+  int r = begin(t, "clear");
+  return r ? r : finish(leg, "}");
+}
+
+static int twilio_mark(cxb_leg *leg, const char *name) {
+  twilio *t = cxb_leg_state(leg);
+  int r = begin(t, "mark");
+  if (!r)
+    r = cxb_buf_str(&t->out, ",\"mark\":{\"name\":");
+  if (!r)
+    r = cxb_buf_json(&t->out, name, strlen(name));
+  if (!r)
+    r = finish(leg, "}}");
+  if (!r)
+    cxb_wire_mark_sent(&t->marks);
+  return r;
+}
+
+/* Closing the stream ends our part: the carrier goes on with the next verb of its document. */
+static int twilio_hangup(cxb_leg *leg) {
+  twilio *t = cxb_leg_state(leg);
+  t->phase = OVER;
+  cxb_leg_close(leg, 1000, "");
+  return 0;
+}
+
+static void twilio_closed(cxb_leg *leg) {
+  twilio *t = cxb_leg_state(leg);
+  cxb_buf_free(&t->sid);
+  cxb_buf_free(&t->out);
+}
+
+const cxb_serializer cxb_serializer_twilio = {
+    .name = "twilio",
+    .lead_ms = 200,
+    .has_marks = true,
+    .state_size = sizeof(twilio),
+    .text = twilio_text,
+    .frame = twilio_frame,
+    .clear = twilio_clear,
+    .mark = twilio_mark,
+    .hangup = twilio_hangup,
+    .closed = twilio_closed,
+};

@@ -1,0 +1,46 @@
+/* What the JSON wires share: tolerant reading of messages, base64 audio both ways. */
+#pragma once
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../base/buf.h"
+#include "leg.h"
+
+enum { CXB_WIRE_ID_LEN = 44 };
+
+/* One message; NULL when it is not a JSON object. The caller decrefs. */
+json_t *cxb_wire_parse(const char *data, size_t len);
+/* A member that is a string, else `absent` (also when obj is NULL or the type is wrong). */
+const char *cxb_wire_str(const json_t *obj, const char *key, const char *absent);
+/* A member that is a number, else `absent`. */
+double cxb_wire_num(const json_t *obj, const char *key, double absent);
+/* A member that is an object, else NULL. */
+json_t *cxb_wire_obj(const json_t *obj, const char *key);
+/* obj[key] = value unless the wire gave something there: its fields stay untouched. */
+void cxb_wire_set(json_t *obj, const char *key, const char *value);
+/* "outgoing" for it and for words that begin with "outbound", else "incoming". */
+const char *cxb_wire_direction(const char *word);
+/* "ws-<uuid>": the stream id of a wire that names none. */
+void cxb_wire_make_id(char out[CXB_WIRE_ID_LEN]);
+/* Passes the digit on, or ignores and counts it when it is none of 0-9 * # A-D. */
+void cxb_wire_dtmf(cxb_leg *leg, const char *digit);
+
+/* Base64 PCM16 LE into the session. 0, CXB_ECORRUPT: bad base64 or an odd byte count. Empty or
+ * missing (NULL): ignored and counted. */
+int cxb_wire_pcm_in(cxb_leg *leg, const char *base64);
+/* As above for G.711 mu-law. */
+int cxb_wire_ulaw_in(cxb_leg *leg, const char *base64);
+/* Appends the base64 of a frame. 0 or CXB_ENOMEM. */
+int cxb_wire_pcm_out(cxb_buf *out, const int16_t *pcm, size_t n);
+int cxb_wire_ulaw_out(cxb_buf *out, const int16_t *pcm, size_t n);
+
+/* Marks on the wire, oldest first: those open at a clear come back as cleared, not as played. */
+typedef struct cxb_wire_marks {
+  uint32_t open, cleared;
+} cxb_wire_marks;
+void cxb_wire_mark_sent(cxb_wire_marks *marks);
+void cxb_wire_marks_clear(cxb_wire_marks *marks);
+/* One came back: true when it had been cleared. */
+bool cxb_wire_mark_back(cxb_wire_marks *marks);
