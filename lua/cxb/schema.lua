@@ -2,7 +2,7 @@
 -- required, items, enum, minimum, maxLength, format, default, …), so the same declaration checks a
 -- request, fills in defaults and can be published as it stands.
 --   type: string integer number boolean object array any
---   format (strings): id, time (RFC 3339, becomes milliseconds), date, phone, sha256
+--   format (strings): id, time (RFC 3339, becomes milliseconds), date, clock, phone, sha256
 --   additionalProperties: true (kept), false (the default: an error), or a schema for the values
 --   nullable: a JSON null is accepted and kept
 local times = require("cxb.times")
@@ -21,6 +21,11 @@ local formats = {
   end,
   date = function(s)
     return times.parse(s .. "T00:00:00Z") and s, "a date like 2026-04-24"
+  end,
+  clock = function(s)
+    local h, m = s:match("^(%d%d):(%d%d)$")
+    return h and tonumber(m) < 60 and tonumber(h) * 60 + tonumber(m) <= 1440 and s,
+      "a time of day like 09:30, at most 24:00"
   end,
   phone = function(s)
     return s:match("^%+[1-9]%d+$") and #s >= 8 and #s <= 16 and s, "a number like +919876543210"

@@ -1,4 +1,4 @@
-require("spec.unit.support.fake").install()
+local driver = require("spec.support.sqlite_ffi")
 local json = require("cxb.json")
 local Store = require("cxb.store")
 
@@ -18,6 +18,7 @@ describe("the document store", function()
     now, serial = 1000, 0
     store = assert(Store.open({
       path = ":memory:",
+      driver = driver,
       collections = collections,
       now = function()
         return now
@@ -226,11 +227,11 @@ describe("the document store", function()
   it("adds columns and indexes that a newer version declares", function()
     local path = os.tmpname()
     local older = { things = { prefix = "th", fields = { name = "s" }, indexes = { { "name" } } } }
-    local first = assert(Store.open({ path = path, collections = older }))
+    local first = assert(Store.open({ path = path, driver = driver, collections = older }))
     assert(first:insert("things", { owner = "o", name = "x", at = 3, rank = 5 }))
-    local newer = assert(Store.open({ path = path, collections = collections }))
+    local newer = assert(Store.open({ path = path, driver = driver, collections = collections }))
     assert.equal("x", newer:find("things", { rank = 5 }, { sort = { "-at" } })[1].name)
-    assert.equal("x", assert(Store.open({ path = path, collections = collections }))
+    assert.equal("x", assert(Store.open({ path = path, driver = driver, collections = collections }))
       :find("things", { rank = 5 })[1].name)
     os.remove(path)
   end)

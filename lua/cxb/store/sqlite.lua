@@ -3,135 +3,12 @@
 -- driver (cxb.sqlite) groups the writes of one turn of the loop into one commit, synchronous FULL.
 local json = require("cxb.json")
 local query = require("cxb.store.query")
+local sql = require("cxb.store.sql")
+
+local quote = sql.quote
 
 local M = {}
 M.__index = M
-
-local own = { _id = true, v = true, created_at = true, updated_at = true }
-
-local function quote(name)
-  return '"' .. name .. '"'
-end
-
-local function json_path(name)
-  return "'$.\"" .. name:gsub("%.", '"."') .. "\"'"
-end
-
--- The SQL that reads a field: its own column, or out of the document.
-local function field_sql(collection, name)
-  if own[name] or collection.columns[name] then
-    return quote(name)
-  end
-  return "json_extract(doc," .. json_path(name) .. ")"
-end
-
-local function bound(value)
-  if type(value) == "boolean" then
-    return value and 1 or 0
-  end
-  return value
-end
-
--- The least text greater than every text that begins with `prefix`.
-local function after_prefix(prefix)
-  return prefix:sub(1, -2) .. string.char(prefix:byte(-1) + 1)
-end
-
-local comparisons = { eq = "=", ne = "IS NOT", gt = ">", gte = ">=", lt = "<", lte = "<=" }
-
-local where
-
-local function condition_sql(collection, condition, params)
-  local op, value = condition.op, condition.value
-  if op == "any_of" then
-    local parts = {}
-    for i, conditions in ipairs(value) do
-      parts[i] = "(" .. where(collection, conditions, params) .. ")"
-    end
-    return parts[1] and "(" .. table.concat(parts, " OR ") .. ")" or "0"
-  end
-  local sql = field_sql(collection, condition.field)
-  if op == "exists" then
-    return sql .. (value and " IS NOT NULL" or " IS NULL")
-  elseif op == "in" then
-    for _, item in ipairs(value) do
-      params[#params + 1] = bound(item)
-    end
-    return sql .. " IN (" .. ("?,"):rep(#value):sub(1, -2) .. ")"
-  elseif op == "prefix" then
-    if value == "" then
-      return sql .. " IS NOT NULL"
-    end
-    params[#params + 1] = value
-    params[#params + 1] = after_prefix(value)
-    return sql .. ">=? AND " .. sql .. "<?"
-  end
-  if op == "eq" and value == json.null then
-    return sql .. " IS NULL"
-  end
-  params[#params + 1] = bound(value)
-  return sql .. " " .. comparisons[op] .. " ?"
-end
-
--- SQL of conditions joined by AND; values are appended to `params`.
-function where(collection, conditions, params)
-  local parts = {}
-  for i, condition in ipairs(conditions) do
-    parts[i] = condition_sql(collection, condition, params)
-  end
-  return parts[1] and table.concat(parts, " AND ") or "1"
-end
-
--- What comes after a cursor. Absent values sort first (last when descending).
-local function after_sql(collection, keys, values, params)
-  local alternatives, prefix, prefix_values = {}, {}, {}
-  for i, key in ipairs(keys) do
-    local sql, value = field_sql(collection, key.field), values[i]
-    local step
-    if value == false then
-      step = not key.descending and sql .. " IS NOT NULL" or nil
-    elseif key.descending then
-      local never_absent = own[key.field] or collection.required[key.field]
-      step = never_absent and sql .. "<?" or "(" .. sql .. "<? OR " .. sql .. " IS NULL)"
-    else
-      step = sql .. ">?"
-    end
-    if step then
-      for _, earlier in ipairs(prefix_values) do
-        params[#params + 1] = earlier
-      end
-      if value ~= false then
-        params[#params + 1] = value
-      end
-      prefix[#prefix + 1] = step
-      alternatives[#alternatives + 1] = table.concat(prefix, " AND ")
-      prefix[#prefix] = nil
-    end
-    prefix[#prefix + 1] = sql .. (value == false and " IS NULL" or "=?")
-    if value ~= false then
-      prefix_values[#prefix_values + 1] = value
-    end
-  end
-  return "(" .. table.concat(alternatives, " OR ") .. ")"
-end
-
--- A first, coarse bound that an index can start from; the exact rule is after_sql's.
-local function bound_sql(collection, keys, values, params)
-  local key, value = keys[1], values[1]
-  if value == false or (key.descending and not collection.required[key.field]) then
-    return "1"
-  end
-  params[#params + 1] = value
-  return field_sql(collection, key.field) .. (key.descending and "<=?" or ">=?")
-end
-
-local function order_sql(collection, keys)
-  local parts = {}
-  for i, key in ipairs(keys) do
-    parts[i] = field_sql(collection, key.field) .. (key.descending and " DESC" or "")
-  end
-  return table.concat(parts, ",")
-end
 
 local function document(row)
   local doc = json.decode(row.doc)
@@ -148,66 +25,11 @@ end
 local function body(doc)
   local rest = {}
   for name, value in pairs(doc) do
-    if not own[name] then
+    if not sql.own[name] then
       rest[name] = value
     end
   end
   return json.encode(rest)
-end
-
-local function sorted_keys(map)
-  local keys = {}
-  for key in pairs(map or {}) do
-    keys[#keys + 1] = key
-  end
-  table.sort(keys)
-  return keys
-end
-
--- json_set(sql, path, value, …) in calls of a size SQLite takes (127 arguments).
-local function json_call(fn, sql, args, per_call)
-  for first = 1, #args, per_call do
-    sql = ("%s(%s,%s)"):format(fn, sql, table.concat(args, ",", first,
-      math.min(first + per_call - 1, #args)))
-  end
-  return sql
-end
-
--- SQL that makes the new `doc` of an update out of the old one; values are appended to `params`.
-local function changed_sql(ops, params)
-  local parents, sets, pushes, gone, seen = {}, {}, {}, {}, {}
-  local function target(name)
-    for at in name:gmatch("()%.") do
-      local parent = name:sub(1, at - 1)
-      if not seen[parent] then
-        seen[parent] = true
-        parents[#parents + 1] = json_path(parent) .. ",json('{}')"
-      end
-    end
-    return json_path(name)
-  end
-  for _, name in ipairs(sorted_keys(ops.set)) do
-    sets[#sets + 1] = target(name) .. ",json(?)"
-    params[#params + 1] = json.encode(ops.set[name])
-  end
-  for _, name in ipairs(sorted_keys(ops.inc)) do
-    local path = target(name)
-    sets[#sets + 1] = ("%s,ifnull(json_extract(doc,%s),0)+?"):format(path, path)
-    params[#params + 1] = ops.inc[name]
-  end
-  for _, name in ipairs(sorted_keys(ops.push)) do
-    local path = target(name)
-    parents[#parents + 1] = path .. ",json('[]')"
-    pushes[#pushes + 1] = path:sub(1, -2) .. "[#]',json(?)"
-    params[#params + 1] = json.encode(ops.push[name])
-  end
-  for i, name in ipairs(ops.unset or {}) do
-    gone[i] = json_path(name)
-  end
-  local sql = json_call("json_insert", "doc", parents, 50)
-  sql = json_call("json_set", sql, sets, 50)
-  sql = json_call("json_insert", sql, pushes, 50)
-  return json_call("json_remove", sql, gone, 100)
 end
 
 function M.new(driver, collections)
@@ -224,7 +46,7 @@ function M.new(driver, collections)
         for i, field in ipairs(fields) do
           local minus, plain = field:match("^(%-?)(.+)$")
           query.path(plain)
-          if not own[plain] then
+          if not sql.own[plain] then
             collection.columns[plain] = true
           end
           keys[i] = quote(plain) .. (minus == "-" and " DESC" or "")
@@ -254,8 +76,8 @@ local function failure(code, message)
   return { code = "unavailable", message = tostring(message or code), cause = code }
 end
 
-local function run(self, sql, params)
-  local rows, code, message = self.db:exec(sql, unpack(params))
+local function run(self, text, params)
+  local rows, code, message = self.db:exec(text, unpack(params))
   if not rows then
     return nil, failure(code, message)
   end
@@ -275,7 +97,7 @@ local function add_columns(self, collection)
     if not present[field] then
       local ok, why = run(self, ("ALTER TABLE %s ADD COLUMN %s GENERATED ALWAYS AS "
         .. "(json_extract(doc,%s)) VIRTUAL"):format(quote(collection.name), quote(field),
-        json_path(field)), {})
+        sql.json_path(field)), {})
       if not ok then
         return nil, why
       end
@@ -331,30 +153,16 @@ function M:get(name, id)
   return rows[1] and document(rows[1]) or nil, not rows[1] and { code = "not_found" } or nil
 end
 
-local function projection(fields)
-  if not fields then
-    return "doc"
-  end
-  local parts = {}
-  for _, field in ipairs(fields) do
-    if not own[field] then
-      parts[#parts + 1] = ("'%s',doc->%s"):format(field, json_path(field))
-    end
-  end
-  return "json_object(" .. table.concat(parts, ",") .. ") AS doc"
-end
-
 function M:find(name, conditions, options)
   local collection, params = self.collections[name], {}
-  local filter = where(collection, conditions, params)
+  local filter = sql.where(collection, conditions, params)
   if options.after then
-    filter = filter .. " AND " .. bound_sql(collection, options.keys, options.after, params)
-    filter = filter .. " AND " .. after_sql(collection, options.keys, options.after, params)
+    filter = filter .. " AND " .. sql.after(collection, options.keys, options.after, params)
   end
   params[#params + 1] = options.limit
   local rows, err = run(self, ("SELECT _id,v,created_at,updated_at,%s FROM %s WHERE %s ORDER BY %s "
-    .. "LIMIT ?"):format(projection(options.fields), quote(name), filter,
-    order_sql(collection, options.keys)), params)
+    .. "LIMIT ?"):format(sql.projection(options.fields), quote(name), filter,
+    sql.order(collection, options.keys)), params)
   if not rows then
     return nil, err
   end
@@ -366,10 +174,10 @@ end
 
 function M:update(name, id, ops, conditions, now)
   local params = {}
-  local doc = changed_sql(ops, params)
+  local doc = sql.changed(ops, params)
   params[#params + 1] = now
   params[#params + 1] = id
-  local filter = where(self.collections[name], conditions, params)
+  local filter = sql.where(self.collections[name], conditions, params)
   local rows, err = run(self, ("UPDATE %s SET doc=%s,v=v+1,updated_at=? WHERE _id=? AND %s "
     .. "RETURNING _id,v,created_at,updated_at,doc"):format(quote(name), doc, filter), params)
   if not rows then
@@ -394,7 +202,7 @@ function M:upsert(name, key, fresh, ops, now)
   local params = { fresh._id, fresh.v, fresh.created_at, fresh.updated_at, body(fresh) }
   local action = "NOTHING"
   if next(ops.set or {}) then
-    local doc = changed_sql(ops, params)
+    local doc = sql.changed(ops, params)
     action = ("UPDATE SET doc=%s,v=v+1,updated_at=?"):format(doc)
     params[#params + 1] = now
   end
@@ -411,7 +219,7 @@ end
 
 function M:count(name, conditions, max)
   local params = {}
-  local filter = where(self.collections[name], conditions, params)
+  local filter = sql.where(self.collections[name], conditions, params)
   params[#params + 1] = max
   local rows, err = run(self, ("SELECT count(*) AS n FROM (SELECT 1 FROM %s WHERE %s LIMIT ?)")
     :format(quote(name), filter), params)

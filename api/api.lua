@@ -1,0 +1,60 @@
+-- The API, the control plane: `cxbrt api.lua`. It owns durable business state and never touches
+-- live audio. Routes are declarations (routes/), rules live in services/, shapes in schemas/.
+local config = require("cxb.config")
+local settings = config.load(require("schemas.settings"))
+local App = require("services.app")
+local pipeline = require("services.pipeline")
+
+local address = App.address(settings.CXB_API_LISTEN)
+if not address then
+  config.refuse(("CXB_API_LISTEN: %q is not valid, expected HOST:PORT or unix:PATH"):format(
+    settings.CXB_API_LISTEN))
+end
+
+cxb.log.context({ service = "api" })
+cxb.log.level(settings.CXB_LOG_LEVEL)
+cxb.metrics.declare({
+  { name = "cxb_api_requests_total", type = "counter", help = "Answered requests." },
+  { name = "cxb_api_request_seconds", type = "histogram", help = "Time to answer.",
+    buckets = { 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10 } },
+  { name = "cxb_store_op_seconds", type = "histogram", help = "Time of a store operation.",
+    buckets = { 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5 } },
+  { name = "cxb_results_ingested_total", type = "counter",
+    help = "Results by what became of them." },
+  { name = "cxb_build_info", type = "gauge", help = "1, the version as a label." },
+})
+cxb.metrics.set("cxb_build_info", { version = cxb.version }, 1)
+
+local app = App.new(settings)
+local serve = pipeline.server(app, {
+  require("routes.health"), require("routes.config"), require("routes.results"),
+  require("routes.calls"), require("routes.recordings"), require("routes.bots"),
+  require("routes.page"),
+})
+local control = settings.CXB_RUN_DIR .. "/ctl"
+if cxb.mode == "run" and cxb.generation == 1 then
+  cxb.fs.mkdir(control, 488)
+end
+
+return {
+  name = "api",
+  listen = {
+    { addr = address },
+    { addr = "unix:" .. control .. "/api.sock", control = true },
+  },
+  http = serve,
+  -- A later generation opens the store before it takes work; `--check` opens nothing.
+  selftest = function()
+    if cxb.mode == "run" and cxb.generation > 1 then
+      return app:boot()
+    end
+    return true
+  end,
+  start = function()
+    local ok, why = app:boot()
+    if not ok then
+      config.refuse(why)
+    end
+    cxb.log.info("ready", { listen = settings.CXB_API_LISTEN, store = app.store.kind })
+  end,
+}

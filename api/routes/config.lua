@@ -1,0 +1,36 @@
+-- GET /api/v1/config/{bot_id}: what a call worker needs for one call (api.md §5.6).
+local pipeline = require("services.pipeline")
+local runtime_config = require("services.runtime_config")
+
+local function base_url(ctx)
+  local settings = ctx.app.settings
+  local base = settings.CXB_INTERNAL_URL or settings.CXB_PUBLIC_URL
+  if base then
+    return (base:gsub("/+$", ""))
+  end
+  local origin = pipeline.origin(ctx)
+  return origin.scheme .. "://" .. origin.host
+end
+
+return {
+  {
+    verb = "GET", path = "/api/v1/config/{bot_id}", guard = "secret", url_max = 32768,
+    params = {
+      type = "object", properties = { bot_id = { type = "string", format = "id" } },
+    },
+    query = {
+      type = "object",
+      additionalProperties = true,
+      properties = {
+        caller_id = { type = "string", maxLength = 256 },
+        stream_id = { type = "string", maxLength = 256 },
+        connected_event = { type = "string" },
+      },
+    },
+    handler = function(ctx)
+      local answer, err = runtime_config.build(ctx.app, ctx.params.bot_id, ctx.query,
+        base_url(ctx) .. "/api/v1/call-results")
+      return answer and { body = answer }, err
+    end,
+  },
+}

@@ -1,0 +1,59 @@
+-- CallResultsPayload (api.md §5.7, core.md §7). Each field is judged by itself: one that is wrong
+-- is left out of the call and reported, so a worker never has to bury a result.
+local disconnected_by = {
+  "bot", "customer", "voicemail", "RNR", "outside_hours", "timeout", "error", "no_answer",
+  "rejected", "transfer_to_agent",
+}
+
+local function text(max)
+  return { type = "string", maxLength = max or 1024 }
+end
+
+local object = { type = "object", additionalProperties = true }
+local objects = { type = "array", items = object }
+local flag = { type = "boolean" }
+local time = { type = "string", format = "time" }
+
+return {
+  type = "object",
+  additionalProperties = true,
+  required = { "session_id" },
+  properties = {
+    session_id = { type = "string", format = "id" },
+    bot_id = { type = "string", format = "id" },
+    call_id = text(128),
+    stream_id = text(256),
+    caller_id = text(64),
+    from_number = text(64),
+    call_direction = { type = "string", enum = { "incoming", "outgoing" } },
+    started_at = time,
+    answered_at = time,
+    ended_at = time,
+    call_duration_seconds = { type = "number", minimum = 0, maximum = 604800 },
+    disconnected_by = { type = "string", enum = disconnected_by },
+    error = text(256),
+    has_customer_message = flag,
+    transcript = objects,
+    events = objects,
+    events_truncated = flag,
+    intents = objects,
+    recording_url = text(2048),
+    recording_key = text(1024),
+    recording_access_token = text(128),
+    post_call_analysis = object,
+    qc_analysis = object,
+    latency = object,
+    latency_samples = objects,
+    usage_metrics = object,
+    llm_cache_summary = object,
+    pipeline_config = object,
+    connected_event = object,
+    was_transferred = flag,
+    transfer_destination = text(),
+    transfer_target = { type = "any" },
+    transfer_reason = text(4000),
+    transfer_method = text(64),
+    transfer_at = { type = "number", minimum = 0 },
+    transfer_failed_reason = text(4000),
+  },
+}

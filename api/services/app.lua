@@ -1,0 +1,124 @@
+-- What one generation of the API works with: settings, secrets, store.
+local bots = require("services.bots")
+local secrets = require("cxb.secrets")
+
+local M = {}
+M.__index = M
+
+local STORE_RETRY_MS = 30000
+local SECRET_MIN = 32
+
+local made_once = {
+  { variable = "CXBCORE_SECRET", field = "core" },
+  { variable = "JWT_SECRET", field = "jwt" },
+  { variable = "CXB_OPERATOR_TOKEN", field = "operator" },
+}
+
+-- "127.0.0.1:8080", "[::1]:8080", "unix:/path": reachable from this machine only.
+local function is_local(listen)
+  local host = listen:match("^%[(.*)%]:%d+$") or listen:match("^(.*):%d+$")
+  return listen:match("^unix:") ~= nil or host == "::1" or host == "localhost"
+    or (host ~= nil and host:match("^127%.") ~= nil)
+end
+
+---The `addr` of a cxb.listen entry; nil when it is neither HOST:PORT nor unix:PATH.
+---@return string?
+function M.address(listen)
+  if listen:match("^unix:/.") then
+    return listen
+  end
+  return listen:match("^[%w.:%[%]-]+:%d+$") and "tcp:" .. listen or nil
+end
+
+---@param settings table by schemas.settings
+function M.new(settings)
+  local proxies = {}
+  for _, address in ipairs(settings.CXB_TRUSTED_PROXIES) do
+    proxies[address] = true
+  end
+  return setmetatable({
+    settings = settings,
+    local_only = is_local(settings.CXB_API_LISTEN),
+    trusted_proxies = proxies,
+    recordings_dir = settings.CXB_RECORDINGS_DIR or settings.CXB_STATE_DIR .. "/recordings",
+    started_at = cxb.time.mono(),
+    ready = false,
+  }, M)
+end
+
+local function load_secrets(self)
+  local settings, names = self.settings, {}
+  for _, secret in ipairs(made_once) do
+    if not settings[secret.variable] then
+      names[#names + 1] = secret.variable
+    end
+  end
+  local values, why = secrets.ensure(settings.CXB_STATE_DIR, names)
+  if not values then
+    return nil, "CXB_STATE_DIR: " .. why
+  end
+  local found = { previous = settings.CXBCORE_SECRET_PREVIOUS }
+  for _, secret in ipairs(made_once) do
+    local value = settings[secret.variable] or values[secret.variable]
+    if #value < SECRET_MIN then
+      return nil, ("%s: %d bytes, expected at least %d"):format(secret.variable, #value, SECRET_MIN)
+    end
+    found[secret.field] = value
+  end
+  self.secrets = found
+  return true
+end
+
+local function observe(op, backend, seconds)
+  cxb.metrics.observe("cxb_store_op_seconds", { op = op, backend = backend }, seconds)
+end
+
+-- Another process may hold the file for a moment; one that cannot be written is told at once.
+local function open_store(self)
+  local path = self.settings.CXB_STATE_DIR .. "/cxb.db"
+  local deadline = cxb.time.mono() + STORE_RETRY_MS
+  while true do
+    local store, err = require("cxb.store").open({ path = path, observe = observe })
+    if store then
+      self.store = store
+      return true
+    end
+    if err.cause ~= "busy" or cxb.time.mono() > deadline then
+      return nil, ("CXB_STATE_DIR: %s: %s"):format(path, err.message)
+    end
+    cxb.time.sleep(250)
+  end
+end
+
+---(waits) Makes ready to serve; repeating it is harmless.
+---@return true?, string? why
+function M:boot()
+  if self.ready then
+    return true
+  end
+  local settings = self.settings
+  local ok, why, message = cxb.fs.mkdir(settings.CXB_STATE_DIR, 488)
+  if not ok and why ~= "exists" then
+    return nil, ("CXB_STATE_DIR: %s: %s"):format(settings.CXB_STATE_DIR, message or why)
+  end
+  for _, step in ipairs({ load_secrets, open_store }) do
+    ok, why = step(self)
+    if not ok then
+      return nil, why
+    end
+  end
+  local seeded, err = bots.seed(self.store, settings.CXB_BOTS_SEED_DIR or cxb.root .. "/lua/bots")
+  if not seeded then
+    return nil, "CXB_STATE_DIR: " .. err.message
+  end
+  self.ready = true
+  return true
+end
+
+---Whether the store answers now.
+---@return boolean
+function M:healthy()
+  return self.ready and self.store:ping() ~= nil
+end
+
+return M

@@ -1,0 +1,109 @@
+-- Request bodies: JSON objects, UTF-8 without NUL, at most 32 levels deep.
+local errors = require("services.errors")
+local json = require("cxb.json")
+
+local M = {}
+
+local DEPTH = 32
+
+-- Position of the first byte that is not UTF-8 (RFC 3629), nil when all is well.
+local function bad_utf8(text)
+  local at = text:find("[\128-\255]")
+  while at do
+    local a, b, c, d = text:byte(at, at + 3)
+    local function tail(byte)
+      return byte and byte >= 0x80 and byte <= 0xBF
+    end
+    local size
+    if a >= 0xC2 and a <= 0xDF and tail(b) then
+      size = 2
+    elseif a >= 0xE0 and a <= 0xEF and tail(b) and tail(c)
+      and not (a == 0xE0 and b < 0xA0) and not (a == 0xED and b > 0x9F) then
+      size = 3
+    elseif a >= 0xF0 and a <= 0xF4 and tail(b) and tail(c) and tail(d)
+      and not (a == 0xF0 and b < 0x90) and not (a == 0xF4 and b > 0x8F) then
+      size = 4
+    else
+      return at
+    end
+    at = text:find("[\128-\255]", at + size)
+  end
+end
+
+local function too_deep(value, depth)
+  if type(value) ~= "table" then
+    return false
+  end
+  if depth > DEPTH then
+    return true
+  end
+  for _, item in pairs(value) do
+    if type(item) == "table" and too_deep(item, depth + 1) then
+      return true
+    end
+  end
+  return false
+end
+
+local function has_nul(value)
+  if type(value) == "string" then
+    return value:find("%z") ~= nil
+  elseif type(value) == "table" then
+    for key, item in pairs(value) do
+      if has_nul(key) or has_nul(item) then
+        return true
+      end
+    end
+  end
+  return false
+end
+
+local function invalid(message)
+  return nil, errors.new(400, "invalid_json", message)
+end
+
+---@param text string
+---@return table? object, api.error?
+function M.parse(text)
+  local at = bad_utf8(text)
+  if at then
+    return invalid(("Not UTF-8 at byte %d."):format(at))
+  end
+  local value, _, message = json.decode_object(text)
+  if not value then
+    return invalid(("Not a JSON object: %s."):format(message))
+  end
+  if too_deep(value, 1) then
+    return invalid(("More than %d levels deep."):format(DEPTH))
+  end
+  if text:find("\\u0000", 1, true) and has_nul(value) then
+    return invalid("A string holds a NUL character.")
+  end
+  return value
+end
+
+---(waits) The body of a request as a JSON object.
+---@param req cxb.request
+---@param max integer bytes
+---@return string? text, table|api.error object_or_err
+function M.read(req, max)
+  local kind = req.headers["content-type"]
+  if kind and not kind:lower():match("^application/json%s*;?") then
+    return nil, errors.new(415, "unsupported_media_type", "The body must be application/json.")
+  end
+  local text, code = req:body(max)
+  if not text then
+    if code == "too_large" then
+      return nil, errors.new(413, "body_too_large", ("At most %d bytes."):format(max),
+        { headers = { connection = "close" } })
+    end
+    return nil, errors.new(408, "request_timeout", "The body did not arrive.")
+  end
+  local value, err = M.parse(text)
+  if not value then
+    return nil, err
+  end
+  return text, value
+end
+
+return M

@@ -1,0 +1,70 @@
+-- The one shape of an error answer (api.md §4).
+local json = require("cxb.json")
+
+local M = {}
+
+-- Codes of the store as the client sees them.
+local from_store = {
+  unavailable = { 503, "store_unavailable", "The store cannot be reached." },
+  not_found = { 404, "not_found", "There is no such object." },
+  conflict = { 409, "conflict", "The object was changed meanwhile." },
+  duplicate = { 409, "duplicate", "It exists already." },
+  bad_cursor = { 400, "invalid_query", "The cursor does not belong to this list." },
+}
+
+---@class api.error
+---@field status integer
+---@field code string
+---@field message string
+---@field fields? table[]
+---@field headers? table<string, string>
+
+---@return api.error
+function M.new(status, code, message, more)
+  local err = { status = status, code = code, message = message }
+  for key, value in pairs(more or {}) do
+    err[key] = value
+  end
+  return err
+end
+
+---An error of the store; what the client need not know goes to the log.
+---@return api.error
+function M.of_store(err)
+  local known = from_store[err.code]
+  if not known then
+    error("store: " .. tostring(err.code) .. ": " .. tostring(err.message))
+  end
+  local out = M.new(known[1], known[2], known[3])
+  if err.code == "unavailable" then
+    cxb.log.error("store unavailable", { error = err.message, cause = err.cause })
+    out.headers = { ["retry-after"] = "2" }
+  end
+  return out
+end
+
+---@return api.error
+function M.not_found(what)
+  return M.new(404, "not_found", ("There is no such %s."):format(what or "object"))
+end
+
+---@return api.error
+function M.invalid(fields)
+  local paths = {}
+  for i, field in ipairs(fields) do
+    paths[i] = field.path
+  end
+  return M.new(422, "validation_failed", "Not valid: " .. table.concat(paths, ", ") .. ".",
+    { fields = fields })
+end
+
+---@param err api.error
+---@return string body
+function M.body(err, request_id)
+  return json.encode(json.object({
+    { "error", err.code }, { "message", err.message }, { "detail", err.message },
+    { "request_id", request_id }, { "fields", err.fields and json.array(err.fields) or nil },
+  }))
+end
+
+return M

@@ -1,0 +1,222 @@
+-- From a request to its answer: route, guard, limits, checked input, handler, one error shape.
+--
+-- A route is one declaration:
+--   verb, path   "GET", "/api/v1/calls/{id}"
+--   guard        name of a function of services.guards
+--   params       schema of the path's parameters (a value that does not fit is a 404)
+--   query        schema of the query string
+--   input        schema of the JSON body, or "object": any object, judged by the handler
+--   body_max     bytes of the body, 1 MiB
+--   url_max      bytes of path and query, 8 KiB
+--   output       schema of the answer (documentation)
+--   handler      fun(ctx): {status?, body?, headers?} | "answered" | nil, api.error
+local body = require("services.body")
+local errors = require("services.errors")
+local guards = require("services.guards")
+local json = require("cxb.json")
+local router = require("cxb.router")
+local schema = require("cxb.schema")
+local url = require("cxb.url")
+
+local M = {}
+
+local BODY_MAX, URL_MAX = 1024 * 1024, 8192
+
+local base_headers = {
+  ["content-type"] = "application/json", ["cache-control"] = "no-store",
+  ["x-content-type-options"] = "nosniff", ["referrer-policy"] = "no-referrer",
+}
+
+local function headers_of(ctx, more)
+  local out = { ["x-request-id"] = ctx.request_id }
+  for _, map in ipairs({ base_headers, more or {} }) do
+    for name, value in pairs(map) do
+      out[name] = value
+    end
+  end
+  return out
+end
+
+-- The address a request comes from: what trusted proxies forward, from the right.
+local function client_of(app, req)
+  local address = req.remote
+  local forwarded = req.headers["x-forwarded-for"]
+  if not app.trusted_proxies[address] or not forwarded then
+    return address
+  end
+  local hops = {}
+  for hop in forwarded:gmatch("[^,%s]+") do
+    hops[#hops + 1] = hop
+  end
+  for i = #hops, 1, -1 do
+    address = hops[i]
+    if not app.trusted_proxies[address] then
+      break
+    end
+  end
+  return address
+end
+
+---Scheme and host the client used: {scheme = "http", host = "127.0.0.1:8080", proxied = true}.
+function M.origin(ctx)
+  local req, trusted = ctx.req, ctx.app.trusted_proxies[ctx.req.remote]
+  local proto = trusted and req.headers["x-forwarded-proto"]
+  local host = req.headers.host or ""
+  return {
+    scheme = proto == "https" and "https" or "http",
+    host = host:match("^[%w.%-]+:?%d*$") or host:match("^%[[%x:]+%]:?%d*$") or "localhost",
+    proxied = proto ~= nil and proto ~= false,
+  }
+end
+
+local function check_params(route, ctx)
+  if not route.params then
+    return true
+  end
+  local kept = schema.check(route.params, ctx.params)
+  if not kept then
+    return nil, errors.not_found()
+  end
+  return true
+end
+
+local function check_query(route, ctx)
+  if not route.query then
+    return true
+  end
+  local kept, fields = schema.check_query(route.query, ctx.query)
+  if not kept then
+    local paths = {}
+    for i, field in ipairs(fields) do
+      paths[i] = field.path .. " " .. field.message
+    end
+    return nil, errors.new(400, "invalid_query", "Query: " .. table.concat(paths, ", ") .. ".",
+      { fields = fields })
+  end
+  ctx.query = kept
+  return true
+end
+
+local function read_input(route, ctx)
+  if not route.input then
+    return true
+  end
+  local text, value = body.read(ctx.req, route.body_max or BODY_MAX)
+  if not text then
+    return nil, value
+  end
+  ctx.raw = text
+  if route.input == "object" then
+    ctx.body = value
+    return true
+  end
+  local kept, fields = schema.check(route.input, value)
+  if not kept then
+    return nil, errors.invalid(fields)
+  end
+  ctx.body = kept
+  return true
+end
+
+local function check_guard(route, ctx)
+  local principal, refused = guards[route.guard](ctx)
+  ctx.principal = principal
+  return principal, refused
+end
+
+local steps = { check_guard, check_params, check_query, read_input }
+
+local function run(route, ctx)
+  if #ctx.req.path + #ctx.req.query > (route.url_max or URL_MAX) then
+    return nil, errors.new(414, "uri_too_long", "The URL is too long.")
+  end
+  if not ctx.app.ready and not route.early then
+    return nil, errors.new(503, "store_unavailable", "The store is not open yet.",
+      { headers = { ["retry-after"] = "2" } })
+  end
+  for _, step in ipairs(steps) do
+    local ok, err = step(route, ctx)
+    if not ok then
+      return nil, err
+    end
+  end
+  return route.handler(ctx)
+end
+
+local function respond(ctx, answer, err)
+  if answer == "answered" then
+    return
+  elseif err then
+    ctx.status = err.status
+    ctx.req:respond(err.status, errors.body(err, ctx.request_id), headers_of(ctx, err.headers))
+    return
+  end
+  ctx.status = answer.status or 200
+  local text = answer.body
+  if type(text) == "table" then
+    text = json.encode(text)
+  end
+  ctx.req:respond(ctx.status, text, headers_of(ctx, answer.headers))
+end
+
+local function account(ctx, name, from)
+  ctx.status = ctx.status or 200
+  local seconds = (cxb.time.mono() - from) / 1000
+  cxb.metrics.count("cxb_api_requests_total", { route = name, status = tostring(ctx.status) })
+  cxb.metrics.observe("cxb_api_request_seconds", { route = name }, seconds)
+  local log = ctx.status >= 500 and cxb.log.error or ctx.status >= 400 and cxb.log.info
+    or cxb.log.debug
+  log("request", { route = name, status = ctx.status, ms = math.floor(seconds * 1e6) / 1000,
+    error = ctx.error })
+end
+
+local function guarded(route, ctx, name)
+  local ok, answer, err = xpcall(run, debug.traceback, route, ctx)
+  if ok then
+    return answer, err
+  end
+  cxb.log.error("request failed", { route = name, traceback = answer })
+  return nil, errors.new(500, "internal", "Something went wrong here; it was logged.")
+end
+
+---Builds the function that serves every request.
+---@param app table
+---@param groups table[][] lists of routes
+---@return fun(req: cxb.request)
+function M.server(app, groups)
+  local table_of_routes = router.new()
+  for _, group in ipairs(groups) do
+    for _, route in ipairs(group) do
+      if not guards[route.guard] then
+        error(("route %s %s has no guard"):format(route.verb, route.path))
+      end
+      table_of_routes:add(route.verb, route.path, route)
+    end
+  end
+  return function(req)
+    local from = cxb.time.mono()
+    cxb.task.tag({ request_id = req.id })
+    local ctx = {
+      app = app, req = req, request_id = req.id, client = client_of(app, req),
+      query = url.parse_query(req.query),
+    }
+    local found, params, allowed = table_of_routes:match(req.method, req.path)
+    local name, answer, err = "none"
+    if found then
+      local route = found.handler
+      name = route.verb .. " " .. route.path
+      ctx.params = params
+      answer, err = guarded(route, ctx, name)
+    elseif params == "method_not_allowed" then
+      err = errors.new(405, "method_not_allowed", "Not for this path.",
+        { headers = { allow = table.concat(allowed, ", ") } })
+    else
+      err = errors.not_found("path")
+    end
+    ctx.error = err and err.code
+    respond(ctx, answer, err)
+    account(ctx, name, from)
+  end
+end
+
+return M

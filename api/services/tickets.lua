@@ -1,0 +1,42 @@
+-- Tickets: JWTs for one purpose and one object, so that a URL a browser opens by itself needs no
+-- credential. Each purpose has its own key: HKDF of a secret with the purpose as label.
+local jwt = require("cxb.jwt")
+
+local M = {}
+
+local TEST_SECONDS, PLAYBACK_SECONDS = 60, 7200
+
+local function key(secret, purpose)
+  return cxb.crypto.hkdf_sha256(secret, purpose, 32)
+end
+
+local function claims(purpose, session_id, seconds)
+  local now = math.floor(cxb.time.now() / 1000)
+  return {
+    aud = purpose, session_id = session_id, iat = now, exp = now + seconds,
+    jti = cxb.crypto.hex(cxb.crypto.random(12)),
+  }
+end
+
+---For /browser/{bot_id} of a call worker, which checks it by the shared secret alone.
+---@return string ticket, number expires_at ms
+function M.test_call(app, bot_id, session_id)
+  local made = claims("core-test", session_id, TEST_SECONDS)
+  made.bot_id = bot_id
+  return jwt.sign(made, key(app.secrets.core, "core-test")), made.exp * 1000
+end
+
+---For one recording; long calls are sought through for a while.
+---@return string ticket
+function M.playback(app, session_id)
+  return jwt.sign(claims("playback", session_id, PLAYBACK_SECONDS),
+    key(app.secrets.jwt, "playback"))
+end
+
+---@return boolean
+function M.check_playback(app, ticket, session_id)
+  local found = jwt.verify(ticket, key(app.secrets.jwt, "playback"), { aud = "playback" })
+  return found ~= nil and found.session_id == session_id
+end
+
+return M

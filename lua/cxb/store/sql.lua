@@ -1,0 +1,219 @@
+-- SQL text of filters, sorts, cursors and changes; values go into `params`, never into the text.
+local json = require("cxb.json")
+
+local M = {}
+
+local own = { _id = true, v = true, created_at = true, updated_at = true }
+
+---Fields every document has, each a column of its own.
+M.own = own
+
+local function quote(name)
+  return '"' .. name .. '"'
+end
+M.quote = quote
+
+-- "a.b" as SQLite's '$."a"."b"'.
+local function json_path(name)
+  return "'$.\"" .. name:gsub("%.", '"."') .. "\"'"
+end
+M.json_path = json_path
+
+-- The SQL that reads a field: its own column, or out of the document.
+local function field_sql(collection, name)
+  if own[name] or collection.columns[name] then
+    return quote(name)
+  end
+  return "json_extract(doc," .. json_path(name) .. ")"
+end
+
+local function bound(value)
+  if type(value) == "boolean" then
+    return value and 1 or 0
+  end
+  return value
+end
+
+-- The least text greater than every text that begins with `prefix`.
+local function after_prefix(prefix)
+  return prefix:sub(1, -2) .. string.char(prefix:byte(-1) + 1)
+end
+
+local comparisons = { eq = "=", ne = "IS NOT", gt = ">", gte = ">=", lt = "<", lte = "<=" }
+
+local where
+
+local function condition_sql(collection, condition, params)
+  local op, value = condition.op, condition.value
+  if op == "any_of" then
+    local parts = {}
+    for i, conditions in ipairs(value) do
+      parts[i] = "(" .. where(collection, conditions, params) .. ")"
+    end
+    return parts[1] and "(" .. table.concat(parts, " OR ") .. ")" or "0"
+  end
+  local sql = field_sql(collection, condition.field)
+  if op == "exists" then
+    return sql .. (value and " IS NOT NULL" or " IS NULL")
+  elseif op == "in" then
+    for _, item in ipairs(value) do
+      params[#params + 1] = bound(item)
+    end
+    return sql .. " IN (" .. ("?,"):rep(#value):sub(1, -2) .. ")"
+  elseif op == "prefix" then
+    if value == "" then
+      return sql .. " IS NOT NULL"
+    end
+    params[#params + 1] = value
+    params[#params + 1] = after_prefix(value)
+    return sql .. ">=? AND " .. sql .. "<?"
+  end
+  if op == "eq" and value == json.null then
+    return sql .. " IS NULL"
+  end
+  params[#params + 1] = bound(value)
+  return sql .. " " .. comparisons[op] .. " ?"
+end
+
+---Conditions (cxb.store.query) joined by AND.
+function where(collection, conditions, params)
+  local parts = {}
+  for i, condition in ipairs(conditions) do
+    parts[i] = condition_sql(collection, condition, params)
+  end
+  return parts[1] and table.concat(parts, " AND ") or "1"
+end
+
+M.where = where
+
+-- What comes after a cursor. Absent values sort first (last when descending).
+local function after_keys(collection, keys, values, params)
+  local alternatives, prefix, prefix_values = {}, {}, {}
+  for i, key in ipairs(keys) do
+    local sql, value = field_sql(collection, key.field), values[i]
+    local step
+    if value == false then
+      step = not key.descending and sql .. " IS NOT NULL" or nil
+    elseif key.descending then
+      local never_absent = own[key.field] or collection.required[key.field]
+      step = never_absent and sql .. "<?" or "(" .. sql .. "<? OR " .. sql .. " IS NULL)"
+    else
+      step = sql .. ">?"
+    end
+    if step then
+      for _, earlier in ipairs(prefix_values) do
+        params[#params + 1] = earlier
+      end
+      if value ~= false then
+        params[#params + 1] = value
+      end
+      prefix[#prefix + 1] = step
+      alternatives[#alternatives + 1] = table.concat(prefix, " AND ")
+      prefix[#prefix] = nil
+    end
+    prefix[#prefix + 1] = sql .. (value == false and " IS NULL" or "=?")
+    if value ~= false then
+      prefix_values[#prefix_values + 1] = value
+    end
+  end
+  return "(" .. table.concat(alternatives, " OR ") .. ")"
+end
+
+-- A first, coarse bound that an index can start from; the exact rule is after_keys'.
+local function coarse(collection, keys, values, params)
+  local key, value = keys[1], values[1]
+  if value == false or (key.descending and not collection.required[key.field]) then
+    return "1"
+  end
+  params[#params + 1] = value
+  return field_sql(collection, key.field) .. (key.descending and "<=?" or ">=?")
+end
+
+---What comes after a cursor's values in the order of `keys`.
+---@return string
+function M.after(collection, keys, values, params)
+  local first = coarse(collection, keys, values, params)
+  return first .. " AND " .. after_keys(collection, keys, values, params)
+end
+
+---@return string
+function M.order(collection, keys)
+  local parts = {}
+  for i, key in ipairs(keys) do
+    parts[i] = field_sql(collection, key.field) .. (key.descending and " DESC" or "")
+  end
+  return table.concat(parts, ",")
+end
+
+local function sorted_keys(map)
+  local keys = {}
+  for key in pairs(map or {}) do
+    keys[#keys + 1] = key
+  end
+  table.sort(keys)
+  return keys
+end
+
+-- json_set(sql, path, value, …) in calls of a size SQLite takes (127 arguments).
+local function json_call(fn, sql, args, per_call)
+  for first = 1, #args, per_call do
+    sql = ("%s(%s,%s)"):format(fn, sql, table.concat(args, ",", first,
+      math.min(first + per_call - 1, #args)))
+  end
+  return sql
+end
+
+---The expression that makes the new `doc` of an update out of the old one.
+---@return string
+function M.changed(ops, params)
+  local parents, sets, pushes, gone, seen = {}, {}, {}, {}, {}
+  local function target(name)
+    for at in name:gmatch("()%.") do
+      local parent = name:sub(1, at - 1)
+      if not seen[parent] then
+        seen[parent] = true
+        parents[#parents + 1] = json_path(parent) .. ",json('{}')"
+      end
+    end
+    return json_path(name)
+  end
+  for _, name in ipairs(sorted_keys(ops.set)) do
+    sets[#sets + 1] = target(name) .. ",json(?)"
+    params[#params + 1] = json.encode(ops.set[name])
+  end
+  for _, name in ipairs(sorted_keys(ops.inc)) do
+    local path = target(name)
+    sets[#sets + 1] = ("%s,ifnull(json_extract(doc,%s),0)+?"):format(path, path)
+    params[#params + 1] = ops.inc[name]
+  end
+  for _, name in ipairs(sorted_keys(ops.push)) do
+    local path = target(name)
+    parents[#parents + 1] = path .. ",json('[]')"
+    pushes[#pushes + 1] = path:sub(1, -2) .. "[#]',json(?)"
+    params[#params + 1] = json.encode(ops.push[name])
+  end
+  for i, name in ipairs(ops.unset or {}) do
+    gone[i] = json_path(name)
+  end
+  local sql = json_call("json_insert", "doc", parents, 50)
+  sql = json_call("json_set", sql, sets, 50)
+  sql = json_call("json_insert", sql, pushes, 50)
+  return json_call("json_remove", sql, gone, 100)
+end
+
+---`doc` with these fields only.
+---@return string
+function M.projection(fields)
+  if not fields then
+    return "doc"
+  end
+  local parts = {}
+  for _, field in ipairs(fields) do
+    if not own[field] then
+      parts[#parts + 1] = ("'%s',doc->%s"):format(field, json_path(field))
+    end
+  end
+  return "json_object(" .. table.concat(parts, ",") .. ") AS doc"
+end
+
+return M

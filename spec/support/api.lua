@@ -1,0 +1,75 @@
+-- The API without its process, for unit specs inside the host: a clock the spec moves, a store in
+-- memory, requests made by hand. install() puts a `cxb` with that clock in place, restore() the
+-- host's back.
+local json = require("cxb.json")
+
+local M = { SECRET = ("s"):rep(32), TOKEN = ("t"):rep(32) }
+
+local host = cxb
+
+function M.install()
+  M.now = 1777021200000 -- Friday 2026-04-24T09:00:00Z
+  local function nothing() end
+  local function now()
+    return M.now
+  end
+  _G.cxb = setmetatable({
+    time = { now = now, mono = now },
+    log = { debug = nothing, info = nothing, warn = nothing, error = nothing },
+    metrics = { count = nothing, set = nothing, observe = nothing },
+    task = { tag = nothing },
+  }, { __index = host })
+end
+
+function M.restore()
+  _G.cxb = host
+end
+
+---A store in memory.
+function M.store(collections)
+  return assert(require("cxb.store").open({
+    path = ":memory:", driver = require("spec.support.sqlite_ffi"), collections = collections,
+    now = cxb.time.now, mono = cxb.time.mono,
+  }))
+end
+
+---An API that has booted.
+function M.app(settings)
+  settings = settings or {}
+  settings.CXB_TRUSTED_PROXIES = { "unix", "127.0.0.1" }
+  settings.CXB_API_LISTEN = settings.CXB_API_LISTEN or "unix:/run/api.sock"
+  settings.CXB_STATE_DIR = "/nowhere"
+  local app = require("services.app").new(settings)
+  app.store = M.store()
+  app.secrets = { core = M.SECRET, jwt = ("j"):rep(32), operator = M.TOKEN }
+  app.ready = true
+  return app
+end
+
+---A request that remembers its answer: status, body (decoded when JSON), headers.
+function M.request(method, path, options)
+  options = options or {}
+  local headers = { host = "127.0.0.1:8080" }
+  for name, value in pairs(options.headers or {}) do
+    headers[name] = value
+  end
+  local req = {
+    method = method, path = path, query = options.query or "", headers = headers,
+    remote = options.remote or "unix", id = "request-1",
+  }
+  function req.body(_, max)
+    local body = options.body or ""
+    if #body > max then
+      return nil, "too_large"
+    end
+    return body
+  end
+  function req.respond(_, status, body, answer_headers)
+    assert(not req.status, "answered twice")
+    req.status, req.text, req.answer_headers = status, body, answer_headers
+    req.answer = type(body) == "string" and json.decode(body) or nil
+  end
+  return req
+end
+
+return M

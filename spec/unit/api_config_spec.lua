@@ -1,0 +1,171 @@
+local api = require("spec.support.api")
+local json = require("cxb.json")
+local times = require("cxb.times")
+
+describe("active hours", function()
+  local hours = require("services.hours")
+  local every = { "mon", "tue", "wed", "thu", "fri", "sat", "sun" }
+
+  local function open(days, from, to, zone, moment)
+    return (hours.open({ enabled = true, days = days, start_time = from, end_time = to }, zone,
+      times.parse(moment)))
+  end
+
+  it("begin with the first minute and end before the last", function()
+    assert.is_false(open(every, "09:00", "18:00", "UTC", "2026-04-24T08:59:59Z"))
+    assert.is_true(open(every, "09:00", "18:00", "UTC", "2026-04-24T09:00:00Z"))
+    assert.is_true(open(every, "09:00", "18:00", "UTC", "2026-04-24T17:59:59Z"))
+    assert.is_false(open(every, "09:00", "18:00", "UTC", "2026-04-24T18:00:00Z"))
+  end)
+
+  it("over midnight belong to the day they began on", function()
+    local friday = { "fri" }
+    assert.is_true(open(friday, "22:00", "06:00", "UTC", "2026-04-24T22:00:00Z"))
+    assert.is_true(open(friday, "22:00", "06:00", "UTC", "2026-04-25T05:59:59Z"))
+    assert.is_false(open(friday, "22:00", "06:00", "UTC", "2026-04-25T06:00:00Z"))
+    assert.is_false(open(friday, "22:00", "06:00", "UTC", "2026-04-24T05:00:00Z"))
+    assert.is_false(open(friday, "22:00", "06:00", "UTC", "2026-04-25T22:00:00Z"))
+  end)
+
+  it("are of the bot's zone, and of UTC when that is unknown", function()
+    assert.is_true(open(every, "09:00", "18:00", "Asia/Kolkata", "2026-04-24T03:30:00Z"))
+    assert.is_false(open(every, "09:00", "18:00", "Asia/Kolkata", "2026-04-24T03:29:59Z"))
+    assert.is_true(open(every, "09:00", "18:00", "Mars/Base", "2026-04-24T09:00:00Z"))
+  end)
+
+  it("follow the wall clock on the day it jumps", function()
+    assert.is_false(open(every, "03:00", "04:00", "Europe/Berlin", "2026-03-29T00:59:59Z"))
+    assert.is_true(open(every, "03:00", "04:00", "Europe/Berlin", "2026-03-29T01:00:00Z"))
+    assert.is_false(open(every, "02:00", "03:00", "Europe/Berlin", "2026-03-29T01:00:00Z"))
+  end)
+
+  it("that are off are always open", function()
+    assert.is_true(hours.open(nil, "UTC", 0))
+    assert.is_true(hours.open({ enabled = false }, "UTC", 0))
+  end)
+end)
+
+describe("the configuration of a call", function()
+  local config, app
+
+  before_each(function()
+    api.install()
+    config = require("services.runtime_config")
+    app = api.app()
+    assert(app.store:insert("bots", {
+      _id = "demo", name = "Demo", is_active = true, timezone = "Asia/Kolkata", flow = "demo",
+      opening_message = "Hello {{call.name}}, {{name}}, {{nobody}}.",
+      system_prompt = "Today is {{current_date}} {{system.current_time}}.",
+    }))
+  end)
+
+  after_each(api.restore)
+
+  local function build(event, bot)
+    return config.build(app, bot or "demo", {
+      caller_id = "+919876543210", stream_id = "st-1",
+      connected_event = event and (type(event) == "string" and event or json.encode(event)),
+    }, "http://x/api/v1/call-results")
+  end
+
+  it("holds what the worker's contract requires, with the bot's defaults", function()
+    local answer = assert(build({ callerId = "+919876543210", callDirection = "incoming" }))
+    assert.matches("^%x+%-%x+%-7%x+%-%x+%-%x+$", answer.session_id)
+    assert.same({ "demo", 1, "http://x/api/v1/call-results", "demo", 3, 600, true, "embedded", "rules" },
+      { answer.bot_id, answer.bot_version, answer.webhook_url, answer.flow,
+        answer.min_words_interruption, answer.max_call_duration_seconds, answer.recording_enabled,
+        answer.stt.provider, answer.llm.provider })
+    local text = json.encode(answer)
+    assert.matches('"tools":%[%]', text)
+    assert.matches('"flow_settings":{}', text)
+    assert.matches('"transfer_numbers":{}', text)
+  end)
+
+  it("renders texts in one pass and leaves unknown names visible", function()
+    local answer = build({ name = "{{nobody}}", _mock_crm = { name = "Asha" } })
+    assert.equal("Hello {{nobody}}, Asha, {{nobody}}.", answer.opening_message)
+    assert.equal("Today is 2026-04-24 14:30.", answer.system_prompt)
+  end)
+
+  it("gives variables of call, CRM and clock, flat", function()
+    local vars = build({ name = "Ravi", plan = { tier = 2 }, _mock_crm = { name = "Asha" } }).variables
+    assert.same({ "Ravi", 2, "Asha", "14:30", "Asia/Kolkata" }, { vars["call.name"],
+      vars["call.plan.tier"], vars["crm.name"], vars["system.current_time"],
+      vars["system.timezone"] })
+  end)
+
+  it("leaves a skeleton behind, without the platform's flags", function()
+    local answer = build({ callDirection = "outgoing", did = "+911", _campaign_id = "c1",
+      _campaign_attempt = 2, _skip_post_push = true, _secret = 1, sip_candidate_headers = {} })
+    local call = assert(app.store:get("calls", answer.session_id))
+    assert.same({ "in_progress", "bot", "demo", "outgoing", "st-1", "+919876543210", "c1", 2, true,
+      api.now }, { call.status, call.call_type, call.bot_id, call.direction, call.stream_id,
+      call.caller_id, call.campaign_id, call.campaign_attempt, call.skip_post_push,
+      call.started_at })
+    assert.same({ callDirection = "outgoing", did = "+911" }, call.connected_event)
+    assert.is_nil(answer.variables["call._secret"])
+  end)
+
+  it("takes the session a campaign chose, and no other thing for one", function()
+    assert.equal("camp-1", build({ _campaign_session_id = "camp-1" }).session_id)
+    assert.not_equal("a/b", build({ _campaign_session_id = "a/b" }).session_id)
+    assert.truthy(build({ _campaign_session_id = 5 }).session_id)
+  end)
+
+  it("takes anything that is not an object for an empty event", function()
+    for _, text in ipairs({ "", "[]", "7", "{", "null", '"x"' }) do
+      assert.truthy(build(text), text)
+    end
+  end)
+
+  it("is refused for a bot nobody has, an inactive one and a deleted one", function()
+    assert(app.store:insert("bots", { _id = "off", name = "x", is_active = false }))
+    assert(app.store:insert("bots", { _id = "gone", name = "x", is_active = true, deleted_at = 1 }))
+    for _, id in ipairs({ "nobody", "off", "gone" }) do
+      local _, err = build(nil, id)
+      assert.same({ 404, "unknown_bot" }, { err.status, err.code })
+    end
+  end)
+
+  it("is refused outside the bot's hours, and no call is made", function()
+    assert(app.store:insert("bots", { _id = "night", name = "x", is_active = true,
+      active_hours = { enabled = true, start_time = "22:00", end_time = "06:00" } }))
+    local _, err = build(nil, "night")
+    assert.equal(503, err.status)
+    assert.matches("^outside_active_hours: ", err.message)
+    assert.equal(0, app.store:count("calls", {}))
+  end)
+
+  it("is refused when a paid provider has no key", function()
+    assert(app.store:insert("bots", { _id = "paid", name = "x", is_active = true,
+      stt = { provider = "deepgram" } }))
+    local _, err = build(nil, "paid")
+    assert.same({ 503, "provider_key_missing" }, { err.status, err.code })
+  end)
+
+  it("names the field of a bot that was stored wrong", function()
+    assert(app.store:insert("bots", { _id = "bad", name = "x", is_active = true,
+      max_call_duration_seconds = 5 }))
+    local _, err = build(nil, "bad")
+    assert.same({ 503, "max_call_duration_seconds" }, { err.status, err.fields[1].path })
+  end)
+
+  it("of a test call knows its variables and CRM by the session", function()
+    assert(app.store:insert("calls", { _id = "t1", call_type = "test", status = "in_progress",
+      started_at = 1, skip_post_push = true,
+      test = { variables = { name = "Mia" }, mock_crm = { name = "Asha" } } }))
+    local answer = build({ _campaign_session_id = "t1" })
+    assert.equal("Hello Mia, Asha, {{nobody}}.", answer.opening_message)
+    local call = app.store:get("calls", "t1")
+    assert.same({ "test", true, api.now }, { call.call_type, call.skip_post_push, call.started_at })
+  end)
+
+  it("does not reopen a call whose result is already there", function()
+    assert(app.store:insert("calls", { _id = "r1", call_type = "bot", status = "completed",
+      started_at = 1, bot_id = "other" }))
+    assert(build({ _campaign_session_id = "r1" }))
+    local call = app.store:get("calls", "r1")
+    assert.same({ "completed", 1, "other", "st-1" }, { call.status, call.started_at, call.bot_id,
+      call.stream_id })
+  end)
+end)

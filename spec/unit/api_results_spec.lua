@@ -1,0 +1,204 @@
+local api = require("spec.support.api")
+local json = require("cxb.json")
+
+describe("a result", function()
+  local results, app
+
+  before_each(function()
+    api.install()
+    results = require("services.results")
+    app = api.app()
+  end)
+
+  after_each(api.restore)
+
+  local function post(payload)
+    local body = type(payload) == "string" and payload or json.encode(payload)
+    local answer, err = results.ingest(app, body, json.decode_object(body))
+    assert(answer, err and err.message)
+    return answer
+  end
+
+  local function stored(id)
+    return assert(app.store:get("calls", id or "s1"))
+  end
+
+  local function warned(answer)
+    local out = {}
+    for i, warning in ipairs(answer.warnings) do
+      out[i] = warning.path .. ":" .. warning.rule
+    end
+    return table.concat(out, " ")
+  end
+
+  it("makes a call when there is no skeleton", function()
+    local answer = post({
+      session_id = "s1", bot_id = "demo", caller_id = "+919876543210", disconnected_by = "customer",
+      call_direction = "incoming", started_at = "2026-04-24T08:59:00.000Z",
+      ended_at = "2026-04-24T08:59:30.000Z", call_duration_seconds = 29.5,
+      post_call_analysis = { DISPOSITION = "Answered", SUB_DISPOSITION = "Info" },
+    })
+    assert.is_false(answer.duplicate)
+    local call = stored()
+    assert.same({ "completed", "bot", "incoming", "0123456789" .. "19", "Answered", "Info" },
+      { call.status, call.call_type, call.direction, call.number_rev, call.disposition,
+        call.sub_disposition })
+    assert.equal(1777021140000, call.started_at)
+    assert.equal(1777021170000, call.completed_at)
+  end)
+
+  it("takes its status from who ended the call", function()
+    local expected = {
+      bot = "completed", customer = "completed", voicemail = "voicemail", RNR = "completed",
+      outside_hours = "completed", timeout = "completed", error = "failed", no_answer = "failed",
+      rejected = "failed", transfer_to_agent = "completed",
+    }
+    for by, status in pairs(expected) do
+      post({ session_id = by, disconnected_by = by })
+      assert.equal(status, stored(by).status, by)
+    end
+  end)
+
+  it("that comes again changes nothing", function()
+    post({ session_id = "s1", disconnected_by = "bot" })
+    local answer = post({ session_id = "s1", disconnected_by = "bot" })
+    assert.is_true(answer.duplicate)
+    assert.equal(1, stored().v)
+  end)
+
+  it("with another body merges, and blank never erases", function()
+    post({ session_id = "s1", disconnected_by = "bot", error = "provider",
+      transcript = { { text = "a" } } })
+    local answer = post('{"session_id":"s1","disconnected_by":"customer","error":null,'
+      .. '"transcript":null,"usage_metrics":{"tool_calls":1}}')
+    assert.is_false(answer.duplicate)
+    local call = stored()
+    assert.same({ "customer", "provider", "a", 1 }, { call.disconnected_by, call.error,
+      call.transcript[1].text, call.usage_metrics.tool_calls })
+  end)
+
+  it("is refused only without a usable session_id", function()
+    for _, id in ipairs({ 7, "", ("x"):rep(65), "a/b", json.null, true }) do
+      local _, err = results.ingest(app, "x", { session_id = id })
+      assert.same({ 422, "session_id" }, { err.status, err.fields[1].path })
+    end
+    local _, err = results.ingest(app, "x", {})
+    assert.equal(422, err.status)
+  end)
+
+  it("with one field of the wrong type keeps all others and says so", function()
+    local schema = require("schemas.result")
+    local wrong = {
+      string = { 1 }, number = "x", integer = "x", boolean = "yes", array = { a = 1 }, object = "x",
+    }
+    local n = 0
+    for name, property in pairs(schema.properties) do
+      if name ~= "session_id" and property.type ~= "any" then
+        n = n + 1
+        local id = "w" .. n
+        local answer = post({ session_id = id, [name] = wrong[property.type], qc = 5 })
+        assert.equal(name, answer.warnings[1].path)
+        local call = stored(id)
+        if name ~= "started_at" then
+          assert.is_nil(call[name], name)
+        end
+        assert.same({ wrong[property.type], 5 }, { call.extra.rejected[name], call.extra.qc })
+      end
+    end
+    assert.is_true(n > 30)
+  end)
+
+  it("with a negative duration or a transcript that is no list is kept", function()
+    local answer = post({ session_id = "s1", call_duration_seconds = -1, transcript = "hello",
+      disconnected_by = "nobody", ended_at = "yesterday" })
+    assert.equal("call_duration_seconds:range disconnected_by:enum ended_at:format transcript:type",
+      warned(answer))
+    assert.equal("completed", stored().status)
+  end)
+
+  it("keeps unknown fields, up to 64 KiB of them", function()
+    local answer = post({ session_id = "s1", small = { 1, 2 }, large = ("x"):rep(65536) })
+    assert.equal("large:too_large", warned(answer))
+    assert.same({ 1, 2 }, stored().extra.small)
+    post({ session_id = "s1", other = true })
+    assert.same({ { 1, 2 }, true }, { stored().extra.small, stored().extra.other })
+  end)
+
+  it("cannot write what the API decides", function()
+    post({ session_id = "s1", disconnected_by = "bot", status = "failed", v = 9, _id = "x",
+      call_type = "agent", result_hash = "x", disposition = "Sold" })
+    local call = stored()
+    assert.same({ "completed", 1, "bot", nil }, { call.status, call.v, call.call_type,
+      call.disposition })
+    assert.equal("failed", call.extra.status)
+  end)
+
+  it("does not carry the platform's own flags of the connected event", function()
+    post({ session_id = "s1", connected_event = { _campaign_id = "c", callerId = "+1" } })
+    assert.same({ callerId = "+1" }, stored().connected_event)
+  end)
+
+  it("with a recording gets a token for it, the same one for ever", function()
+    post({ session_id = "s1", recording_key = "recordings/2026/04/24/s1.wav" })
+    local token = stored().recording_access_token
+    assert.matches("^[%w_-]+$", token)
+    assert.equal(32, #token)
+    post({ session_id = "s1", recording_key = "recordings/2026/04/24/s1.wav", events = {} })
+    assert.equal(token, stored().recording_access_token)
+  end)
+
+  describe("made from a journal", function()
+    local lost = { session_id = "s1", disconnected_by = "error", error = "worker_lost",
+      call_duration_seconds = 3, latency = { turns = 1 } }
+
+    it("never overwrites what an ordinary one has set", function()
+      post({ session_id = "s1", disconnected_by = "customer", call_duration_seconds = 42 })
+      post(lost)
+      local call = stored()
+      assert.same({ "customer", 42, "completed", nil, 1 }, { call.disconnected_by,
+        call.call_duration_seconds, call.status, call.error, call.latency.turns })
+    end)
+
+    it("gives way to an ordinary one that comes later", function()
+      post(lost)
+      assert.equal("failed", stored().status)
+      post({ session_id = "s1", disconnected_by = "customer", call_duration_seconds = 42 })
+      local call = stored()
+      assert.same({ "customer", 42, "completed", nil, 1 }, { call.disconnected_by,
+        call.call_duration_seconds, call.status, call.error, call.latency.turns })
+      assert.is_true(post(lost).duplicate)
+    end)
+
+    it("overwrites the skeleton", function()
+      assert(app.store:insert("calls", { _id = "s1", status = "in_progress", call_type = "bot",
+        started_at = 5, caller_id = "+1" }))
+      post(lost)
+      assert.same({ "failed", "worker_lost" }, { stored().status, stored().error })
+    end)
+  end)
+
+  it("survives another writer between reading and writing", function()
+    local store, raced = app.store, 0
+    local update = store.update
+    assert(store:insert("calls", { _id = "s1", status = "in_progress", started_at = 1 }))
+    store.update = function(self, name, id, ops, options)
+      if raced < 3 then
+        raced = raced + 1
+        assert(update(self, name, id, { set = { ["race" .. raced] = raced } }))
+      end
+      return update(self, name, id, ops, options)
+    end
+    post({ session_id = "s1", disconnected_by = "bot" })
+    assert.same({ 1, 3, "completed" }, { stored().race1, stored().race3, stored().status })
+  end)
+
+  it("answers unavailable when the store is away", function()
+    app.store.get = function()
+      return nil, { code = "unavailable", message = "disk gone" }
+    end
+    local _, err = results.ingest(app, "{}", { session_id = "s1" })
+    assert.same({ 503, "store_unavailable", "2" }, { err.status, err.code,
+      err.headers["retry-after"] })
+    assert.is_nil(err.message:find("disk"))
+  end)
+end)
