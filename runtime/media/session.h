@@ -96,7 +96,7 @@ typedef enum cxb_event_type {
   CXB_EV_DTMF,        /* digit, de-duplicated between wire events and in-band within 200 ms */
   CXB_EV_TEXT,        /* text: a typed turn */
   CXB_EV_CLEARED,     /* utterance, heard_ms, text = "vad" | "dtmf" | "command" */
-  CXB_EV_PLAYED,      /* utterance was heard to its end, or cut: heard_ms */
+  CXB_EV_PLAYED,      /* utterance was heard to its end, or cut: heard_ms; code: err of say_end() */
   CXB_EV_FIRST_FRAME, /* the first frame of `utterance` was given to the wire */
   CXB_EV_TRANSFER,    /* ok, text = reason */
   CXB_EV_STOP,        /* text = who disconnected */
@@ -129,11 +129,18 @@ void cxb_session_close(cxb_session *s, void (*done)(void *arg), void *arg);
 /* Voice activity: aggressiveness 0–3, milliseconds of voice to call it speech, of silence to end.
  */
 void cxb_session_vad(cxb_session *s, int mode, int start_ms, int stop_ms);
+/* Frames whose RMS is below `level` of full scale (0–1, spec `vad.min_volume`) are never voice. */
+void cxb_session_vad_floor(cxb_session *s, double level);
 /* What interrupts while something plays, decided on the media loop: a set bit clears at once. */
 enum { CXB_BARGE_NONE = 0, CXB_BARGE_VAD = 1, CXB_BARGE_DTMF = 2 };
 void cxb_session_barge(cxb_session *s, unsigned set);
 
-/* Queues speech: begin, push any number of times, end. Utterances play in order of begin. */
+/* Queues speech: begin, push any number of times, end. Utterances play in order of begin.
+ * begin: 0 when the rate is not 8,000–48,000 Hz or the call is over. push takes any count of bytes;
+ * CXB_ECLOSED when the utterance is ended, played or cleared, CXB_ETOOBIG (nothing taken) when more
+ * than 10 minutes would wait. Each utterance that was begun gets one CXB_EV_PLAYED, unless
+ * CXB_EV_CLOSED comes first; what was begun before its owner saw CXB_EV_CLEARED (vad, dtmf) is
+ * cleared too. */
 uint32_t cxb_session_say_begin(cxb_session *s, int rate);
 int cxb_session_say_push(cxb_session *s, uint32_t utterance, const void *pcm16le, size_t bytes);
 int cxb_session_say_end(cxb_session *s, uint32_t utterance, int err);
@@ -147,7 +154,9 @@ void cxb_session_clear(cxb_session *s);
  */
 int cxb_session_tap(cxb_session *s, cxb_sink *sink, int rate, int replay_ms);
 
-int cxb_session_record(cxb_session *s, const char *path); /* stereo WAV; fails with CXB_EIO … */
+/* Stereo WAV from the call's start on, or from now. CXB_ENOENT (no such folder), CXB_ENOSPC,
+ * CXB_EIO; CXB_EBUSY when it is recorded already. CXB_EV_CLOSED comes after the file is complete. */
+int cxb_session_record(cxb_session *s, const char *path);
 void cxb_session_record_pause(cxb_session *s, bool pause);
 void cxb_session_note(cxb_session *s, const char *json, size_t len);
 void cxb_session_transfer(cxb_session *s, const cxb_transfer *transfer);

@@ -1,0 +1,192 @@
+/* The media loop: a uv loop on a thread of its own, and the two mailboxes between it and the main
+ * loop. A mailbox wakes its loop once for all that is in it. */
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+
+#include "../base/err.h"
+#include "session_impl.h"
+
+typedef struct letter {
+  struct letter *next;
+  void (*fn)(void *arg);
+  void *arg;
+} letter;
+
+typedef struct mailbox {
+  uv_mutex_t lock;
+  letter *head, **tail;
+  bool busy; /* its loop has been woken and has not emptied it yet */
+} mailbox;
+
+struct cxb_media {
+  uv_loop_t loop;
+  uv_thread_t thread;
+  uv_async_t wake;      /* on the media loop */
+  uv_async_t main_wake; /* on the main loop */
+  mailbox to_media, to_main;
+  unsigned users; /* main loop only */
+};
+
+/* ---- mailboxes ---- */
+static int mailbox_init(mailbox *box) {
+  box->tail = &box->head;
+  return uv_mutex_init(&box->lock) == 0 ? 0 : CXB_ENOMEM;
+}
+
+/* A void contract in a process whose memory is bounded elsewhere: without 24 bytes for a letter
+ * nothing sensible can follow. */
+static bool mailbox_put(mailbox *box, void (*fn)(void *arg), void *arg) {
+  letter *l = malloc(sizeof *l);
+  if (!l)
+    abort();
+  *l = (letter){.fn = fn, .arg = arg};
+  uv_mutex_lock(&box->lock);
+  *box->tail = l;
+  box->tail = &l->next;
+  bool wake = !box->busy;
+  box->busy = true;
+  uv_mutex_unlock(&box->lock);
+  return wake;
+}
+
+static letter *mailbox_take(mailbox *box) {
+  uv_mutex_lock(&box->lock);
+  letter *l = box->head;
+  if (l) {
+    box->head = l->next;
+    if (!box->head)
+      box->tail = &box->head;
+  } else {
+    box->busy = false;
+  }
+  uv_mutex_unlock(&box->lock);
+  return l;
+}
+
+/* One at a time, so that a function may end up here again (cxb_media_close() from a callback). */
+static void mailbox_empty(mailbox *box) {
+  for (letter *l; (l = mailbox_take(box));) {
+    void (*fn)(void *arg) = l->fn;
+    void *arg = l->arg;
+    free(l);
+    fn(arg);
+  }
+}
+
+static void on_wake(uv_async_t *async) {
+  mailbox_empty(&((cxb_media *)async->data)->to_media);
+}
+
+static void on_main_wake(uv_async_t *async) {
+  mailbox_empty(&((cxb_media *)async->data)->to_main);
+}
+
+void cxb_media_post(cxb_media *media, void (*fn)(void *arg), void *arg) {
+  if (mailbox_put(&media->to_media, fn, arg))
+    uv_async_send(&media->wake);
+}
+
+void cxb_media_post_main(cxb_media *media, void (*fn)(void *arg), void *arg) {
+  if (mailbox_put(&media->to_main, fn, arg))
+    uv_async_send(&media->main_wake);
+}
+
+uv_loop_t *cxb_media_loop(cxb_media *media) {
+  return &media->loop;
+}
+
+/* The main loop stays alive while a session does, not because a media loop exists. */
+void cxb_media_hold(cxb_media *media) {
+  if (media->users++ == 0)
+    uv_ref((uv_handle_t *)&media->main_wake);
+}
+
+void cxb_media_unhold(cxb_media *media) {
+  if (--media->users == 0)
+    uv_unref((uv_handle_t *)&media->main_wake);
+}
+
+/* ---- the thread ---- */
+enum { NICE = -10 };
+
+static void media_thread(void *arg) {
+  cxb_media *media = arg;
+  pthread_setname_np(pthread_self(), "cxb-media");
+  /* Frames before scripts, where the system lets us; Linux applies it to this thread alone. */
+  (void)setpriority(PRIO_PROCESS, 0, NICE);
+  uv_run(&media->loop, UV_RUN_DEFAULT);
+  /* Close callbacks of handles that were let go at the last moment. */
+  for (int i = 0; i < 100 && uv_run(&media->loop, UV_RUN_NOWAIT) != 0; i++) {
+  }
+}
+
+/* Signals belong to the main thread. */
+static int start_thread(cxb_media *media) {
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  int err = uv_thread_create(&media->thread, media_thread, media);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  return err ? CXB_ENOMEM : 0;
+}
+
+int cxb_media_new(uv_loop_t *main_loop, cxb_media **out) {
+  cxb_media *media = calloc(1, sizeof *media);
+  if (!media)
+    return CXB_ENOMEM;
+  int err = CXB_ENOMEM;
+  if (mailbox_init(&media->to_media) != 0)
+    goto fail_first;
+  if (mailbox_init(&media->to_main) != 0)
+    goto fail_second;
+  if (uv_loop_init(&media->loop) != 0)
+    goto fail_loop;
+  if (uv_async_init(&media->loop, &media->wake, on_wake) != 0)
+    goto fail_wake;
+  if (uv_async_init(main_loop, &media->main_wake, on_main_wake) != 0)
+    goto fail_main;
+  media->wake.data = media->main_wake.data = media;
+  err = start_thread(media);
+  if (err) { /* main_wake is known to the caller's loop by now: the memory stays */
+    uv_close((uv_handle_t *)&media->main_wake, NULL);
+    return err;
+  }
+  uv_unref((uv_handle_t *)&media->main_wake);
+  *out = media;
+  return 0;
+fail_main:
+  uv_close((uv_handle_t *)&media->wake, NULL);
+  uv_run(&media->loop, UV_RUN_DEFAULT);
+fail_wake:
+  uv_loop_close(&media->loop);
+fail_loop:
+  uv_mutex_destroy(&media->to_main.lock);
+fail_second:
+  uv_mutex_destroy(&media->to_media.lock);
+fail_first:
+  free(media);
+  return err;
+}
+
+static void stop_loop(void *arg) {
+  cxb_media *media = arg;
+  uv_close((uv_handle_t *)&media->wake, NULL);
+  uv_stop(&media->loop);
+}
+
+static void on_main_closed(uv_handle_t *handle) {
+  cxb_media *media = handle->data;
+  uv_mutex_destroy(&media->to_media.lock);
+  uv_mutex_destroy(&media->to_main.lock);
+  free(media);
+}
+
+void cxb_media_close(cxb_media *media) {
+  cxb_media_post(media, stop_loop, media);
+  uv_thread_join(&media->thread);
+  uv_loop_close(&media->loop);
+  mailbox_empty(&media->to_main);
+  uv_close((uv_handle_t *)&media->main_wake, on_main_closed);
+}
