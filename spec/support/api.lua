@@ -1,11 +1,12 @@
--- The API without its process, for unit specs inside the host: a clock the spec moves, a store in
--- memory, requests made by hand. install() puts a `cxb` with that clock in place, restore() the
--- host's back.
+-- The API without its process, for unit specs inside the host: a clock the spec moves, a store of
+-- its own, requests made by hand. install() puts a `cxb` with that clock in place, restore() the
+-- host's back and removes the stores.
 local json = require("cxb.json")
 
 local M = { SECRET = ("s"):rep(32), TOKEN = ("t"):rep(32) }
 
 local host = cxb
+local stores = {}
 
 function M.install()
   M.now = 1777021200000 -- Friday 2026-04-24T09:00:00Z
@@ -21,16 +22,26 @@ function M.install()
   }, { __index = host })
 end
 
-function M.restore()
-  _G.cxb = host
+---Opens a store on a new file, or again on a path.
+function M.store(collections, path)
+  path = path or ("/tmp/cxb-spec-%s.db"):format(cxb.crypto.hex(cxb.crypto.random(6)))
+  local store = assert(require("cxb.store").open({
+    path = path, collections = collections, now = cxb.time.now, mono = cxb.time.mono,
+  }))
+  stores[#stores + 1] = store
+  store.path = path
+  return store
 end
 
----A store in memory.
-function M.store(collections)
-  return assert(require("cxb.store").open({
-    path = ":memory:", driver = require("spec.support.sqlite_ffi"), collections = collections,
-    now = cxb.time.now, mono = cxb.time.mono,
-  }))
+function M.restore()
+  for i, store in ipairs(stores) do
+    store:close()
+    for _, suffix in ipairs({ "", "-wal", "-shm" }) do
+      os.remove(store.path .. suffix)
+    end
+    stores[i] = nil
+  end
+  _G.cxb = host
 end
 
 ---An API that has booted.

@@ -1,6 +1,5 @@
-local driver = require("spec.support.sqlite_ffi")
+local api = require("spec.support.api")
 local json = require("cxb.json")
-local Store = require("cxb.store")
 
 local collections = {
   things = {
@@ -12,19 +11,15 @@ local collections = {
 }
 
 describe("the document store", function()
-  local store, now, serial
+  local store, serial
 
   before_each(function()
-    now, serial = 1000, 0
-    store = assert(Store.open({
-      path = ":memory:",
-      driver = driver,
-      collections = collections,
-      now = function()
-        return now
-      end,
-    }))
+    api.install()
+    api.now, serial = 1000, 0
+    store = api.store(collections)
   end)
+
+  after_each(api.restore)
 
   local function put(fields)
     serial = serial + 1
@@ -152,7 +147,7 @@ describe("the document store", function()
 
   it("sets, removes, adds and appends in one step", function()
     local doc = put({ rank = 1, old = "x", log = { "a" } })
-    now = 2000
+    api.now = 2000
     local changed = assert(store:update("things", doc._id, {
       set = { name = "new", ["deep.er.path"] = { 1 }, on = false },
       unset = { "old" }, inc = { rank = 2, hits = 1 }, push = { log = { b = 1 }, fresh = "f" },
@@ -225,14 +220,11 @@ describe("the document store", function()
   end)
 
   it("adds columns and indexes that a newer version declares", function()
-    local path = os.tmpname()
     local older = { things = { prefix = "th", fields = { name = "s" }, indexes = { { "name" } } } }
-    local first = assert(Store.open({ path = path, driver = driver, collections = older }))
+    local first = api.store(older)
     assert(first:insert("things", { owner = "o", name = "x", at = 3, rank = 5 }))
-    local newer = assert(Store.open({ path = path, driver = driver, collections = collections }))
+    local newer = api.store(collections, first.path)
     assert.equal("x", newer:find("things", { rank = 5 }, { sort = { "-at" } })[1].name)
-    assert.equal("x", assert(Store.open({ path = path, driver = driver, collections = collections }))
-      :find("things", { rank = 5 })[1].name)
-    os.remove(path)
+    assert.equal("x", api.store(collections, first.path):find("things", { rank = 5 })[1].name)
   end)
 end)

@@ -181,6 +181,11 @@ function M:count(name, filter, options)
   return timed(self, "count", name, query.conditions(filter), options and options.max or 2 ^ 53)
 end
 
+---Lets go of the store; for specs and tools.
+function M:close()
+  self.backend:close()
+end
+
 ---Whether the store answers now.
 ---@return true?, table? err
 function M:ping()

@@ -229,6 +229,10 @@ function M:count(name, conditions, max)
   return rows[1].n
 end
 
+function M:close()
+  self.db:close()
+end
+
 ---(waits) Whether the store answers now.
 function M:ping()
   local rows, err = run(self, "SELECT 1 AS one", {})
