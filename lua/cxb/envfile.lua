@@ -1,5 +1,5 @@
--- KEY=value files (cxb.env, secrets.env): `#` comments, no expansion, no duplicate keys. Read alike
--- by systemd, cxbctl and the services. A value may be wrapped in one pair of double or single quotes.
+-- KEY=value files (cxb.env, secrets.env): `#` comments, no expansion, no duplicate keys. Read
+-- alike by systemd, cxbctl and the services. A value may be wrapped in one pair of quotes.
 local M = {}
 
 ---@param text string the file's content

@@ -46,13 +46,13 @@ end
 
 local write
 
-local function write_list(value, out, depth)
+local function write_list(value, out, depth, sorted)
   out[#out + 1] = "["
   for i = 1, #value do
     if i > 1 then
       out[#out + 1] = ","
     end
-    write(value[i], out, depth + 1)
+    write(value[i], out, depth + 1, sorted)
   end
   out[#out + 1] = "]"
 end
@@ -66,31 +66,38 @@ local function write_key(first, key, out)
   out[#out + 1] = (first and "" or ",") .. quoted(tostring(key)) .. ":"
 end
 
-local function write_ordered(value, out, depth)
+local function write_ordered(value, out, depth, sorted)
   local first = true
   out[#out + 1] = "{"
   for i = 1, #value do
     if value[i][2] ~= nil then
       write_key(first, value[i][1], out)
-      write(value[i][2], out, depth + 1)
+      write(value[i][2], out, depth + 1, sorted)
       first = false
     end
   end
   out[#out + 1] = "}"
 end
 
-local function write_map(value, out, depth)
-  local first = true
+local function write_map(value, out, depth, sorted)
+  local keys = {}
+  for k in pairs(value) do
+    keys[#keys + 1] = k
+  end
+  if sorted then
+    table.sort(keys, function(a, b)
+      return tostring(a) < tostring(b)
+    end)
+  end
   out[#out + 1] = "{"
-  for k, v in pairs(value) do
-    write_key(first, k, out)
-    write(v, out, depth + 1)
-    first = false
+  for i, k in ipairs(keys) do
+    write_key(i == 1, k, out)
+    write(value[k], out, depth + 1, sorted)
   end
   out[#out + 1] = "}"
 end
 
-function write(value, out, depth)
+function write(value, out, depth, sorted)
   local kind = type(value)
   if kind == "table" then
     if depth > 64 then
@@ -100,11 +107,11 @@ function write(value, out, depth)
     if mt == raw_mt then
       out[#out + 1] = value.text
     elseif mt == object_mt then
-      write_ordered(value, out, depth)
+      write_ordered(value, out, depth, sorted)
     elseif mt == array_mt or #value > 0 then
-      write_list(value, out, depth)
+      write_list(value, out, depth, sorted)
     else
-      write_map(value, out, depth)
+      write_map(value, out, depth, sorted)
     end
   elseif kind == "string" then
     out[#out + 1] = quoted(value)
@@ -119,10 +126,11 @@ function write(value, out, depth)
   end
 end
 
+---@param sorted? boolean keys of plain objects in alphabetical order: equal values, equal text
 ---@return string
-function M.encode(value)
+function M.encode(value, sorted)
   local out = {}
-  write(value, out, 1)
+  write(value, out, 1, sorted)
   return concat(out)
 end
 
@@ -136,8 +144,11 @@ local function mark_empty(text)
   end
   mark = mark .. "empty" .. n
   local out, at, found = {}, 1, false
+  local open, close = text:find("%[%s*%]")
   while true do
-    local open, close = text:find("%[%s*%]", at)
+    if open and open < at then
+      open, close = text:find("%[%s*%]", at)
+    end
     local quote = text:find('"', at, true)
     if not open then
       break

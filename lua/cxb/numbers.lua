@@ -123,6 +123,12 @@ local function digits_of(run, words)
   return table.concat(out), certain
 end
 
+---True for a word that is surely a digit or number, written or spoken.
+function M.is_digit_word(word)
+  return word:match("^%d+$") ~= nil or teens[word] ~= nil or tens[word] ~= nil
+    or (digit_words[word] ~= nil and not shy[word]) or repeats[word] ~= nil
+end
+
 ---The longest run of spoken or written digits. Homophones (to, for, ate, won …) count when they
 ---stand among real digits, or when two or more of them are all that was said.
 ---@param said string

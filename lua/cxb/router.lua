@@ -7,7 +7,7 @@ local function plain_error(req, status, code, headers)
   req:respond(status, '{"error":"' .. code .. '"}', headers)
 end
 
----@param opts? {error?: fun(req, status: integer, code: string, headers?: table)} shape of 404 and 405
+---@param opts? {error?: fun(req, status, code, headers?)} the shape of 404 and 405
 function M.new(opts)
   return setmetatable({ root = {}, error = opts and opts.error or plain_error }, M)
 end
@@ -70,7 +70,9 @@ local function walk(node, segments, i, values)
   end
 end
 
----@return {handler: function, pattern: string}? route, table|string params_or_code, string[]? allowed
+---@return table? route {handler, pattern}
+---@return table|string params_or_code
+---@return string[]? allowed methods, with "method_not_allowed"
 function M:match(method, path)
   local segments = {}
   for segment in path:gmatch("/([^/]*)") do

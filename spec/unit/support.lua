@@ -89,4 +89,19 @@ function M.fake_cxb()
   return fake, clock
 end
 
+local real
+
+---Puts a fake in the place of the global `cxb`; restore() takes it out again.
+---@return table clock
+function M.install()
+  real = rawget(_G, "cxb")
+  local fake, clock = M.fake_cxb()
+  rawset(_G, "cxb", fake)
+  return clock, fake
+end
+
+function M.restore()
+  rawset(_G, "cxb", real)
+end
+
 return M

@@ -22,11 +22,9 @@ end)
 describe("jwt", function()
   local clock
   before_each(function()
-    _G.cxb, clock = support.fake_cxb()
+    clock = support.install()
   end)
-  after_each(function()
-    _G.cxb = nil
-  end)
+  after_each(support.restore)
 
   it("verifies what it signed, until it expires", function()
     local now = clock.ms / 1000

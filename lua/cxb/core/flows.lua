@@ -1,0 +1,81 @@
+-- Flows: scripts that return function(call). All are loaded with the generation, so that one with a
+-- mistake refuses it; a call runs the one its configuration names.
+local json = require("cxb.json")
+local botconfig = require("cxb.core.botconfig")
+
+local M = {}
+local loaded = {}
+
+-- One file; a flow does not see globals of its own making (they would be shared by all calls).
+local function load_one(path)
+  local chunk, why = loadfile(path)
+  if not chunk then
+    return nil, why
+  end
+  local env = setmetatable({}, {
+    __index = _G,
+    __newindex = function(_, name)
+      error(("global %s is assigned; use a local"):format(tostring(name)), 2)
+    end,
+  })
+  local ok, flow = pcall(setfenv(chunk, env))
+  if not ok then
+    return nil, tostring(flow)
+  end
+  if type(flow) ~= "function" then
+    return nil, path .. ": a flow returns function(call)"
+  end
+  return flow
+end
+
+---(waits) Loads every flow of a folder.
+---@return boolean? ok, string? why
+function M.load_all(dir)
+  local names, _, message = cxb.fs.list(dir)
+  if not names then
+    return nil, ("flows: %s: %s"):format(dir, message or "cannot be read")
+  end
+  table.sort(names)
+  local flows = {}
+  for _, file in ipairs(names) do
+    local name = file:match("^([%w_%-]+)%.lua$")
+    if name then
+      local flow, why = load_one(dir .. "/" .. file)
+      if not flow then
+        return nil, why
+      end
+      flows[name] = flow
+    end
+  end
+  loaded = flows
+  return true
+end
+
+---(waits) Every bot file is readable and names a flow that exists.
+---@return boolean? ok, string? why
+function M.check_bots(dir)
+  local names = cxb.fs.list(dir)
+  for _, file in ipairs(names or {}) do
+    if file:match("%.json$") then
+      local text = cxb.fs.read(dir .. "/" .. file) or ""
+      local raw, _, why = json.decode_object(text)
+      local config, field
+      if raw then
+        config, field = botconfig.check(raw, true)
+      end
+      if not config then
+        return nil, ("%s/%s: %s"):format(dir, file, why or ("bad " .. field))
+      elseif not loaded[config.flow] then
+        return nil, ("%s/%s: there is no flow %q"):format(dir, file, config.flow)
+      end
+    end
+  end
+  return true
+end
+
+---@return fun(call: table)? flow
+function M.get(name)
+  return loaded[name]
+end
+
+return M

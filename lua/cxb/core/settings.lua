@@ -1,0 +1,92 @@
+-- Environment of the call worker (core spec §1.3), each variable declared once.
+local config = require("cxb.config")
+
+local M = {}
+
+M.schema = {
+  { name = "CXBCORE_SECRET", secret = true,
+    help = "Shared secret with the API. Required unless CXB_DEV=1." },
+  { name = "CXBCORE_SECRET_PREVIOUS", secret = true,
+    help = "Accepted too, never sent: for rotation." },
+  { name = "CXB_API_CONFIG_URL", alias = "CONFIG_URL", pattern = "^https?://", form = "an http URL",
+    help = "Config endpoint. Unset: bots from CXB_BOTS_DIR." },
+  { name = "MAX_CONCURRENT_CALLS", type = "int", default = 1, min = 1, max = 512,
+    help = "Call slots; other than 1 only with CXB_DEV=1." },
+  { name = "CXBCORE_WORKERS", type = "int", default = 16, min = 1, max = 512,
+    help = "Workers of this host." },
+  { name = "CXB_HOST_ID", help = "Name of this host in results." },
+  { name = "CXB_LISTEN", default = "unix:/run/cxb/core-%i.sock",
+    help = "unix:PATH or tcp:HOST:PORT; %i is the worker id." },
+  { name = "CXB_WORKER_ID", type = "int", default = 1, min = 1, max = 512,
+    help = "Used when the socket's name holds no digits." },
+  { name = "CXB_RUN_DIR", default = "/run/cxb", help = "Sockets, control sockets, scoreboard." },
+  { name = "CXB_STATE_DIR", default = "/var/lib/cxb", help = "Outboxes, journals, recordings." },
+  { name = "CXB_BOTS_DIR", help = "Bot files, read at each call. Default: lua/bots." },
+  { name = "CXB_FLOWS_DIR", help = "Flow scripts. Default: lua/flows." },
+  { name = "CXB_RESULTS_URL", pattern = "^https?", form = "an http URL",
+    help = "Results of bots without webhook_url. Unset: files below CXB_STATE_DIR/results." },
+  { name = "CXB_WS_TOKEN", secret = true,
+    help = "When set: ?token= or Bearer on carrier sockets." },
+  { name = "TWILIO_AUTH_TOKEN", secret = true, help = "Checks X-Twilio-Signature." },
+  { name = "CXB_PUBLIC_WSS_BASE", pattern = "^wss?://", form = "a ws URL",
+    help = "Public base the Twilio signature was made over." },
+  { name = "CXB_RECORDINGS_DIR", help = "Recordings. Default: CXB_STATE_DIR/recordings." },
+  { name = "CXB_SPEECH_URL", default = "unix:/run/cxb/speech.sock",
+    help = "Embedded speech: unix:PATH or ws://HOST:PORT." },
+  { name = "CXB_WORKER_MAX_CALLS", type = "int", default = 1000, min = 0,
+    help = "An idle worker ends after so many calls; 0 = off." },
+  { name = "CXB_WORKER_MAX_RSS_MB", type = "int", default = 256, min = 0, unit = "MiB",
+    help = "An idle worker ends above this memory; 0 = off." },
+  { name = "CXB_MAX_SCRIPT_MB", type = "int", default = 64, min = 8, unit = "MiB",
+    help = "Memory cap of a generation." },
+  { name = "CXB_TASK_STALL_MS", type = "int", default = 200, min = 20, unit = "ms",
+    help = "A task that does not yield is named." },
+  { name = "CXB_TASK_STALL_END_MS", type = "int", default = 5000, min = 100, unit = "ms",
+    help = "A task that does not yield is ended." },
+  { name = "CXB_MEDIA_TIMEOUT_SECONDS", type = "int", default = 30, min = 1, unit = "s",
+    help = "A leg without media is dead." },
+  { name = "CXB_MIN_FREE_MB", type = "int", default = 64, min = 0, unit = "MiB",
+    help = "Below this free disk no call is taken." },
+  { name = "CXB_LOG_LEVEL", default = "info", choices = { "debug", "info", "warn", "error" },
+    help = "Log level." },
+  { name = "CXB_DEV", type = "bool", default = false, help = "Development." },
+}
+
+local function worker_of(listen, fallback)
+  local name = listen:match("^unix:.-([^/]*)$") or ""
+  return tonumber(name:match("(%d+)%.sock$") or name:match("(%d+)$")) or fallback
+end
+
+---Checked settings with the derived ones: worker, listen, socket paths and folders.
+---@param env? table<string, string>
+---@return table
+function M.load(env)
+  local c = config.load(M.schema, env)
+  if (c.CXBCORE_SECRET or "") == "" and not c.CXB_DEV then
+    config.refuse("CXBCORE_SECRET: is not set, expected a shared secret (or CXB_DEV=1)")
+  end
+  if c.MAX_CONCURRENT_CALLS ~= 1 and not c.CXB_DEV then
+    config.refuse(('MAX_CONCURRENT_CALLS: "%d" is not valid, expected 1 (or CXB_DEV=1)')
+      :format(c.MAX_CONCURRENT_CALLS))
+  end
+  c.listen = c.CXB_LISTEN:gsub("%%i", tostring(c.CXB_WORKER_ID))
+  c.worker = worker_of(c.listen, c.CXB_WORKER_ID)
+  if c.worker > c.CXBCORE_WORKERS then
+    config.refuse(("CXB_WORKER_ID: worker %d is above CXBCORE_WORKERS=%d")
+      :format(c.worker, c.CXBCORE_WORKERS))
+  end
+  c.bots_dir = c.CXB_BOTS_DIR or cxb.root .. "/lua/bots"
+  c.flows_dir = c.CXB_FLOWS_DIR or cxb.root .. "/lua/flows"
+  c.recordings_dir = c.CXB_RECORDINGS_DIR or c.CXB_STATE_DIR .. "/recordings"
+  c.journal_dir = c.CXB_STATE_DIR .. "/journal"
+  c.api = c.CXB_API_CONFIG_URL and c.CXB_API_CONFIG_URL:gsub("/+$", ""):match("^(.*)/[^/]*$")
+  c.secrets = {}
+  for _, entry in ipairs(M.schema) do
+    if entry.secret and c[entry.name] then
+      c.secrets[#c.secrets + 1] = c[entry.name]
+    end
+  end
+  return c
+end
+
+return M

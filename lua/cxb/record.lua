@@ -1,0 +1,122 @@
+-- What is known of a call. Every fact enters through add(): it is written to the journal and
+-- applied to the record by the same code that later reads a journal back, so a result made from
+-- the journal of a lost worker equals the one the worker would have made up to that moment.
+local M = {}
+M.__index = M
+
+---@param journal? table cxb.journal.file
+function M.new(journal)
+  return setmetatable({
+    journal = journal, transcript = {}, events = {}, intents = {}, samples = {}, usage = {},
+    transfer = {}, fields = {}, times = {},
+  }, M)
+end
+
+local apply = {}
+
+-- {call_id, bot_id, transport, stream_id, caller_id, from_number, direction, connected_event (JSON
+-- text), config_url, session_hint, started_at (ms UTC), results_url}
+function apply.accepted(r, d)
+  r.fields = d
+  r.times.started = d.started_at
+end
+
+-- {session_id, webhook_url, digest, pipeline_config, recording_key}
+function apply.start(r, d)
+  for key, value in pairs(d) do
+    r.fields[key] = value
+  end
+end
+
+function apply.answer(r, d)
+  r.times.answered = d.t_ms
+end
+
+function apply.turn(r, d)
+  r.transcript[#r.transcript + 1] = d
+end
+
+function apply.event(r, d)
+  r.events[#r.events + 1] = d
+end
+
+function apply.intent(r, d)
+  r.intents[#r.intents + 1] = d
+end
+
+function apply.latency(r, d)
+  r.samples[#r.samples + 1] = d
+end
+
+-- Totals so far: the last record counts.
+function apply.usage(r, d)
+  r.usage = d
+end
+
+function apply.transfer(r, d)
+  for key, value in pairs(d) do
+    r.transfer[key] = value
+  end
+end
+
+function apply.recording(r, d)
+  r.fields.recording_key = d.key
+  r.fields.recording_bytes = d.bytes
+end
+
+-- {disconnected_by, error, t_ms}
+function apply.finish(r, d)
+  r.fields.disconnected_by, r.fields.error = d.disconnected_by, d.error
+  r.times.ended = d.t_ms
+  r.ended = true
+end
+apply["end"] = apply.finish
+
+---@param kind string
+---@param data table of JSON values; it must not be changed afterwards
+function M:add(kind, data)
+  if self.journal then
+    self.journal:append(kind, data)
+  end
+  apply[kind](self, data)
+end
+
+---Next number of a transcript entry, from 0.
+function M:next_turn()
+  return #self.transcript
+end
+
+---The caller said or keyed something.
+function M:heard_customer()
+  for _, entry in ipairs(self.transcript) do
+    if entry.role == "customer" or entry.role == "dtmf" then
+      return true
+    end
+  end
+  return false
+end
+
+---A record from the records of a journal. Without an `end` record the call ends at its last record,
+---as `lost` says.
+---@param records {kind: string, at: number, data: table}[]
+---@param lost {disconnected_by: string, error: string}
+function M.replay(records, lost)
+  local r = M.new()
+  local last
+  for _, entry in ipairs(records) do
+    if apply[entry.kind] then
+      apply[entry.kind](r, entry.data)
+    end
+    last = entry.at or last
+  end
+  if not r.ended and r.times.started then
+    apply.finish(r, {
+      disconnected_by = lost.disconnected_by, error = lost.error,
+      t_ms = math.max(0, (last or r.times.started) - r.times.started),
+    })
+    r.lost = true
+  end
+  return r
+end
+
+return M

@@ -1,0 +1,205 @@
+-- End of the caller's turn. A state machine without a clock of its own: events come in with the
+-- monotonic time at which they happened, tick(now) hands out a finished turn.
+--
+-- Two clocks run against each other (core spec §5.1):
+--  * Early silence. Voice activity (the provider's if it reports it, else the leg's) says "silence"
+--    a short while after the last voiced frame, and the words so far are transcribed at once, so
+--    the text is usually there before the turn may end.
+--  * The end of turn. It falls a delay after the LAST VOICED FRAME, not after the silence event:
+--    400 ms when the words form a closed sentence, answer a question or are known to be complete,
+--    1,200 ms after a hesitation, digits or a conjunction (people pause there), else 600 ms.
+-- Voice before the delay is over takes the decision back; the words are kept and joined.
+local text = require("cxb.text")
+local numbers = require("cxb.numbers")
+local english = require("cxb.turn.en")
+
+local M = {}
+M.__index = M
+
+local function set_of(list)
+  local set = {}
+  for _, item in ipairs(list or {}) do
+    set[item:lower()] = true
+  end
+  return set
+end
+
+---@class cxb.turn.options
+---@field delay_ms? number 600
+---@field short_ms? number 400
+---@field long_ms? number 1200
+---@field dynamic? boolean true; false: always delay_ms
+---@field floor_ms? number 0, the delay is never shorter
+---@field max_utterance_ms? number 60000
+---@field backchannels? string[] added to the list of the language
+---@field high_intent? string[] likewise
+
+---@param opts? cxb.turn.options
+function M.new(opts)
+  opts = opts or {}
+  local high = {}
+  for _, list in ipairs({ english.high_intent, opts.high_intent or {} }) do
+    for _, phrase in ipairs(list) do
+      high[#high + 1] = phrase:lower()
+    end
+  end
+  local quiet = set_of(english.backchannels)
+  for word in pairs(set_of(opts.backchannels)) do
+    quiet[word] = true
+  end
+  return setmetatable({
+    delay_ms = opts.delay_ms or 600, short_ms = opts.short_ms or 400,
+    long_ms = opts.long_ms or 1200, dynamic = opts.dynamic ~= false,
+    floor_ms = opts.floor_ms or 0, max_utterance_ms = opts.max_utterance_ms or 60000,
+    high_intent = high, backchannels = quiet, hesitations = set_of(english.hesitations),
+    joining = set_of(english.conjunctions), next_id = 0, segments = {}, partial = "",
+  }, M)
+end
+
+---Forgets what was said and not yet handed out. A transcription still under way is ignored when
+---it comes.
+function M:reset()
+  self.segments, self.partial, self.waiting = {}, "", nil
+  self.began_at, self.voiced_at, self.final_at, self.confidence = nil, nil, nil, nil
+  self.first_id = self.next_id + 1
+  if self.speaking then
+    self.began_at = self.spoke_at
+  end
+end
+
+---Voice began at `at`.
+function M:on_speech(at)
+  self.speaking, self.spoke_at = true, at
+  self.began_at = self.began_at or at
+end
+
+---Voice ended; `at` is the last voiced frame. The answer names the transcription to ask for.
+---@return integer id
+function M:on_silence(at)
+  self.speaking = false
+  self.voiced_at = at
+  self.began_at = self.began_at or at
+  self.next_id = self.next_id + 1
+  self.waiting = self.next_id
+  return self.next_id
+end
+
+---What is understood so far of the words being spoken.
+function M:on_partial(said)
+  self.partial = said
+end
+
+---A transcription: the answer to the request `id`, or (nil) one the provider made by itself.
+function M:on_final(id, said, confidence, now)
+  if id and id < (self.first_id or 1) then
+    return
+  end
+  said = (said or ""):match("^%s*(.-)%s*$")
+  if said ~= "" then
+    self.segments[#self.segments + 1] = said
+    if confidence then
+      self.confidence = math.min(self.confidence or 1, confidence)
+    end
+  end
+  self.partial = ""
+  self.final_at = now
+  if id == nil or id == self.waiting then
+    self.waiting = nil
+  end
+end
+
+---All words of the turn so far, the unfinished ones too.
+---@return string
+function M:words_so_far()
+  local all = table.concat(self.segments, " ")
+  if self.partial ~= "" then
+    all = all == "" and self.partial or all .. " " .. self.partial
+  end
+  return all
+end
+
+---Milliseconds from the last voiced frame to the end of the turn, for these words.
+---@param said string
+---@param expect? {answer?: boolean, complete?: fun(said: string): boolean}
+function M:delay(said, expect)
+  if not self.dynamic then
+    return math.max(self.delay_ms, self.floor_ms)
+  end
+  local words = text.words(said)
+  local last = words[#words]
+  local delay = self.delay_ms
+  if expect and expect.complete and expect.complete(said) then
+    delay = self.short_ms
+  elseif last and (self.hesitations[last] or self.joining[last]
+    or numbers.is_digit_word(last)) then
+    delay = self.long_ms
+  elseif said:match("[.?!]%s*$") or (expect and expect.answer) then
+    delay = self.short_ms
+  end
+  return math.max(delay, self.floor_ms)
+end
+
+---When tick() should be called next; nil: not before another event.
+function M:due(expect)
+  if self.speaking then
+    return self.began_at and not self.cut and self.began_at + self.max_utterance_ms or nil
+  end
+  if not self.voiced_at or self.waiting then
+    return nil
+  end
+  return self.voiced_at + self:delay(self:words_so_far(), expect)
+end
+
+---@class cxb.turn
+---@field text string "" when there was voice but no words
+---@field began_at number first voiced frame, monotonic ms
+---@field voiced_at number last voiced frame
+---@field decided_at number the delay was over
+---@field final_at number the words were there
+---@field confidence? number
+
+---@return cxb.turn? turn the finished turn; it is handed out once
+function M:tick(now, expect)
+  local due = self:due(expect)
+  if not due or now < due then
+    return nil
+  end
+  if self.speaking then
+    self.cut = true -- too long: transcribed and ended at the next pause
+    return nil
+  end
+  local turn = {
+    text = self:words_so_far(), began_at = self.began_at, voiced_at = self.voiced_at,
+    decided_at = due, final_at = self.final_at or due, confidence = self.confidence,
+  }
+  self.cut = nil
+  self:reset()
+  return turn
+end
+
+---Only tokens that mean "go on", three at most.
+function M:is_backchannel(said)
+  local words = text.words(said)
+  if #words == 0 or #words > 3 then
+    return false
+  end
+  for _, word in ipairs(words) do
+    if not self.backchannels[word] then
+      return false
+    end
+  end
+  return true
+end
+
+---The phrase that may interrupt at any length, when the text holds one.
+---@return string?
+function M:high_intent_phrase(said)
+  local plain = " " .. table.concat(text.words(said), " ") .. " "
+  for _, phrase in ipairs(self.high_intent) do
+    if plain:find(" " .. phrase .. " ", 1, true) then
+      return phrase
+    end
+  end
+end
+
+return M

@@ -1,0 +1,129 @@
+-- Speech to text by the host's own speech service (docs/speech.md), over its WebSocket.
+-- The interface of every stt provider:
+--   M.open(options) → stt | nil, code, message      (waits)
+--     options: url, rate (of the leg), language, vad {start_ms, stop_ms}, on_event(event)
+--   stt:feed(leg, replay_ms)   the caller's audio from now on, piped in C
+--   stt:finalize(id)           transcribe what was said since the last final
+--   stt:reset()                forget it instead
+--   stt:close()
+-- Events, `at` being monotonic milliseconds: {type="speech", at} · {type="silence", at} (the last
+-- voiced frame) · {type="partial", text} · {type="final", id, text, confidence, ms} ·
+-- {type="lost", message} once, when the connection is gone without close().
+local json = require("cxb.json")
+local url = require("cxb.url")
+
+local M = { sends_vad = true }
+local stt = {}
+stt.__index = stt
+
+-- The recogniser works at this rate, whatever the leg's.
+local rate = 16000
+
+---ws+unix URL of a path below CXB_SPEECH_URL ("unix:/run/cxb/speech.sock" or "ws://host:port").
+---@return string
+function M.address(base, path)
+  local socket = base:match("^unix:(.+)$")
+  if socket then
+    return "ws+unix:" .. socket .. ":" .. path
+  end
+  return base:gsub("/$", "") .. path
+end
+
+-- The service's clock counts milliseconds of audio. Its events come when the audio up to `pos_ms`
+-- was heard, which is now: so a moment `t_ms` of the audio was pos_ms - t_ms ago.
+local function moment(self, message, lag)
+  local now = cxb.time.mono()
+  local t = tonumber(message.t_ms)
+  local pos = tonumber(message.pos_ms)
+  if t and pos then
+    return now - math.max(0, pos - t)
+  end
+  if t and self.origin then
+    return math.min(now, self.origin + t)
+  end
+  return now - lag
+end
+
+local handlers = {}
+
+function handlers.speech(self, message)
+  self.on_event({ type = "speech", at = moment(self, message, self.vad.start_ms) })
+end
+
+function handlers.silence(self, message)
+  self.on_event({ type = "silence", at = moment(self, message, self.vad.stop_ms) })
+end
+
+function handlers.partial(self, message)
+  self.on_event({ type = "partial", text = tostring(message.text or "") })
+end
+
+function handlers.final(self, message)
+  self.on_event({
+    type = "final", id = tonumber(message.id), text = tostring(message.text or ""),
+    confidence = tonumber(message.confidence), ms = tonumber(message.compute_ms),
+  })
+end
+
+local function read(self)
+  while true do
+    local kind, data, _, reason = self.ws:receive()
+    if not kind then
+      if not self.closed then
+        self.closed = true
+        self.on_event({ type = "lost", message = reason or data or "closed" })
+      end
+      return
+    end
+    local message = kind == "text" and json.decode_object(data)
+    local handler = message and handlers[message.type]
+    if handler then
+      handler(self, message)
+    end
+  end
+end
+
+---(waits)
+function M.open(options)
+  local vad = options.vad or {}
+  local query = url.encode_query({
+    { "rate", rate }, { "partials", 1 }, { "start_ms", vad.start_ms }, { "stop_ms", vad.stop_ms },
+  })
+  local ws, code, message = cxb.ws.connect(M.address(options.url, "/stt?" .. query),
+    { timeout_ms = 2000, max_text = 65536 })
+  if not ws then
+    return nil, code, message
+  end
+  local kind, data = ws:receive(2000)
+  local ready = kind == "text" and json.decode_object(data)
+  if not ready or ready.type ~= "ready" then
+    ws:close(1002)
+    return nil, "bad_response", "the speech service did not say ready"
+  end
+  local self = setmetatable({ ws = ws, vad = vad, on_event = options.on_event }, stt)
+  self.reader = cxb.task.spawn("stt", read, self)
+  return self
+end
+
+function stt:feed(leg, replay_ms)
+  local replay = math.max(0, replay_ms or 0)
+  self.origin = cxb.time.mono() - replay
+  leg:tap(self.ws:sink(), rate, replay)
+end
+
+function stt:finalize(id)
+  return self.ws:send(json.encode({ type = "finalize", id = id }))
+end
+
+function stt:reset()
+  return self.ws:send('{"type":"reset"}')
+end
+
+function stt:close()
+  if not self.closed then
+    self.closed = true
+    self.ws:close(1000)
+  end
+end
+
+return M
