@@ -8,21 +8,10 @@ local envfile = require("cxb.envfile")
 
 local M = {}
 
-local exit_meta = {
-  __tostring = function(e)
-    return e.message or ""
-  end,
-}
-
--- The host ends a process whose script raises this: `message` (when there is one) is its only line.
-local function leave(code, message)
-  error(setmetatable({ exit = code, message = message }, exit_meta), 0)
-end
-
----Refuses to start: one line naming variable, value and rule.
----@param message string
+---Refuses to start: the host prints the line and ends with exit code 1.
+---@param message string names variable, value and rule
 function M.refuse(message)
-  leave(1, message)
+  error("start refused: " .. message, 0)
 end
 
 local truth = {
@@ -156,18 +145,18 @@ local function file_secrets(schema, env)
   local path = dir .. "/secrets.env"
   local values, code, message = envfile.read(path)
   if code == "invalid" then
-    leave(1, message)
+    M.refuse(message)
   end
   return values or {}
 end
 
 ---@param schema table[]
 ---@param env? table<string, string> default: the process environment
----@return table<string, any>
+---@return table<string, any>? config nil when only the documentation was asked for, and printed
 function M.load(schema, env)
   if cxb and cxb.mode == "help-config" and not env then
     cxb.process.print(M.help(schema))
-    leave(0)
+    return nil
   end
   env = env or cxb.process.environ()
   local secrets = file_secrets(schema, env)
@@ -182,13 +171,13 @@ function M.load(schema, env)
     end
     if text == nil or text == "" then
       if entry.required then
-        leave(1, entry.name .. ": is not set, " .. (entry.help or "required"))
+        M.refuse(entry.name .. ": is not set, " .. (entry.help or "required"))
       end
       config[entry.name] = entry.default
     else
       local value, message = M.read(entry, text)
       if message then
-        leave(1, message)
+        M.refuse(message)
       end
       config[entry.name] = value
     end

@@ -15,8 +15,8 @@ cxb = {}
 
 ---------------------------------------------------------------------------------------------------
 -- A script either runs as a tool (returns nil or an exit code when it is done) or returns a service.
--- While it loads it may end the process by raising a table {exit=code, message=}: the message, when
--- there is one, is printed on stderr as its only line, without a traceback (lua/cxb/config.lua does).
+-- It refuses to start by raising "start refused: <one line>" while it loads or in start(): the line
+-- goes to stderr without a traceback, exit 1 (78 when the line begins "worker id above").
 ---@class cxb.service
 ---@field name string "core", "api", "speech": log field `service`
 ---@field listen? cxb.listen[] sockets of the process; the host keeps them over reloads

@@ -49,7 +49,8 @@ local function twilio(c, req)
   local ok = false
   for _, scheme in ipairs({ "wss://", "https://", "ws://", "http://" }) do
     for _, slash in ipairs({ "", "/" }) do
-      local signed = cxb.crypto.hmac_sha1(c.TWILIO_AUTH_TOKEN, scheme .. rest .. path .. slash .. query)
+      local address = scheme .. rest .. path .. slash .. query
+      local signed = cxb.crypto.hmac_sha1(c.TWILIO_AUTH_TOKEN, address)
       ok = cxb.crypto.equal(given or "", cxb.crypto.base64(signed)) or ok
     end
   end

@@ -216,7 +216,7 @@ end
 
 ---(waits)
 ---@param c table settings
----@param call {bot_id: string, caller_id?: string, stream_id?: string, connected_event: string, session_hint?: string}
+---@param call table bot_id, caller_id, stream_id, connected_event (JSON text), session_hint
 ---@return table? config
 ---@return {kind: string, close: integer, session_id?: string, message?: string}? refusal
 ---@return string? text the configuration as received

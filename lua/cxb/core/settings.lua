@@ -59,9 +59,12 @@ end
 
 ---Checked settings with the derived ones: worker, listen, socket paths and folders.
 ---@param env? table<string, string>
----@return table
+---@return table? nil when only the documentation was asked for
 function M.load(env)
   local c = config.load(M.schema, env)
+  if not c then
+    return nil
+  end
   if (c.CXBCORE_SECRET or "") == "" and not c.CXB_DEV then
     config.refuse("CXBCORE_SECRET: is not set, expected a shared secret (or CXB_DEV=1)")
   end
@@ -72,7 +75,7 @@ function M.load(env)
   c.listen = c.CXB_LISTEN:gsub("%%i", tostring(c.CXB_WORKER_ID))
   c.worker = worker_of(c.listen, c.CXB_WORKER_ID)
   if c.worker > c.CXBCORE_WORKERS then
-    config.refuse(("CXB_WORKER_ID: worker %d is above CXBCORE_WORKERS=%d")
+    config.refuse(("worker id above CXBCORE_WORKERS: %d, expected at most %d")
       :format(c.worker, c.CXBCORE_WORKERS))
   end
   c.bots_dir = c.CXB_BOTS_DIR or cxb.root .. "/lua/bots"
