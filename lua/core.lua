@@ -1,0 +1,224 @@
+-- core.lua: the call worker. One process, one call at a time. Routes, guards and life of the process
+-- are here; a call itself is cxb.core.calls → cxb.core.session → the flow.
+--
+-- The JIT is off in this state: only then can the host's count hook interrupt a script that loops.
+jit.off()
+
+local auth = require("cxb.core.auth")
+local calls = require("cxb.core.calls")
+local delivery = require("cxb.core.delivery")
+local figures = require("cxb.core.figures")
+local flows = require("cxb.core.flows")
+local health = require("cxb.core.health")
+local host = require("cxb.core.host")
+local lost = require("cxb.core.lost")
+local recordings = require("cxb.core.recordings")
+local settings = require("cxb.core.settings")
+local router = require("cxb.router")
+local url = require("cxb.url")
+
+local c = settings.load()
+if not c then
+  return 0 -- --help-config has printed the variables
+end
+cxb.log.level(c.CXB_LOG_LEVEL)
+cxb.log.context({ service = "core", worker = tostring(c.worker) })
+figures.declare()
+
+local routes = router.new()
+
+for transport, prefix in pairs({ cxb = "ws", twilio = "twilio", browser = "browser" }) do
+  routes:get("/" .. prefix .. "/{bot_id}", function(req, params)
+    calls.serve(c, req, transport, params.bot_id, function(jti)
+      return host.take_ticket(c, jti)
+    end)
+  end)
+end
+
+-- Handlers that only the API and operators may call.
+local function with_secret(handler)
+  return function(req, params)
+    if not auth.secret_ok(c, req.headers) then
+      return req:respond(403, '{"error":"forbidden"}')
+    end
+    return handler(req, params)
+  end
+end
+
+routes:get("/health", function(req)
+  local slot = cxb.slot.state()
+  local reload, reload_error = cxb.process.reload_state()
+  req:respond(200, health.worker({
+    worker_calls = slot.used, worker_max = slot.max, total_capacity = c.CXBCORE_WORKERS * slot.max,
+    workers = c.CXBCORE_WORKERS, worker_id = tostring(c.worker), pid = cxb.process.pid,
+    draining = slot.draining, generation = cxb.generation, reload = reload,
+    reload_error = reload_error, version = cxb.version,
+  }), { ["content-type"] = "application/json" })
+end)
+
+routes:get("/health/fleet", function(req)
+  req:respond(200, health.fleet(cxb.scoreboard.rows(), c.CXB_FLEET_AVAILABLE_CAP),
+    { ["content-type"] = "application/json" })
+end)
+
+routes:get("/metrics", function(req)
+  local scope = url.parse_query(req.query).scope == "worker" and "worker" or "host"
+  req:respond(200, cxb.metrics.render(scope),
+    { ["content-type"] = "text/plain; version=0.0.4; charset=utf-8" })
+end)
+
+routes:get("/recordings/{key*}", with_secret(function(req, params)
+  recordings.serve(req, c.recordings_dir, params.key)
+end))
+
+routes:get("/outbox", with_secret(function(req)
+  local q = url.parse_query(req.query)
+  req:respond(200, host.outbox(c, q.state, tonumber(q.limit)),
+    { ["content-type"] = "application/json" })
+end))
+
+routes:post("/outbox/{id}/replay", with_secret(function(req, params)
+  local ok = host.replay(c, params.id)
+  req:respond(ok and 200 or 404, ok and '{"status":"ready"}' or '{"error":"not_found"}',
+    { ["content-type"] = "application/json" })
+end))
+
+routes:post("/calls/{session_id}/hangup", with_secret(function(req, params)
+  local ok = host.hangup(c, params.session_id)
+  req:respond(ok and 200 or 404, ok and '{"status":"ending"}' or '{"error":"not_found"}',
+    { ["content-type"] = "application/json" })
+end))
+
+-- An idle worker that has served long or grown large ends; its supervisor starts a fresh one.
+local function recycle()
+  local slot = cxb.slot.state()
+  if slot.used > 0 or slot.draining then
+    return
+  end
+  local many = c.CXB_WORKER_MAX_CALLS > 0 and calls.served >= c.CXB_WORKER_MAX_CALLS
+  local large = c.CXB_WORKER_MAX_RSS_MB > 0
+    and cxb.process.rss_kb() > c.CXB_WORKER_MAX_RSS_MB * 1024
+  if many or large then
+    cxb.log.info("worker recycles", { calls = calls.served, rss_kb = cxb.process.rss_kb() })
+    cxb.process.kill(cxb.process.pid, "TERM")
+  end
+end
+
+local disk_low = false
+
+-- Below the least free disk no call is taken; the outbox lifts its own block when it can.
+local function guard_disk(free)
+  local low = free ~= nil and free < c.CXB_MIN_FREE_MB
+  if low ~= disk_low then
+    disk_low = low
+    cxb.slot.block(low and "storage_full" or nil)
+    cxb.log.warn(low and "too little free disk" or "free disk again", { free_mb = free })
+  end
+  cxb.scoreboard.update({ disk = not low })
+end
+
+local function every_seconds()
+  guard_disk(figures.sample(c, calls, delivery.box))
+  recycle()
+end
+
+-- One worker of the host makes results of journals whose worker is gone.
+local function adopt()
+  if cxb.fs.lock(c.journal_dir .. "/adopt.lock") then
+    lost.sweep(c)
+  end
+end
+
+-- Work that repeats belongs to the generation that takes calls.
+local function begin_repeating()
+  cxb.task.every(2000, "figures", every_seconds)
+  cxb.task.every(5000, "adopt", adopt)
+end
+
+local function start()
+  for _, dir in ipairs({ c.CXB_STATE_DIR, c.journal_dir, c.recordings_dir,
+    c.CXB_RUN_DIR .. "/tickets" }) do
+    local ok, code, message = cxb.fs.mkdir(dir)
+    if not ok then
+      error(("start refused: %s: %s"):format(dir, message or code), 0)
+    end
+  end
+  local ok, code, message = cxb.scoreboard.attach(c.CXB_RUN_DIR .. "/scoreboard", c.worker,
+    c.CXBCORE_WORKERS)
+  if not ok then
+    error(("start refused: worker %d: %s"):format(c.worker, message or code), 0)
+  end
+  cxb.slot.max(c.MAX_CONCURRENT_CALLS)
+  local box, why = delivery.open(c)
+  if not box then
+    error("start refused: " .. why, 0)
+  end
+  figures.sample(c, calls, box)
+  adopt()
+end
+
+local ready = false
+
+-- Each generation's first task that needs them opens what outlives generations.
+local function selftest()
+  local ok, why = flows.load_all(c.flows_dir)
+  if ok then
+    ok, why = flows.check_bots(c.bots_dir)
+  end
+  return ok, why
+end
+
+local function call_lost(info)
+  local current = calls.current
+  calls.current = nil
+  cxb.log.error("the task of a call died", { reason = info.reason, error = info.error })
+  if not current then
+    return
+  end
+  current.leg:hangup()
+  local deadline = cxb.time.mono() + 3000
+  repeat
+    local event, code = current.leg:event(500)
+  until (event and event.type == "closed") or code == "closed" or cxb.time.mono() > deadline
+  current.leg:close()
+  if current.path then
+    lost.recover(c, current.path, { disconnected_by = "error", error = info.reason })
+  end
+end
+
+return {
+  name = "core",
+  listen = {
+    { addr = c.listen, mode = 432 }, -- 0660
+    { addr = ("unix:%s/ctl/core-%d.sock"):format(c.CXB_RUN_DIR, c.worker), mode = 432,
+      control = true },
+  },
+  guard = {
+    { prefix = "/ws/", upgrade = true }, { prefix = "/twilio/", upgrade = true },
+    { prefix = "/browser/", upgrade = true },
+  },
+  http = function(req)
+    if not ready then
+      ready = true
+      if not delivery.box then
+        delivery.open(c)
+      end
+      begin_repeating()
+    end
+    routes:handle(req)
+  end,
+  start = start,
+  selftest = selftest,
+  call_lost = call_lost,
+  control = host.verbs(c, calls),
+  now = function()
+    if calls.current and calls.current.leg then
+      calls.current.leg:post({ type = "shutdown" })
+    end
+  end,
+  stop = function()
+    if delivery.box then
+      delivery.box:flush(10000)
+    end
+  end,
+}

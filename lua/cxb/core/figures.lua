@@ -1,0 +1,63 @@
+-- Metrics of the call worker (core spec §10), declared once, and the gauges set from time to time.
+local M = {}
+
+local short = { 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5 }
+
+M.list = {
+  { name = "cxb_calls_active", type = "gauge", help = "Calls now" },
+  { name = "cxb_calls_total", type = "counter", help = "Calls that ended" },
+  { name = "cxb_calls_refused_total", type = "counter", help = "Calls refused" },
+  { name = "cxb_call_setup_seconds", type = "histogram", buckets = short,
+    help = "Upgrade to answer" },
+  { name = "cxb_call_duration_seconds", type = "histogram", help = "Answer to end",
+    buckets = { 1, 5, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200 } },
+  { name = "cxb_turn_latency_seconds", type = "histogram", help = "Parts of an answer's delay",
+    buckets = { 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.4, 0.6, 0.85, 1.1, 1.5, 2.5 } },
+  { name = "cxb_media_underruns_total", type = "counter", help = "Frames that went late" },
+  { name = "cxb_media_pacing_error_seconds", type = "histogram",
+    help = "Lateness of frames, 99th percentile of a call",
+    buckets = { 0.0001, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02 } },
+  { name = "cxb_bad_frames_total", type = "counter", help = "Messages dropped" },
+  { name = "cxb_barge_ins_total", type = "counter", help = "Interruptions of the bot" },
+  { name = "cxb_provider_errors_total", type = "counter", help = "Errors of speech providers" },
+  { name = "cxb_config_fetch_seconds", type = "histogram", buckets = short,
+    help = "Fetching a call's configuration" },
+  { name = "cxb_outbox_rows", type = "gauge", help = "Undelivered rows" },
+  { name = "cxb_outbox_oldest_age_seconds", type = "gauge", help = "Age of the oldest of them" },
+  { name = "cxb_journal_recovered_total", type = "counter", help = "Results made from journals" },
+  { name = "cxb_disk_free_bytes", type = "gauge", help = "Free disk below CXB_STATE_DIR" },
+  { name = "cxb_worker_rss_bytes", type = "gauge", help = "Resident memory" },
+  { name = "cxb_worker_calls_served", type = "gauge", help = "Calls since the start" },
+}
+
+function M.declare()
+  for _, entry in ipairs(M.list) do
+    local ok, why = pcall(cxb.metrics.declare, { entry })
+    if not ok then
+      cxb.log.warn("metric not declared", { metric = entry.name, error = tostring(why) })
+    end
+  end
+end
+
+---@param c table settings
+---@param calls table cxb.core.calls
+---@param box table? outbox
+function M.sample(c, calls, box)
+  local free = cxb.fs.free_mb(c.CXB_STATE_DIR)
+  cxb.metrics.set("cxb_calls_active", nil, cxb.slot.state().used)
+  cxb.metrics.set("cxb_disk_free_bytes", nil, (free or 0) * 1048576)
+  cxb.metrics.set("cxb_worker_rss_bytes", nil, cxb.process.rss_kb() * 1024)
+  cxb.metrics.set("cxb_worker_calls_served", nil, calls.served)
+  local stats = box and box:stats()
+  if stats then
+    for _, state in ipairs({ "ready", "sending", "dead" }) do
+      cxb.metrics.set("cxb_outbox_rows", { kind = "result", state = state }, stats[state] or 0)
+    end
+    cxb.metrics.set("cxb_outbox_oldest_age_seconds", { kind = "result" },
+      stats.oldest_age_seconds or 0)
+    cxb.scoreboard.update({ outbox = (stats.ready or 0) + (stats.sending or 0) })
+  end
+  return free
+end
+
+return M

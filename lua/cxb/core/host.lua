@@ -1,0 +1,112 @@
+-- What one worker does for the whole host: tickets that are good once, verbs of the control socket,
+-- and questions that any worker answers by asking the one concerned.
+local delivery = require("cxb.core.delivery")
+local json = require("cxb.json")
+
+local M = {}
+
+local function socket(c, id)
+  return ("%s/ctl/core-%d.sock"):format(c.CXB_RUN_DIR, id)
+end
+
+local function ask(c, id, message)
+  return cxb.process.control(socket(c, id), message, 2000)
+end
+
+---(waits) Marks a ticket as used, for all workers of the host: nil when it was used before.
+---@return boolean?
+function M.take_ticket(c, jti)
+  local dir = c.CXB_RUN_DIR .. "/tickets"
+  local now = cxb.time.now()
+  for _, name in ipairs(cxb.fs.list(dir) or {}) do
+    local stat = cxb.fs.stat(dir .. "/" .. name)
+    if stat and now - stat.mtime > 120000 then
+      cxb.fs.remove(dir .. "/" .. name)
+    end
+  end
+  local name = cxb.crypto.hex(cxb.crypto.sha256(jti)):sub(1, 32)
+  return cxb.fs.write(dir .. "/" .. name, "", { exclusive = true })
+end
+
+local function rows_of(answer, worker, out)
+  for _, item in ipairs(answer and answer.items or {}) do
+    item.id = worker .. "-" .. item.id
+    out[#out + 1] = item
+  end
+end
+
+---(waits) Undelivered rows of all workers; an id is "<worker>-<row>".
+---@return string body
+function M.outbox(c, state, limit)
+  local items = json.array()
+  limit = math.min(math.max(limit or 100, 1), 1000)
+  for _, row in ipairs(cxb.scoreboard.rows()) do
+    if row.live and #items < limit then
+      local message = { verb = "outbox", state = state, limit = limit - #items }
+      rows_of(ask(c, row.id, message), row.id, items)
+    end
+  end
+  return json.encode({ items = items })
+end
+
+---(waits)
+---@return boolean
+function M.replay(c, id)
+  local worker, row = id:match("^(%d+)%-(%d+)$")
+  if not worker then
+    return false
+  end
+  local answer = ask(c, tonumber(worker), { verb = "outbox_retry", id = tonumber(row) })
+  return answer ~= nil and answer.ok == true
+end
+
+---(waits) Ends the call of a session on whatever worker it is.
+---@return boolean
+function M.hangup(c, session_id)
+  for _, row in ipairs(cxb.scoreboard.rows()) do
+    if row.live and row.calls > 0 and row.session_id == session_id then
+      local answer = ask(c, row.id, { verb = "hangup", session_id = session_id })
+      return answer ~= nil and answer.ok == true
+    end
+  end
+  return false
+end
+
+---Verbs of this worker's control socket.
+function M.verbs(c, calls)
+  return {
+    status = function()
+      local current = calls.current
+      return {
+        service = "core", worker = tostring(c.worker), served = calls.served,
+        session_id = current and current.session_id or "",
+        call_id = current and current.call_id or "",
+        rss_kb = cxb.process.rss_kb(), outbox = delivery.box and delivery.box:stats() or {},
+      }
+    end,
+    hangup = function(args)
+      local current = calls.current
+      if not current or current.session_id ~= args.session_id then
+        return { ok = false, error = "not_found" }
+      end
+      current.leg:post({ type = "hangup_requested" })
+      return { ok = true, status = "ending" }
+    end,
+    outbox = function(args)
+      return { ok = true, items = delivery.box:list(args.state, args.limit or 100) }
+    end,
+    outbox_show = function(args)
+      local body, code = delivery.box:get(args.id)
+      return { ok = body ~= nil, body = body, error = code }
+    end,
+    outbox_retry = function(args)
+      local ok, code = delivery.box:replay(args.id)
+      return { ok = ok ~= nil and ok ~= false, error = code }
+    end,
+    outbox_purge = function()
+      return { ok = true, removed = delivery.box:purge() }
+    end,
+  }
+end
+
+return M

@@ -1,0 +1,50 @@
+-- Results of calls whose task or worker is gone, made from their journals.
+local delivery = require("cxb.core.delivery")
+local record = require("cxb.record")
+
+local M = {}
+
+-- A call has a session from its configuration, from its ticket, or by its own id.
+local function complete(facts)
+  local f = facts.fields
+  f.session_id = f.session_id or f.session_hint or ("core-" .. tostring(f.call_id))
+end
+
+---(waits) Commits the result of a journal and removes it. A journal without a call is removed only.
+---@param c table settings
+---@param path string
+---@param reason {disconnected_by: string, error: string}
+---@return string? how, string? why
+function M.recover(c, path, reason)
+  local records, code, message = cxb.journal.read(path)
+  if not records then
+    return nil, message or code
+  end
+  local facts = record.replay(records, reason)
+  local how = "empty"
+  if facts.times.started then
+    complete(facts)
+    how = delivery.commit(c, facts)
+    cxb.metrics.count("cxb_journal_recovered_total")
+    cxb.log.warn("a result was made from a journal", {
+      call_id = facts.fields.call_id, session_id = facts.fields.session_id,
+      error = facts.fields.error, how = how,
+    })
+  end
+  cxb.fs.remove(path)
+  return how
+end
+
+---(waits) Journals that nobody holds: their worker is gone. One worker of the host does this.
+---@param c table settings
+function M.sweep(c)
+  local paths = cxb.journal.orphans(c.journal_dir)
+  for _, path in ipairs(paths or {}) do
+    local how, why = M.recover(c, path, { disconnected_by = "error", error = "worker_lost" })
+    if not how then
+      cxb.log.error("a journal cannot be read", { path = path, error = why })
+    end
+  end
+end
+
+return M

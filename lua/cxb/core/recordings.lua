@@ -1,0 +1,84 @@
+-- GET /recordings/{key}: three spellings of a key, Range, nothing outside the folder.
+local M = {}
+
+---The key as "YYYY/MM/DD/name.wav" or a bare "name.wav"; nil when it is malformed.
+---@param key string decoded path after /recordings/
+---@return string?
+function M.clean(key)
+  if key:find("[%c\\]") or key == "" then
+    return nil
+  end
+  key = key:gsub("^recordings/", "")
+  for segment in (key .. "/"):gmatch("([^/]*)/") do
+    if segment == "" or segment == "." or segment == ".." then
+      return nil
+    end
+  end
+  return key
+end
+
+local function exists(path)
+  local stat = cxb.fs.stat(path)
+  return stat and stat.type == "file"
+end
+
+-- (waits) A bare name is looked for in the days of the folder, newest first.
+local function find(dir, name)
+  local function newest(path)
+    local names = cxb.fs.list(path) or {}
+    table.sort(names, function(a, b)
+      return a > b
+    end)
+    return names
+  end
+  for _, year in ipairs(newest(dir)) do
+    for _, month in ipairs(newest(dir .. "/" .. year)) do
+      for _, day in ipairs(newest(("%s/%s/%s"):format(dir, year, month))) do
+        local path = ("%s/%s/%s/%s/%s"):format(dir, year, month, day, name)
+        if exists(path) then
+          return path
+        end
+      end
+    end
+  end
+end
+
+-- The call that makes this file still runs on some worker of the host.
+local function in_progress(path)
+  local name = path:match("([^/]*)%.wav$")
+  for _, row in ipairs(cxb.scoreboard.rows()) do
+    if row.live and row.calls > 0 and row.session_id == name then
+      return true
+    end
+  end
+  return false
+end
+
+---(waits) Answers the request.
+---@param req cxb.request
+---@param dir string
+---@param raw string
+function M.serve(req, dir, raw)
+  local key = M.clean(raw)
+  if not key then
+    return req:respond(400, '{"error":"bad_key"}')
+  end
+  local path = dir .. "/" .. key
+  if not key:find("/", 1, true) then
+    path = find(dir, key)
+  elseif not exists(path) then
+    path = nil
+  end
+  if not path or in_progress(path) then
+    return req:respond(404, '{"error":"not_found"}')
+  end
+  local ok, code, message = req:send_file(path, {
+    ["content-type"] = "audio/wav", ["content-disposition"] = "inline",
+    ["cache-control"] = "private, no-store",
+  })
+  if not ok and code ~= "closed" then
+    cxb.log.warn("a recording was not sent", { code = code, error = message })
+  end
+end
+
+return M

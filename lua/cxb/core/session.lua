@@ -1,0 +1,409 @@
+-- One call from the handshake to its end. The task that runs this reads the leg's events and nothing
+-- else holds it up: the flow runs in a task of its own and gets what concerns it through the call's
+-- inbox. Whatever the flow does, the caller's hang-up and the limits are handled here.
+local Call = require("cxb.call")
+local Ears = require("cxb.core.ears")
+local Voice = require("cxb.voice")
+local flows = require("cxb.core.flows")
+
+local M = {}
+M.__index = M
+
+local flow_grace_ms = 10000
+local closing_ms = { timeout = 5000, error = 10000 }
+
+---@class cxb.session.parts
+---@field settings table
+---@field leg cxb.leg
+---@field facts table cxb.record
+---@field config table
+---@field start table the leg's start event
+---@field origin number monotonic ms of the media clock's zero
+---@field meta table
+
+---@param o cxb.session.parts
+function M.new(o)
+  local now = cxb.time.mono()
+  local self = setmetatable({
+    settings = o.settings, leg = o.leg, facts = o.facts, config = o.config, origin = o.origin,
+    rate = o.start.rate, meta = o.meta, playing = 0, active_at = now, noted_at = 0,
+  }, M)
+  self.voice = Voice.new({
+    leg = self.leg, rate = self.rate,
+    open = function()
+      return self:open_tts()
+    end,
+    notify = function(event)
+      self:on_voice(event)
+    end,
+  })
+  self.ears = Ears.new(self)
+  self.call = Call.new({
+    leg = self.leg, facts = self.facts, config = self.config, meta = self.meta,
+    vars = self.config.variables, turn = self.ears.turn, voice = self.voice, rate = self.rate,
+    origin = self.origin, session = self,
+  })
+  return self
+end
+
+function M:open_tts()
+  local tts = self.config.tts
+  if tts.provider == "none" then
+    return nil, "none", "this bot has no voice"
+  end
+  local provider, code, message = require("providers.tts_" .. tts.provider).open({
+    url = tts.url or self.settings.CXB_SPEECH_URL, rate = self.rate,
+    voice = tts.voice or tts.voice_id, speed = tts.speed, language = tts.language,
+    on_lost = function() end,
+  })
+  if provider then
+    self.call:event("tts_connected", { provider = tts.provider })
+  end
+  return provider, code, message
+end
+
+---Opens the providers' connections; called while the phone still rings. (does not wait)
+function M:connect()
+  if self.config.tts.provider ~= "none" then
+    cxb.task.spawn("tts_connect", function()
+      self.voice:connect()
+    end)
+  end
+  self.ears:connect()
+end
+
+-- What the flow's call asks of its session ----------------------------------------------------
+
+---How the call ends is settled by the first who says so.
+---@param by string disconnected_by
+---@param err? string
+function M:finish(by, err)
+  if not self.ending then
+    self.ending = { by = by, error = err }
+  end
+end
+
+function M:touch()
+  self.active_at = cxb.time.mono()
+end
+
+---While held (transfer, tools) the clock of silence stands still.
+function M:hold(on)
+  self.held = on
+  self:touch()
+end
+
+function M:seconds_in_call()
+  return self.answered_at and (cxb.time.mono() - self.answered_at) / 1000 or 0
+end
+
+function M:forget_speech()
+  self.ears:forget()
+end
+
+function M:state(value)
+  if self.meta.transport == "browser" and value ~= self.shown then
+    self.shown = value
+    self.leg:note({ type = "state", value = value })
+  end
+end
+
+function M:transcript(role, said)
+  if self.meta.transport == "browser" then
+    self.leg:note({ type = "transcript", role = role, text = said, final = true,
+      turn = self.facts:next_turn() - 1 })
+  end
+end
+
+function M:noted(kind, data)
+  if self.meta.transport == "browser" then
+    self.leg:note({ type = "event", event = { type = kind, data = data or {} } })
+  end
+end
+
+local stages = { "endpoint", "stt", "tts_ttfb", "host", "total" }
+
+function M:latency(sample)
+  for _, stage in ipairs(stages) do
+    cxb.metrics.observe("cxb_turn_latency_seconds", { stage = stage },
+      sample[stage .. "_ms"] / 1000)
+  end
+  if self.meta.transport == "browser" then
+    local note = { type = "latency" }
+    for key, value in pairs(sample) do
+      note[key] = value
+    end
+    self.leg:note(note)
+  end
+end
+
+-- Providers -----------------------------------------------------------------------------------
+
+function M:on_voice(event)
+  if event.type == "provider_error" then
+    self:provider_error("tts", event.code, event.message)
+  elseif event.type == "voice_failed" and event.job.failed and not event.job.cancelled then
+    self.leg:post({ type = "provider_lost", stage = "tts" })
+  end
+  self.call.inbox:push(event)
+end
+
+function M:provider_error(stage, code, message)
+  local provider = self.config[stage].provider
+  cxb.metrics.count("cxb_provider_errors_total", { provider = provider, stage = stage })
+  cxb.log.warn("provider error", { provider = provider, stage = stage, code = code,
+    error = message })
+  self.call:event("provider_error", { stage = stage, provider = provider, code = code })
+end
+
+-- The end, spoken by Core ---------------------------------------------------------------------
+
+-- Takes the call from the flow, says `words` (the recorded apology when no voice is to be had) and
+-- hangs up; after `limit_ms` without words.
+function M:close_with(kind, words)
+  if self.closing or self.closed then
+    return
+  end
+  self.closing = cxb.time.mono() + closing_ms[kind]
+  local call = self.call:take_over()
+  self.call = call
+  cxb.task.spawn("closing", function()
+    local said = self.voice_lost and { failed = "no voice" } or call:say(words, { barge = false })
+    if said.failed and not said.hangup then
+      call:play("apology_en.wav", { barge = false, text = "I am sorry, something went wrong." })
+    end
+    self.leg:hangup()
+  end)
+end
+
+local function script_error(text)
+  text = tostring(text or "")
+  if text:find("stalled at ", 1, true) then
+    return "stalled"
+  elseif text:find("memory cap reached", 1, true) or text:find("not enough memory", 1, true) then
+    return "memory"
+  end
+  return "script"
+end
+
+-- The leg's events ----------------------------------------------------------------------------
+
+local on = {}
+
+function on.answer(self, event)
+  self.answered_at = cxb.time.mono()
+  self:touch()
+  self.facts:add("answer", { t_ms = event.t_ms })
+  if self.on_answer then
+    self.on_answer()
+  end
+  if not self.ending then
+    self:start_flow()
+  end
+end
+
+function on.speech(self, event)
+  self:touch()
+  self.ears:leg_speech(self.origin + event.t_ms)
+end
+
+function on.silence(self, event)
+  self:touch()
+  self.ears:leg_silence(self.origin + event.t_ms)
+end
+
+local function pass_on(self, event)
+  self:touch()
+  self.call.inbox:push(event)
+end
+
+on.dtmf, on.text, on.transfer = pass_on, pass_on, pass_on
+
+function on.first_frame(self, event)
+  self.playing = self.playing + 1
+  pass_on(self, event)
+end
+
+function on.played(self, event)
+  self.playing = math.max(0, self.playing - 1)
+  pass_on(self, event)
+end
+
+function on.cleared(self, event)
+  self.playing = 0
+  cxb.metrics.count("cxb_barge_ins_total", { kind = event.by or "command" })
+  pass_on(self, event)
+end
+
+function on.stop(self, event)
+  self.stopped = true
+  self:finish("customer")
+  self.stop_by = event.by
+  self:over()
+end
+
+local leg_errors = {
+  protocol_errors = { "error", "protocol_errors" }, slow_peer = { "error", "slow_peer" },
+}
+
+on["error"] = function(self, event)
+  local what = event.error or "error"
+  if what == "media_timeout" then
+    self.call:event("media_timeout", {})
+    self.stopped = true
+    self:finish("customer")
+  elseif what:match("^recording") then
+    cxb.log.error("the recording stopped", { error = what })
+    self.call:event("recording_paused", { error = what })
+    return
+  else
+    local ending = leg_errors[what] or { "error", what }
+    self:finish(ending[1], ending[2])
+  end
+  self.leg:abort(1011)
+end
+
+function on.closed(self, event)
+  self.closed = true
+  self.closed_at = self.call:t_ms()
+  if not self.ending then
+    if not self.answered_at and self.meta.direction == "outgoing" then
+      self:finish("no_answer")
+    else
+      self:finish("customer")
+    end
+    if not self.stopped then
+      self.call:event("transport_closed", { code = event.code })
+    end
+  end
+  self:over()
+end
+
+function on.flow_end(self, event)
+  self.flow_over = true
+  if event.ok then
+    self:finish("bot")
+    self.leg:hangup()
+  elseif not self.ending and not self.closing then
+    local kind = script_error(event.error)
+    self:finish("error", kind)
+    self:close_with("error", self.config.apology_message)
+  end
+end
+
+function on.provider_lost(self, event)
+  self.voice_lost = event.stage == "tts"
+  if not self.ending then
+    self:finish("error", "provider")
+    self.call:event("service_error", { stage = event.stage })
+    self:close_with("error", self.config.apology_message)
+  end
+end
+
+-- "now" (second SIGTERM): the call ends, whatever it is doing.
+function on.shutdown(self)
+  self:finish("error", "shutdown")
+  self:over()
+  self.leg:abort(1001)
+end
+
+function on.hangup_requested(self)
+  self.call:event("hangup_requested", { reason = "request" })
+  self:finish("bot")
+  self:over()
+  self.leg:hangup()
+end
+
+---The flow finds the call over; what it still says is not heard.
+function M:over()
+  if not self.call.gone then
+    self.voice:cancel()
+    self.call:leave()
+  end
+end
+
+-- The flow ------------------------------------------------------------------------------------
+
+function M:start_flow()
+  local flow = flows.get(self.config.flow)
+  local task = cxb.task.spawn("flow " .. self.config.flow, flow, self.call)
+  self.flow_task = task
+  cxb.task.spawn("flow_watch", function()
+    local result, code, trace = task:wait()
+    local failed = result == nil and (code == "error" or code == "cancelled")
+    self.leg:post({ type = "flow_end", ok = not failed, error = trace or code })
+    self.flow_over = true
+  end)
+end
+
+-- Limits --------------------------------------------------------------------------------------
+
+local function time_limit(self, now)
+  local limit = self.config.max_call_duration_seconds * 1000
+  if not self.answered_at then
+    return nil
+  elseif now >= self.answered_at + limit + 120000 then
+    self:finish("timeout")
+    self.leg:abort(1011)
+  elseif now >= self.answered_at + limit and not self.closing and not self.ending then
+    self:finish("timeout")
+    self:close_with("timeout", self.config.timeout_message)
+  elseif self.closing and now >= self.closing then
+    self.leg:hangup()
+  end
+  return self.answered_at + limit
+end
+
+local function silence_limit(self, now)
+  local seconds = self.config.max_silence_seconds
+  if seconds == 0 or not self.answered_at or self.held or self.playing > 0 or self.ending then
+    return nil
+  end
+  local at = self.active_at + seconds * 1000
+  if now >= at then
+    self:finish(self.facts:heard_customer() and "bot" or "RNR")
+    self.call:event("hangup_requested", { reason = "silence" })
+    self:over()
+    self.leg:hangup()
+  end
+  return at
+end
+
+-- Time to the next thing that happens without an event; at least every second, so that a limit is
+-- never missed by more.
+local function next_wait(self)
+  local now = cxb.time.mono()
+  local at = now + 1000
+  for _, due in ipairs({ time_limit(self, now) or at, silence_limit(self, now) or at,
+    self.closing or at }) do
+    at = due > now and math.min(at, due) or at
+  end
+  return math.max(1, at - now)
+end
+
+---(waits) Until the leg is closed and the flow has ended.
+function M:run()
+  while not self.closed do
+    local event, code = self.leg:event(next_wait(self))
+    if event and on[event.type] then
+      on[event.type](self, event)
+    elseif code == "closed" or code == "cancelled" then
+      on.closed(self, { code = 1006 })
+    end
+  end
+  self:over()
+  self.ears:close()
+  local task = self.flow_task
+  if task and not self.flow_over then
+    local _, code = task:wait(flow_grace_ms)
+    if code == "timeout" then
+      cxb.log.warn("the flow did not end after the call", { flow = self.config.flow })
+      task:cancel(1000)
+      task:wait(2000)
+    end
+  end
+  self.voice:close()
+  return self.ending
+end
+
+return M
