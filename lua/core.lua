@@ -1,5 +1,5 @@
--- core.lua: the call worker. One process, one call at a time. Routes, guards and life of the process
--- are here; a call itself is cxb.core.calls → cxb.core.session → the flow.
+-- core.lua: the call worker. One process, one call at a time. Routes, guards and the life of the
+-- process are here; a call itself is cxb.core.calls → cxb.core.session → the flow.
 --
 -- The JIT is off in this state: only then can the host's count hook interrupt a script that loops.
 jit.off()
@@ -129,8 +129,11 @@ local function adopt()
   end
 end
 
--- Work that repeats belongs to the generation that takes calls.
-local function begin_repeating()
+-- What belongs to the generation that takes calls. The outbox itself outlives generations.
+local function active()
+  if not delivery.box then
+    delivery.open(c)
+  end
   cxb.task.every(2000, "figures", every_seconds)
   cxb.task.every(5000, "adopt", adopt)
 end
@@ -157,9 +160,6 @@ local function start()
   adopt()
 end
 
-local ready = false
-
--- Each generation's first task that needs them opens what outlives generations.
 local function selftest()
   local ok, why = flows.load_all(c.flows_dir)
   if ok then
@@ -198,16 +198,10 @@ return {
     { prefix = "/browser/", upgrade = true },
   },
   http = function(req)
-    if not ready then
-      ready = true
-      if not delivery.box then
-        delivery.open(c)
-      end
-      begin_repeating()
-    end
     routes:handle(req)
   end,
   start = start,
+  active = active,
   selftest = selftest,
   call_lost = call_lost,
   control = host.verbs(c, calls),

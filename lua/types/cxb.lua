@@ -28,7 +28,9 @@ cxb = {}
 ---@field control? table<string, fun(args: table): table> verbs of the control socket (reload, drain, status are built in; `status` here adds fields)
 ---@field now? fun() second SIGTERM or SIGINT: end what runs, within 4 s
 ---@field stop? fun() draining is over, the process is about to end; ≤ 10 s
+---@field active? fun() this generation takes work from now on (the first: after start); begin what repeats here
 ---@field retire? fun() this generation takes no new work any more
+---@field now? fun() the process ends at once (second SIGTERM): end the call in progress
 ---@class cxb.listen
 ---@field addr string "unix:/path" or "tcp:127.0.0.1:8080" (port 0: chosen by the system)
 ---@field mode? integer file mode of a Unix socket, 0660
@@ -383,6 +385,7 @@ cxb.fs = {}
 ---@return string? data, string? code, string? message
 function cxb.fs.read(path) end
 ---(waits) temporary file, fsync, rename; directories are made. mode 0600 when opts.mode is absent.
+---opts.exclusive: an existing file is left alone, nil, "already_exists".
 function cxb.fs.write(path, data, opts) end
 ---(waits) names without "." and ".."
 function cxb.fs.list(path) end
@@ -418,6 +421,9 @@ function cxb.process.kill(pid, signal) end
 ---(waits) the next signal of these names delivered to this process ("INT", "TERM"): for tools only.
 function cxb.process.signal(names) end
 function cxb.process.rss_kb() end
+---How the last reload of this process went.
+---@return "ok"|"failed" state, string error "" when ok
+function cxb.process.reload_state() end
 ---Writes to standard output, unbuffered.
 function cxb.process.print(text) end
 ---(waits) Sends one JSON line to a control socket and reads one back.

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -90,7 +91,7 @@ static int write_all(int fd, const char *p, size_t len) {
   return fsync(fd) == 0 ? 0 : cxb_err_from_errno(errno);
 }
 
-int cxb_fs_write(const char *path, const void *data, size_t len, mode_t mode) {
+static int put(const char *path, const void *data, size_t len, mode_t mode, bool exclusive) {
   char tmp[PATH_MAX];
   if (snprintf(tmp, sizeof tmp, "%s.XXXXXX", path) >= (int)sizeof tmp)
     return CXB_EINVAL;
@@ -105,11 +106,17 @@ int cxb_fs_write(const char *path, const void *data, size_t len, mode_t mode) {
     err = cxb_err_from_errno(errno);
   if (close(fd) != 0 && !err)
     err = cxb_err_from_errno(errno);
-  if (!err && rename(tmp, path) != 0)
+  if (!err && (exclusive ? link(tmp, path) : rename(tmp, path)) != 0)
     err = cxb_err_from_errno(errno);
-  if (err) {
+  if (err || exclusive)
     unlink(tmp);
-    return err;
-  }
-  return sync_parent(path);
+  return err ? err : sync_parent(path);
+}
+
+int cxb_fs_write(const char *path, const void *data, size_t len, mode_t mode) {
+  return put(path, data, len, mode, false);
+}
+
+int cxb_fs_create(const char *path, const void *data, size_t len, mode_t mode) {
+  return put(path, data, len, mode, true);
 }

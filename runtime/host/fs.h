@@ -9,4 +9,6 @@
 int cxb_fs_read(const char *path, size_t max, cxb_buf *out);
 /* Temporary file beside it, fsync, rename, fsync of the directory; parents are made. */
 int cxb_fs_write(const char *path, const void *data, size_t len, mode_t mode);
+/* The same, but an existing file is left alone: CXB_EEXIST. */
+int cxb_fs_create(const char *path, const void *data, size_t len, mode_t mode);
 int cxb_fs_mkdirs(const char *path, mode_t mode);

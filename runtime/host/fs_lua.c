@@ -24,6 +24,7 @@ typedef struct fs_job {
   char *path, *other;
   cxb_buf data; /* to write, or read; names of a directory, NUL after each */
   mode_t mode;
+  bool exclusive;
   struct stat st;
   int err;
 } fs_job;
@@ -79,19 +80,23 @@ static int l_read(lua_State *L) {
 
 static void work_write(cxb_job *job) {
   fs_job *j = (fs_job *)job;
-  j->err = cxb_fs_write(j->path, j->data.data, j->data.len, j->mode);
+  j->err = (j->exclusive ? cxb_fs_create : cxb_fs_write)(j->path, j->data.data, j->data.len, j->mode);
 }
 
 static int l_write(lua_State *L) {
   size_t len;
   const char *data = luaL_checklstring(L, 2, &len);
   mode_t mode = 0600;
+  bool exclusive = false;
   if (lua_istable(L, 3)) {
     lua_getfield(L, 3, "mode");
     mode = (mode_t)luaL_optinteger(L, -1, 0600);
+    lua_getfield(L, 3, "exclusive");
+    exclusive = lua_toboolean(L, -1);
   }
   fs_job *j = fs_new(L, work_write, push_true);
   j->mode = mode;
+  j->exclusive = exclusive;
   if (cxb_buf_add(&j->data, data, len) != 0) {
     fs_free(&j->job);
     return luaL_error(L, "out of memory");

@@ -180,6 +180,14 @@ void cxb_process_drain(bool on) {
   p.operator_drain = on;
 }
 
+static void on_active(void *arg, bool ok, lua_State *co, int n, const char *error) {
+  (void)arg;
+  (void)co;
+  (void)n;
+  if (!ok)
+    cxb_logf(CXB_LOG_ERROR, "active failed: %s", error);
+}
+
 /* ---- reload ---- */
 
 static void begin_reload(void);
@@ -213,6 +221,7 @@ static void on_reloaded(void *arg, cxb_generation *gen, bool service, int code, 
   } else {
     p.reload_error[0] = '\0';
     cxb_generation_activate(gen);
+    cxb_generation_call(gen, "active", on_active, NULL);
     cxb_logf(CXB_LOG_INFO, "generation %d serves", cxb_generation_number(gen));
   }
   cxb_sd_notify("READY=1");
@@ -313,6 +322,7 @@ static void on_started(void *arg, bool ok, lua_State *co, int n, const char *err
   }
   set_phase(SERVING);
   cxb_sd_notify("READY=1\nSTATUS=idle");
+  cxb_generation_call(cxb_generation_current(), "active", on_active, NULL);
 }
 
 static void on_loaded(void *arg, cxb_generation *gen, bool service, int code, const char *error) {

@@ -358,6 +358,13 @@ static int l_rss_kb(lua_State *L) {
   return 1;
 }
 
+static int l_reload_state(lua_State *L) {
+  const char *error = cxb_process_reload_error();
+  lua_pushstring(L, *error ? "failed" : "ok");
+  lua_pushstring(L, error);
+  return 2;
+}
+
 /* ---- signals of a tool ---- */
 
 enum { WATCHED = 4 };
@@ -520,7 +527,8 @@ static void open_process(lua_State *L, cxb_generation *gen) {
       {"wait", l_child_wait}, {"kill", l_child_kill}, {"line", l_child_line}, {NULL, NULL}};
   static const luaL_Reg fns[] = {{"env", l_env},       {"environ", l_environ}, {"spawn", l_spawn},
                                  {"kill", l_kill},     {"print", l_print},     {"rss_kb", l_rss_kb},
-                                 {"signal", l_signal}, {"control", l_control}, {NULL, NULL}};
+                                 {"signal", l_signal}, {"control", l_control}, {"reload_state", l_reload_state},
+                                 {NULL, NULL}};
   luaL_newmetatable(L, CHILD_MT);
   lua_pushcfunction(L, l_child_gc);
   lua_setfield(L, -2, "__gc");

@@ -1,6 +1,6 @@
--- One call from the handshake to its end. The task that runs this reads the leg's events and nothing
--- else holds it up: the flow runs in a task of its own and gets what concerns it through the call's
--- inbox. Whatever the flow does, the caller's hang-up and the limits are handled here.
+-- One call from the handshake to its end. The task that runs this reads the leg's events and
+-- nothing holds it up: the flow runs in a task of its own and gets what concerns it through the
+-- inbox of the call. Whatever the flow does, hang-up and limits are handled here.
 local Call = require("cxb.call")
 local Ears = require("cxb.core.ears")
 local Voice = require("cxb.voice")
