@@ -52,6 +52,7 @@ function M.new(opts)
     on_event = opts.on_event or function() end,
     queue = {}, heard = {}, events = {}, turns = {}, tick = 0,
     sound_tick = nil, last_sound = -1, spoke_tick = 0, frames_in = 0, starved = 0,
+    played_ms = 0, -- since the last mark
   }, caller)
 end
 
@@ -74,11 +75,13 @@ function caller:on_message(event)
   elseif event.type == "mark" then
     self.queue[#self.queue + 1] = { mark = event.name }
   elseif event.type == "clear" then
-    local kept = self.queue
+    local kept, played = self.queue, self.played_ms
     self.queue = {}
     for _, item in ipairs(kept) do
       if item.mark then self:mark_played(item.mark) end
     end
+    self.played_ms = 0
+    if self.wire.cleared then self.wire.cleared(self.conn, played) end
     self:note({ type = "cut" })
   elseif event.type == "ready" then
     self.session_id = event.session_id
@@ -98,8 +101,9 @@ end
 
 function caller:mark_played(name)
   if self.wire.played then
-    self.wire.played(self.conn, name, self.call, self.tick * FRAME_MS)
+    self.wire.played(self.conn, name, self.call, self.played_ms)
   end
+  self.played_ms = 0
 end
 
 -- One frame of what the telephone plays: from the queue, silence when it is empty.
@@ -118,6 +122,7 @@ function caller:play()
     end
   end
   if need > 0 and #pieces > 0 then self.starved = self.starved + 1 end
+  if #pieces > 0 then self.played_ms = self.played_ms + FRAME_MS end
   local frame = table.concat(pieces) .. ("\0"):rep(need)
   self.heard[#self.heard + 1] = frame
   return frame

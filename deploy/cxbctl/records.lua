@@ -1,10 +1,20 @@
 -- Stored calls, read from the API.
 
 local json = require("cjson.safe")
+local envfile = require("cxb.envfile")
 local paths = require("cxbctl.paths")
-local secrets = require("cxbctl.secrets")
 
 local M = {}
+
+-- The header that opens internal routes; empty when there is no secret to be read.
+local function secret_header()
+  local secret = cxb.process.env("CXBCORE_SECRET")
+  if not secret or secret == "" then
+    local values = envfile.read(paths.state_dir() .. "/secrets.env")
+    secret = values and values.CXBCORE_SECRET
+  end
+  return secret and { ["X-CXB-Core-Secret"] = secret } or {}
+end
 
 ---(waits) GET of an API path; through the front's URL when one is given, else over its socket here.
 ---@param path string "/api/v1/calls"
@@ -13,7 +23,7 @@ local M = {}
 function M.get(path, url)
   local base = url or "http+unix:" .. paths.run_dir() .. "/api-1.sock:"
   local answer, code, message = cxb.http.request({
-    url = base .. path, headers = secrets.header(paths.state_dir()), timeout_ms = 10000,
+    url = base .. path, headers = secret_header(), timeout_ms = 10000,
   })
   if not answer then return nil, ("the API does not answer: %s"):format(message or code) end
   local body = json.decode(answer.body or "")

@@ -6,7 +6,7 @@ local logs = require("cxbctl.logs")
 local nginx = require("cxbctl.nginx")
 local paths = require("cxbctl.paths")
 local pids = require("cxbctl.pids")
-local secrets = require("cxbctl.secrets")
+local secrets = require("cxb.secrets")
 local services = require("cxbctl.services")
 local supervisor = require("cxbctl.supervisor")
 
@@ -75,8 +75,10 @@ local function claim(site)
   if not cxb.fs.lock(site.run_dir .. "/up.lock") then
     return nil, "another `cxbctl up` is starting here", "cxbctl status"
   end
-  local ok, why = secrets.ensure(site.state_dir)
-  if not ok then return nil, why end
+  local values, why = secrets.ensure(site.state_dir,
+    { "CXBCORE_SECRET", "JWT_SECRET", "CXB_OPERATOR_TOKEN" })
+  if not values then return nil, why end
+  site.token = values.CXB_OPERATOR_TOKEN
   return true
 end
 

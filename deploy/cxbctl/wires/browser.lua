@@ -35,6 +35,11 @@ function M.played(conn, name, _, played_ms)
   return conn:send(json.encode({ type = "mark", name = name, played_ms = played_ms }))
 end
 
+---How much of what was cut had been played.
+function M.cleared(conn, played_ms)
+  return conn:send(json.encode({ type = "clear", played_ms = played_ms }))
+end
+
 function M.hangup(conn)
   return conn:send('{"type":"stop"}')
 end
