@@ -140,8 +140,9 @@ local function spawn_to_ready()
     local env = { CXB_RUN_DIR = dir, CXB_STATE_DIR = dir, CXB_LISTEN = "unix:" .. dir .. "/core-1.sock",
       CXBCORE_WORKERS = "1", CXB_WORKER_ID = "1", CXB_DEV = "1",
       CXBCORE_SECRET = ("s"):rep(32), CXB_API_CONFIG_URL = "http://127.0.0.1:9/api/v1/config" }
-    local began, answer = cxb.time.mono()
+    local began = cxb.time.mono()
     local p = world:start({ support.program, "core.lua" }, env)
+    local answer
     repeat
       answer = cxb.http.request({ url = "http+unix:" .. dir .. "/core-1.sock:/health" })
       if not answer then cxb.time.sleep(1) end

@@ -7,6 +7,12 @@ local M = {}
 local platform = {}
 platform.__index = platform
 
+---Variables that keep a platform in `dir`.
+function M.environment(dir)
+  return { CXB_RUN_DIR = dir .. "/run", CXB_STATE_DIR = dir .. "/state",
+    CXB_EXE = support.program, CXB_TTY = "0" }
+end
+
 ---(waits) Runs `cxbctl WORDS…` for the platform in `dir`: exit code, output.
 function M.cxbctl(world, env, words, timeout_ms)
   local args = { support.program, "cxbctl.lua" }
@@ -28,8 +34,7 @@ function M.up(world, opts)
   support.need("nginx")
   local dir = opts.dir or world:folder()
   local port = opts.port or world:port()
-  local env = { CXB_RUN_DIR = dir .. "/run", CXB_STATE_DIR = dir .. "/state",
-    CXB_EXE = support.program, CXBCORE_SECRET = false }
+  local env = M.environment(dir)
   for key, value in pairs(opts.env or {}) do env[key] = value end
   local self = setmetatable({ world = world, dir = dir, port = port, env = env,
     run_dir = dir .. "/run", state_dir = dir .. "/state", url = "http://127.0.0.1:" .. port },

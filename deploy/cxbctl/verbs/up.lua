@@ -171,6 +171,8 @@ function M.run(options, _, out)
     if out.json then out:object({ ok = true, url = url, workers = site.workers }) end
     out:say(("%s  %d workers, ready in %.1f s; logs in %s/logs; Ctrl-C stops"):format(
       out:paint("bold", url), site.workers, (cxb.time.mono() - began) / 1000, site.state_dir))
+    -- The operator's own token, for the page: in the fragment, which browsers keep to themselves.
+    out:say(("Test call: %s/#token=%s"):format(url, site.token))
     while signals == 0 do cxb.time.sleep(50) end
     out:say("stopping: calls have 10 s to end, Ctrl-C again ends them now")
   elseif signals == 0 then
