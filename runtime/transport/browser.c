@@ -7,7 +7,7 @@
 #include "wire_json.h"
 
 typedef enum { START, TALKING, OVER } phase; /* what is awaited, then what is */
-enum { CLEAR_MS = 500, GOODBYE_MS = 2000 };
+enum { CLEAR_MS = 500 };
 
 typedef struct page {
   phase phase;
@@ -96,13 +96,13 @@ static int take_text(cxb_leg *leg, json_t *msg) {
   return 0;
 }
 
-/* The page wants out. It still gets the script's "end", so the socket stays for a moment. */
+/* The page wants out. It still gets the script's "end", so the socket stays until our hang-up. */
 static int take_stop(cxb_leg *leg, json_t *msg) {
   page *p = cxb_leg_state(leg);
   (void)msg;
   p->phase = OVER;
+  cxb_leg_timer(leg, 0);
   cxb_session_in_stop(cxb_leg_session(leg), "");
-  cxb_leg_timer(leg, GOODBYE_MS);
   return 0;
 }
 
@@ -147,10 +147,7 @@ static int page_binary(cxb_leg *leg, const uint8_t *data, size_t len) {
 }
 
 static void page_timer(cxb_leg *leg) {
-  const page *p = cxb_leg_state(leg);
-  if (p->phase == OVER)
-    cxb_leg_close(leg, 1000, "");
-  else if (p->clearing)
+  if (((page *)cxb_leg_state(leg))->clearing)
     cleared(leg, -1);
 }
 

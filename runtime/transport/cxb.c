@@ -11,20 +11,19 @@
 
 /* What is awaited, then what is. */
 typedef enum { CONNECTED, START, ANSWER, TALKING, HANGING_UP, OVER } phase;
-enum { ANSWER_S = 60, GOODBYE_MS = 2000, TRANSFER_MS = 10000, TRANSFER_SILENCE_MS = 2000 };
+enum { ANSWER_S = 60 };
 
 typedef struct dialler {
   phase phase;
   int rate;
   uint32_t chunk;
-  json_t *connected;     /* its event fields, until start */
-  cxb_buf stream_id;     /* each as JSON, quotes included */
+  json_t *connected; /* its event fields, until start */
+  cxb_buf stream_id; /* each as JSON, quotes included */
   cxb_buf caller_id, did;
   const char *direction;
   cxb_buf out;
-  int64_t stamp_second;  /* of `stamp`, so that it is made once a second */
+  int64_t stamp_second; /* of `stamp`, so that it is made once a second */
   char stamp[24];
-  int64_t last_media, transfer_at; /* transfer_at 0: none under way */
 } dialler;
 
 static int ignore(cxb_leg *leg) {
@@ -118,12 +117,11 @@ static int take_answer(cxb_leg *leg, json_t *msg) {
 }
 
 static int take_media(cxb_leg *leg, json_t *msg) {
-  dialler *d = cxb_leg_state(leg);
+  const dialler *d = cxb_leg_state(leg);
   if (d->phase == ANSWER) /* ringing: nobody listens, but the far end lives */
     cxb_session_in_alive(cxb_leg_session(leg));
   if (d->phase != TALKING)
     return ignore(leg);
-  d->last_media = cxb_leg_now(leg);
   return cxb_wire_pcm_in(leg, cxb_wire_str(msg, "payload", NULL));
 }
 
@@ -134,23 +132,14 @@ static int take_dtmf(cxb_leg *leg, json_t *msg) {
   return 0;
 }
 
-static void end_transfer(cxb_leg *leg, bool ok, const char *reason) {
-  dialler *d = cxb_leg_state(leg);
-  if (!d->transfer_at)
-    return;
-  d->transfer_at = 0;
-  if (d->phase == TALKING)
-    cxb_leg_timer(leg, 0);
-  cxb_session_in_transfer(cxb_leg_session(leg), ok, reason);
-}
-
+/* The far end may also stay silent: the session's clock decides then. */
 static int take_transfer_status(cxb_leg *leg, json_t *msg) {
   const dialler *d = cxb_leg_state(leg);
   const char *status = cxb_wire_str(msg, "status", "");
   bool ok = strcmp(status, "ok") == 0;
-  if (!d->transfer_at || (!ok && strcmp(status, "failed") != 0))
+  if (d->phase != TALKING || (!ok && strcmp(status, "failed") != 0))
     return ignore(leg);
-  end_transfer(leg, ok, cxb_wire_str(msg, "reason", ""));
+  cxb_session_in_transfer(cxb_leg_session(leg), ok, cxb_wire_str(msg, "reason", ""));
   return 0;
 }
 
@@ -158,7 +147,6 @@ static int take_hangup(cxb_leg *leg, json_t *msg) {
   dialler *d = cxb_leg_state(leg);
   if (d->phase == OVER)
     return ignore(leg);
-  end_transfer(leg, true, "hangup");
   d->phase = OVER;
   cxb_session_in_stop(cxb_leg_session(leg), cxb_wire_str(msg, "disconnectedBy", ""));
   cxb_leg_close(leg, 1000, "");
@@ -191,27 +179,6 @@ static int dialler_text(cxb_leg *leg, const char *data, size_t len) {
   return r;
 }
 
-/* A transfer under way has failed when media still flows after 10 s; media that stops for 2 s means
- * that the call has left us. The 2 s of our own hang-up run here too. */
-static void dialler_timer(cxb_leg *leg) {
-  const dialler *d = cxb_leg_state(leg);
-  int64_t now = cxb_leg_now(leg);
-  if (d->phase == HANGING_UP) {
-    cxb_leg_close(leg, 1000, "");
-    return;
-  }
-  if (!d->transfer_at)
-    return;
-  int64_t quiet_since = d->last_media > d->transfer_at ? d->last_media : d->transfer_at;
-  int64_t gone_at = quiet_since + TRANSFER_SILENCE_MS, late_at = d->transfer_at + TRANSFER_MS;
-  if (now >= gone_at)
-    end_transfer(leg, true, "media_stopped");
-  else if (now >= late_at)
-    end_transfer(leg, false, "timeout");
-  else
-    cxb_leg_timer(leg, (int)((gone_at < late_at ? gone_at : late_at) - now));
-}
-
 /* ---- out ---- */
 
 /* "2026-04-24 14:30:00", UTC. */
@@ -231,8 +198,9 @@ static int dialler_frame(cxb_leg *leg, const int16_t *pcm, size_t n) {
   if (d->phase != TALKING)
     return CXB_ECLOSED;
   cxb_buf_clear(&d->out);
-  int r = cxb_buf_printf(&d->out, "{\"event\":\"reverse-media\",\"chunk\":%u,\"did\":%s,\"payload\":\"",
-                         d->chunk + 1, d->did.data);
+  int r =
+      cxb_buf_printf(&d->out, "{\"event\":\"reverse-media\",\"chunk\":%u,\"did\":%s,\"payload\":\"",
+                     d->chunk + 1, d->did.data);
   if (!r)
     r = cxb_wire_pcm_out(&d->out, pcm, n);
   if (!r)
@@ -264,9 +232,9 @@ static int dialler_clear(cxb_leg *leg) {
 }
 
 static int dialler_transfer(cxb_leg *leg, const cxb_transfer *t) {
-  dialler *d = cxb_leg_state(leg);
-  if (d->phase != TALKING || d->transfer_at)
-    return CXB_EBUSY;
+  const dialler *d = cxb_leg_state(leg);
+  if (d->phase != TALKING)
+    return CXB_ECLOSED;
   const char *names[] = {"transferTo", "transferType", "reason"};
   const char *values[] = {t->to, t->type, t->reason};
   cxb_buf more = {0};
@@ -280,32 +248,25 @@ static int dialler_transfer(cxb_leg *leg, const cxb_transfer *t) {
   if (!r)
     r = send_event(leg, "reverse-call-transfer", more.data);
   cxb_buf_free(&more);
-  if (r < 0)
-    return r;
-  d->transfer_at = cxb_leg_now(leg);
-  cxb_leg_timer(leg, TRANSFER_SILENCE_MS);
-  return 0;
+  return r;
 }
 
+/* The dialler confirms with hangup-call; the session closes by force when it does not. */
 static int dialler_hangup(cxb_leg *leg) {
   dialler *d = cxb_leg_state(leg);
   if (d->phase >= HANGING_UP)
     return 0;
-  end_transfer(leg, false, "hangup");
   int r = send_event(leg, "reverse-media-stop", "");
   if (!r)
     r = send_event(leg, "reverse-hangup-call", "");
   d->phase = HANGING_UP;
   if (r < 0)
     cxb_leg_close(leg, 1000, "");
-  else
-    cxb_leg_timer(leg, GOODBYE_MS);
   return 0;
 }
 
 static void dialler_closed(cxb_leg *leg) {
   dialler *d = cxb_leg_state(leg);
-  end_transfer(leg, true, "closed");
   json_decref(d->connected);
   d->connected = NULL;
   cxb_buf_free(&d->stream_id);
@@ -324,6 +285,5 @@ const cxb_serializer cxb_serializer_cxb = {
     .clear = dialler_clear,
     .transfer = dialler_transfer,
     .hangup = dialler_hangup,
-    .timer = dialler_timer,
     .closed = dialler_closed,
 };

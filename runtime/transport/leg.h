@@ -1,6 +1,7 @@
 /* A leg: one call's WebSocket on the media loop, translated by one serializer. leg.c owns the
  * socket, limits, liveness and the handshake timers; a serializer (cxb.c, twilio.c, browser.c) only
- * maps messages: wire → start, frame, dtmf, mark, stop and frame, clear, mark, transfer, hangup → wire. */
+ * maps messages: wire → start, frame, dtmf, mark, stop and frame, clear, mark, transfer, hangup →
+ * wire. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -19,7 +20,8 @@ typedef struct cxb_serializer {
   size_t state_size;           /* zeroed bytes of its own at cxb_leg_state() */
   /* The upgrade was accepted; `query` raw, may be "". */
   int (*open)(cxb_leg *leg, const char *query);
-  /* One message. 0, or: CXB_EINVAL drop and count, CXB_EPROTO close 1002, CXB_EUNSUPPORTED close 1003. */
+  /* One message. 0, or: CXB_EINVAL (not JSON) and CXB_ECORRUPT (broken audio) drop and count,
+   * CXB_EPROTO close 1002, CXB_EUNSUPPORTED close 1003. `binary` NULL: ignored and counted. */
   int (*text)(cxb_leg *leg, const char *data, size_t len);
   int (*binary)(cxb_leg *leg, const uint8_t *data, size_t len);
   int (*frame)(cxb_leg *leg, const int16_t *pcm, size_t n);
@@ -28,11 +30,22 @@ typedef struct cxb_serializer {
   int (*transfer)(cxb_leg *leg, const cxb_transfer *transfer);
   int (*hangup)(cxb_leg *leg);
   int (*note)(cxb_leg *leg, const char *json, size_t len);
-  void (*closed)(cxb_leg *leg); /* free what the state holds */
+  void (*timer)(cxb_leg *leg);  /* cxb_leg_timer() ran out; may be NULL */
+  void (*closed)(cxb_leg *leg); /* no more messages; free what the state holds */
 } cxb_serializer;
 
+extern const cxb_serializer cxb_serializer_cxb, cxb_serializer_twilio, cxb_serializer_browser;
 extern const cxb_serializer *const cxb_serializers[]; /* NULL-terminated */
 const cxb_serializer *cxb_serializer_find(const char *name);
+
+/* Main loop: hands an upgrade's socket to the media loop, where `session` gets it as its wire; the
+ * 101 leaves from there. Takes fd and head (malloc'd), also on failure. When the upgrade cannot be
+ * served the session hears cxb_session_in_closed() without a start. */
+int cxb_leg_accept(cxb_media *media, cxb_session *session, const cxb_serializer *ser, int fd,
+                   char *head, size_t head_len);
+/* Main loop, when no leg is left: closes the media loop's WebSocket context; done on the media
+ * loop. */
+void cxb_leg_shutdown(cxb_media *media, void (*done)(void *arg), void *arg);
 
 /* For serializers. */
 void *cxb_leg_state(cxb_leg *leg);
@@ -40,11 +53,23 @@ cxb_session *cxb_leg_session(cxb_leg *leg);
 int cxb_leg_send_text(cxb_leg *leg, const char *data, size_t len);
 int cxb_leg_send_binary(cxb_leg *leg, const void *data, size_t len);
 void cxb_leg_close(cxb_leg *leg, int code, const char *reason); /* after what is queued */
-void cxb_leg_handshake_done(cxb_leg *leg);   /* stops the 10 s timer */
-void cxb_leg_expect_answer(cxb_leg *leg, int seconds); /* ringing; 0: answered */
-/* Drives a serializer without a socket (unit tests, fuzzing): sends go to `send`. */
+void cxb_leg_handshake_done(cxb_leg *leg);                      /* stops the 10 s timer */
+void cxb_leg_expect_answer(cxb_leg *leg, int seconds);          /* ringing; 0: answered */
+void cxb_leg_timer(cxb_leg *leg, int ms); /* the serializer's one timer; 0 stops it */
+int64_t cxb_leg_now(const cxb_leg *leg);  /* ms, monotonic */
+void cxb_leg_ignore(cxb_leg *leg);        /* counts a message that was tolerated */
+
+/* Drives a serializer without a socket (unit tests, fuzzing): sends go to `send`, time passes in
+ * cxb_leg_advance() only, and a close takes effect when the function that fed the leg returns. */
 typedef int (*cxb_leg_send_cb)(void *arg, bool binary, const void *data, size_t len);
-cxb_leg *cxb_leg_new_detached(const cxb_serializer *ser, cxb_session *session,
-                              cxb_leg_send_cb send, void *arg);
+cxb_leg *cxb_leg_new_detached(const cxb_serializer *ser, cxb_session *session, cxb_leg_send_cb send,
+                              void *arg);
+/* One message from the far end; CXB_ECLOSED once the leg has closed. */
 int cxb_leg_feed(cxb_leg *leg, bool binary, const void *data, size_t len);
+void cxb_leg_advance(cxb_leg *leg, int ms);
+void cxb_leg_lost(cxb_leg *leg, int code);  /* the far end's socket is gone */
+int cxb_leg_close_code(const cxb_leg *leg); /* 0 while open */
+uint64_t cxb_leg_ignored(const cxb_leg *leg);
+const cxb_wire *
+cxb_leg_wire(const cxb_leg *leg); /* what the session calls, with the leg as `wire` */
 void cxb_leg_free_detached(cxb_leg *leg);

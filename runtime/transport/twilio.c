@@ -134,7 +134,7 @@ static const struct {
   bool any_phase; /* else only while talking */
   int (*take)(cxb_leg *leg, const json_t *msg);
 } takers[] = {
-    {"media", false, take_media}, {"mark", false, take_mark},           {"dtmf", false, take_dtmf},
+    {"media", false, take_media}, {"mark", false, take_mark},          {"dtmf", false, take_dtmf},
     {"start", true, take_start},  {"connected", true, take_connected}, {"stop", true, take_stop},
 };
 

@@ -5,13 +5,10 @@
 #include <string.h>
 #include <strings.h>
 
-#include <spandsp/telephony.h>
-#include <spandsp/bit_operations.h>
-#include <spandsp/g711.h>
-
 #include "../base/base64.h"
 #include "../base/crypto.h"
 #include "../base/err.h"
+#include "../media/g711.h"
 
 enum { MAX_AUDIO = 49152 + 4, MAX_FRAME = CXB_MAX_RATE / 1000 * CXB_FRAME_MS };
 
@@ -95,8 +92,7 @@ int cxb_wire_ulaw_in(cxb_leg *leg, const char *base64) {
     return CXB_ECORRUPT;
   for (long at = 0; at < n;) {
     long some = n - at < MAX_FRAME ? n - at : MAX_FRAME;
-    for (long i = 0; i < some; i++)
-      pcm[i] = ulaw_to_linear(bytes[at + i]);
+    cxb_ulaw_decode(bytes + at, (size_t)some, pcm);
     cxb_session_in_audio(cxb_leg_session(leg), pcm, (size_t)some);
     at += some;
   }
@@ -119,8 +115,7 @@ int cxb_wire_ulaw_out(cxb_buf *out, const int16_t *pcm, size_t n) {
   uint8_t bytes[MAX_FRAME];
   if (n > MAX_FRAME)
     return CXB_EINVAL;
-  for (size_t i = 0; i < n; i++)
-    bytes[i] = linear_to_ulaw(pcm[i]);
+  cxb_ulaw_encode(pcm, n, bytes);
   return base64_out(out, bytes, n);
 }
 

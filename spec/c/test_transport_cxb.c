@@ -1,0 +1,313 @@
+/* The CXB dialler's wire, both ways, message by message (core spec §3.2). */
+#include "transport_log.h"
+
+static const char connected[] =
+    "{\"event\":\"connected\",\"callerId\":\"+919876543210\",\"did\":\"+911234567890\","
+    "\"callDirection\":\"incoming\",\"streamId\":\"stream-abc\",\"campaign\":{\"id\":7}}";
+static const char start[] =
+    "{\"event\":\"start\",\"streamId\":\"stream-abc\",\"mediaFormat\":"
+    "{\"encoding\":\"LINEAR16\",\"sampleRate\":8000,\"channels\":1}}";
+static const char answer[] = "{\"event\":\"answer\"}";
+static const char media[] = "{\"event\":\"media\",\"payload\":\"%s\"}";
+
+static cxb_session *talking(void) {
+  cxb_session *s = begin("cxb");
+  feed(s, connected);
+  feed(s, start);
+  feed(s, answer);
+  assert_non_null(strstr(s->log.data, "answer\n"));
+  cxb_buf_clear(&s->log);
+  cxb_buf_str(&s->log, "");
+  return s;
+}
+
+static void closes_with(cxb_session *s, int code) {
+  assert_int_equal(cxb_leg_close_code(s->leg), code);
+  end(s);
+}
+
+static void test_handshake(void **state) {
+  cxb_session *s = begin("cxb");
+  feed(s, connected);
+  heard(s, "");
+  feed(s, start);
+  heard(s,
+        "start 8000 stream-abc [+919876543210] [+911234567890] [-] incoming "
+        "{\"callerId\":\"+919876543210\",\"did\":\"+911234567890\",\"callDirection\":\"incoming\","
+        "\"streamId\":\"stream-abc\",\"campaign\":{\"id\":7}}\n");
+  feed(s, answer);
+  heard(s, "answer\n");
+  assert_int_equal(cxb_leg_ignored(s->leg), 0);
+  closes_with(s, 0);
+}
+
+static void test_outgoing(void **state) {
+  cxb_session *s = begin("cxb");
+  feed(s,
+       "{\"event\":\"connected\",\"callerId\":\"+91555\",\"did\":\"+9144\",\"callDirection\":"
+       "\"outgoing\"}");
+  feed(s, "{\"event\":\"start\",\"streamId\":\"x1\",\"mediaFormat\":{\"sampleRate\":16000}}");
+  heard(s,
+        "start 16000 x1 [+91555] [+9144] [+9144] outgoing {\"callerId\":\"+91555\","
+        "\"did\":\"+9144\",\"callDirection\":\"outgoing\",\"streamId\":\"x1\"}\n");
+  end(s);
+}
+
+static void test_bare_handshake(void **state) {
+  cxb_session *s = begin("cxb");
+  feed(s, "{\"event\":\"connected\"}");
+  feed(s, "{\"event\":\"start\"}");
+  assert_memory_equal(s->log.data, "start 8000 ws-", 14);
+  assert_non_null(strstr(s->log.data,
+                         " [] [] [-] incoming {\"callerId\":\"\",\"did\":\"\","
+                         "\"callDirection\":\"incoming\",\"streamId\":\"ws-"));
+  end(s);
+}
+
+static void test_out_of_order(void **state) {
+  cxb_session *s = begin("cxb");
+  feed(s, start);
+  heard(s, "closed 1002 out_of_order\n");
+  closes_with(s, 1002);
+  s = begin("cxb");
+  feed(s, answer);
+  closes_with(s, 1002);
+  s = begin("cxb");
+  feed(s, connected);
+  feed(s, answer);
+  closes_with(s, 1002);
+}
+
+static void test_formats(void **state) {
+  static const char *const bad[] = {"{\"encoding\":\"MULAW\"}", "{\"sampleRate\":44100}",
+                                    "{\"sampleRate\":8000.5}", "{\"channels\":2}",
+                                    "{\"encoding\":\"\"}"};
+  static const char *const good[] = {
+      "{}",
+      "null",
+      "7",
+      "\"LINEAR16\"",
+      "{\"sampleRate\":\"8000\",\"channels\":\"x\",\"encoding\":1}",
+      "{\"encoding\":\"linear16\",\"sampleRate\":8000.0,\"channels\":1,\"bits\":16}"};
+  char text[200];
+  for (size_t i = 0; i < sizeof bad / sizeof *bad + sizeof good / sizeof *good; i++) {
+    bool ok = i >= sizeof bad / sizeof *bad;
+    cxb_session *s = begin("cxb");
+    feed(s, connected);
+    snprintf(text, sizeof text, "{\"event\":\"start\",\"mediaFormat\":%s}",
+             ok ? good[i - sizeof bad / sizeof *bad] : bad[i]);
+    feed(s, text);
+    closes_with(s, ok ? 0 : 1003);
+  }
+}
+
+static void test_timers(void **state) {
+  cxb_session *s = begin("cxb");
+  feed(s, connected);
+  cxb_leg_advance(s->leg, 9999);
+  assert_int_equal(cxb_leg_close_code(s->leg), 0);
+  cxb_leg_advance(s->leg, 1);
+  heard(s, "closed 1002 handshake_timeout\n");
+  end(s);
+  s = begin("cxb");
+  feed(s, connected);
+  feed(s, start);
+  cxb_leg_advance(s->leg, 59999);
+  assert_int_equal(cxb_leg_close_code(s->leg), 0);
+  cxb_leg_advance(s->leg, 1);
+  closes_with(s, 1002);
+  s = talking();
+  cxb_leg_advance(s->leg, 3600000);
+  closes_with(s, 0);
+}
+
+static void test_media_in(void **state) {
+  cxb_session *s = talking();
+  int16_t pcm[160];
+  for (int i = 0; i < 160; i++)
+    pcm[i] = (int16_t)(i * 200 - 16000);
+  feed_media(s, media, pcm, 320);
+  feed_media(s, media, pcm, 2);
+  assert_int_equal(s->audio.len, 322);
+  assert_memory_equal(s->audio.data, pcm, 320);
+  heard(s, "");
+  feed(s, "{\"event\":\"media\",\"payload\":\"AAA=\",\"chunk\":\"x\"}"); /* two bytes */
+  assert_int_equal(s->audio.len, 324);
+  feed(s, "{\"event\":\"media\",\"payload\":\"AAAA\"}"); /* three */
+  heard(s, "drop bad_audio\n");
+  feed(s, "{\"event\":\"media\",\"payload\":\"!!!!\"}");
+  feed(s, "{\"event\":\"media\",\"payload\":\"AAA\\u00e9\"}");
+  heard(s, "drop bad_audio\ndrop bad_audio\n");
+  feed(s, "{\"event\":\"media\",\"payload\":\"\"}");
+  feed(s, "{\"event\":\"media\",\"payload\":17}");
+  feed(s, "{\"event\":\"media\"}");
+  heard(s, "");
+  assert_int_equal(cxb_leg_ignored(s->leg), 3);
+  assert_int_equal(s->audio.len, 324);
+  closes_with(s, 0);
+}
+
+static void test_tolerance(void **state) {
+  cxb_session *s = talking();
+  static const char *const ignored[] = {"{\"event\":\"unheard-of\",\"x\":1}",
+                                        "{}",
+                                        "{\"event\":5}",
+                                        connected,
+                                        start,
+                                        answer,
+                                        "{\"event\":\"dtmf\",\"digit\":\"E\"}",
+                                        "{\"event\":\"dtmf\",\"digit\":\"12\"}",
+                                        "{\"event\":\"dtmf\",\"digit\":5}",
+                                        "{\"event\":\"call-transfer-status\",\"status\":\"late\"}"};
+  size_t n = sizeof ignored / sizeof *ignored;
+  for (size_t i = 0; i < n; i++)
+    feed(s, ignored[i]);
+  feed_binary(s, "\0\0", 2);
+  heard(s, "");
+  assert_int_equal(cxb_leg_ignored(s->leg), n + 1);
+  static const char *const dropped[] = {
+      "", "{", "nonsense", "[1]", "\"media\"", "{\"event\":\"x\"} {}", "{\"event\":\"\xff\"}"};
+  for (size_t i = 0; i < sizeof dropped / sizeof *dropped; i++) {
+    feed(s, dropped[i]);
+    heard(s, "drop bad_message\n");
+  }
+  feed(s, "{\"event\":\"dtmf\",\"digit\":\"#\",\"extra\":[]}");
+  feed(s, "{\"event\":\"dtmf\",\"digit\":\"b\"}");
+  heard(s, "dtmf #\ndtmf B\n");
+  closes_with(s, 0);
+}
+
+static void test_early_media(void **state) {
+  cxb_session *s = begin("cxb");
+  feed_media(s, media, "abcd", 4);
+  feed(s, connected);
+  feed_media(s, media, "abcd", 4);
+  heard(s, "");
+  feed(s, start);
+  cxb_buf_clear(&s->log);
+  feed_media(s, media, "abcd", 4);
+  heard(s, "alive\n");
+  assert_int_equal(s->audio.len, 0);
+  end(s);
+}
+
+static void test_oversize(void **state) {
+  cxb_session *s = talking();
+  char *big = malloc(65537);
+  memset(big, ' ', 65537);
+  assert_int_equal(cxb_leg_feed(s->leg, false, big, 65536), 0);
+  heard(s, "drop bad_message\n");
+  cxb_leg_feed(s->leg, false, big, 65537);
+  free(big);
+  heard(s, "closed 1009 too_big\n");
+  closes_with(s, 1009);
+}
+
+/* The golden bytes; the clock's digits are read, then compared as they are. */
+static void test_media_out(void **state) {
+  cxb_session *s = talking();
+  int16_t pcm[160] = {1, -1, 256};
+  char payload[CXB_BASE64_LEN(320) + 1] = {0}, want[1200];
+  cxb_base64_encode(payload, pcm, 320);
+  for (int chunk = 1; chunk <= 2; chunk++) {
+    assert_int_equal(s->ops->frame(s->leg, pcm, 160), 0);
+    const char *stamp = strstr(s->sent.data, "\"timestamp\":\"");
+    assert_non_null(stamp);
+    char when[20] = {0};
+    memcpy(when, stamp + 13, 19);
+    int y, mo, d, h, mi, sec;
+    assert_int_equal(sscanf(when, "%4d-%2d-%2d %2d:%2d:%2d", &y, &mo, &d, &h, &mi, &sec), 6);
+    snprintf(
+        want, sizeof want,
+        "{\"event\":\"reverse-media\",\"chunk\":%d,\"did\":\"+911234567890\",\"payload\":\"%s\","
+        "\"timestamp\":\"%s\",\"streamId\":\"stream-abc\",\"callerId\":\"+919876543210\","
+        "\"chunk_durn_ms\":20,\"callDirection\":\"incoming\",\"encoding\":\"LINEAR16\","
+        "\"sampleRate\":8000}\n",
+        chunk, payload, when);
+    sent(s, want);
+  }
+  end(s);
+}
+
+static void test_clear(void **state) {
+  cxb_session *s = talking();
+  assert_int_equal(s->ops->clear(s->leg), 0);
+  sent(s, "{\"event\":\"reverse-media-stop\",\"streamId\":\"stream-abc\"}\n");
+  assert_false(s->ops->has_marks);
+  assert_int_equal(s->ops->mark(s->leg, "x"), CXB_EUNSUPPORTED);
+  end(s);
+}
+
+static const char goodbye[] =
+    "{\"event\":\"reverse-media-stop\",\"streamId\":\"stream-abc\"}\n"
+    "{\"event\":\"reverse-hangup-call\",\"streamId\":\"stream-abc\"}\n";
+
+static void test_bot_hangup(void **state) {
+  cxb_session *s = talking();
+  assert_int_equal(s->ops->hangup(s->leg), 0);
+  assert_int_equal(s->ops->hangup(s->leg), 0);
+  sent(s, goodbye);
+  int16_t pcm[160] = {0};
+  assert_int_equal(s->ops->frame(s->leg, pcm, 160), CXB_ECLOSED);
+  feed_media(s, media, "abcd", 4);
+  assert_int_equal(s->audio.len, 0);
+  feed(s, "{\"event\":\"hangup-call\",\"disconnectedBy\":\"bot\"}");
+  heard(s, "stop [bot]\nclosed 1000 \n");
+  closes_with(s, 1000);
+  s = talking(); /* never confirmed: the session's clock closes it */
+  s->ops->hangup(s->leg);
+  s->ops->close(s->leg, 1000);
+  cxb_leg_advance(s->leg, 1);
+  heard(s, "closed 1000 \n");
+  end(s);
+}
+
+static void test_customer_hangup(void **state) {
+  cxb_session *s = talking();
+  feed(s, "{\"event\":\"hangup-call\",\"disconnectedBy\":\"customer\"}");
+  heard(s, "stop [customer]\nclosed 1000 \n");
+  int16_t pcm[160] = {0};
+  assert_int_equal(s->ops->frame(s->leg, pcm, 160), CXB_ECLOSED);
+  assert_int_equal(s->ops->clear(s->leg), CXB_ECLOSED);
+  assert_int_equal(feed(s, answer), CXB_ECLOSED);
+  sent(s, "");
+  closes_with(s, 1000);
+  s = talking();
+  cxb_leg_lost(s->leg, 1006);
+  heard(s, "closed 1006 \n");
+  end(s);
+}
+
+static const cxb_transfer desk = {.to = "+9180", .type = "sip", .reason = "wants \"Asha\""};
+
+static void test_transfer(void **state) {
+  cxb_session *s = talking();
+  assert_true(s->ops->can_transfer);
+  assert_int_equal(s->ops->transfer(s->leg, &desk), 0);
+  sent(s,
+       "{\"event\":\"reverse-call-transfer\",\"streamId\":\"stream-abc\","
+       "\"callerId\":\"+919876543210\",\"did\":\"+911234567890\",\"transferTo\":\"+9180\","
+       "\"transferType\":\"sip\",\"reason\":\"wants \\\"Asha\\\"\"}\n");
+  feed(s, "{\"event\":\"call-transfer-status\",\"status\":\"failed\",\"reason\":\"busy\"}");
+  feed(s, "{\"event\":\"call-transfer-status\",\"status\":\"ok\"}");
+  heard(s, "transfer failed [busy]\ntransfer ok []\n");
+  feed(s, "{\"event\":\"call-transfer-status\",\"status\":1}");
+  heard(s, "");
+  s->ops->hangup(s->leg);
+  assert_int_equal(s->ops->transfer(s->leg, &desk), CXB_ECLOSED);
+  end(s);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_handshake),      cmocka_unit_test(test_outgoing),
+      cmocka_unit_test(test_bare_handshake), cmocka_unit_test(test_out_of_order),
+      cmocka_unit_test(test_formats),        cmocka_unit_test(test_timers),
+      cmocka_unit_test(test_media_in),       cmocka_unit_test(test_tolerance),
+      cmocka_unit_test(test_early_media),    cmocka_unit_test(test_oversize),
+      cmocka_unit_test(test_media_out),      cmocka_unit_test(test_clear),
+      cmocka_unit_test(test_bot_hangup),     cmocka_unit_test(test_customer_hangup),
+      cmocka_unit_test(test_transfer),
+  };
+  return cmocka_run_group_tests_name("the CXB dialler's wire", tests, NULL, NULL);
+}

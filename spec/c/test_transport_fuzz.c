@@ -1,0 +1,173 @@
+/* 350,000 mutated messages through each wire, the same ones in every run. */
+#include "transport_fuzz.h"
+
+enum { MESSAGES = 350000, MAX_CALL = 8192 };
+
+static uint64_t seed;
+
+static uint32_t roll(uint32_t below) { /* xorshift64* */
+  seed ^= seed >> 12;
+  seed ^= seed << 25;
+  seed ^= seed >> 27;
+  return (uint32_t)((seed * 2685821657736338717ull) >> 33) % below;
+}
+
+static const char *const cxb_messages[] = {
+    "{\"event\":\"connected\",\"callerId\":\"+91987\",\"did\":\"+9112\",\"callDirection\":"
+    "\"outgoing\"}",
+    "{\"event\":\"start\",\"streamId\":\"s\",\"mediaFormat\":{\"encoding\":\"LINEAR16\","
+    "\"sampleRate\":16000,"
+    "\"channels\":1}}",
+    "{\"event\":\"answer\"}",
+    "{\"event\":\"media\",\"payload\":\"AAABAAIAAwAEAAUA\"}",
+    "{\"event\":\"dtmf\",\"digit\":\"5\"}",
+    "{\"event\":\"call-transfer-status\",\"status\":\"failed\",\"reason\":\"busy\"}",
+    "{\"event\":\"hangup-call\",\"disconnectedBy\":\"customer\"}",
+    NULL};
+static const char *const twilio_messages[] = {
+    "{\"event\":\"connected\",\"protocol\":\"Call\",\"version\":\"1.0.0\"}",
+    "{\"event\":\"start\",\"streamSid\":\"MZ1\",\"start\":{\"streamSid\":\"MZ1\",\"callSid\":"
+    "\"CA1\","
+    "\"mediaFormat\":{\"encoding\":\"audio/x-mulaw\",\"sampleRate\":8000,\"channels\":1},"
+    "\"customParameters\":{\"from\":\"+1\",\"to\":\"+2\",\"direction\":\"outbound\"}}}",
+    "{\"event\":\"media\",\"media\":{\"track\":\"inbound\",\"payload\":\"f39/f39/f39/\"}}",
+    "{\"event\":\"mark\",\"mark\":{\"name\":\"u1\"}}",
+    "{\"event\":\"dtmf\",\"dtmf\":{\"digit\":\"5\"}}",
+    "{\"event\":\"stop\"}",
+    NULL};
+static const char *const browser_messages[] = {
+    "{\"type\":\"start\",\"rate\":16000,\"variables\":{\"a\":[1,2,{\"b\":null}]}}",
+    "{\"type\":\"mark\",\"name\":\"u1\",\"played_ms\":1234}",
+    "{\"type\":\"clear\",\"played_ms\":20}",
+    "{\"type\":\"dtmf\",\"digit\":\"5\"}",
+    "{\"type\":\"text\",\"text\":\"when do you open?\"}",
+    "{\"type\":\"stop\"}",
+    NULL};
+
+static const char *const tokens[] = {"\"",
+                                     "\\",
+                                     "{",
+                                     "}",
+                                     "[",
+                                     "]",
+                                     ":",
+                                     ",",
+                                     "null",
+                                     "true",
+                                     "-1",
+                                     "1e999",
+                                     "99999999999999999999",
+                                     "\\u0000",
+                                     "\\ud800",
+                                     "\xff",
+                                     "\"event\"",
+                                     "\"payload\"",
+                                     "=",
+                                     "AAA",
+                                     "8000",
+                                     "{\"a\":"};
+
+/* Changes a message in place; returns its new length (≤ room). */
+static size_t mutate(char *text, size_t len, size_t room) {
+  for (uint32_t times = roll(4); times && len; times--) {
+    size_t at = roll((uint32_t)len);
+    switch (roll(6)) {
+    case 0:
+      text[at] = (char)(text[at] ^ (1 << roll(8)));
+      break;
+    case 1:
+      text[at] = (char)roll(256);
+      break;
+    case 2:
+      len = at;
+      break;
+    case 3: { /* leave some out */
+      size_t n = 1 + roll(8);
+      n = n < len - at ? n : len - at;
+      memmove(text + at, text + at + n, len - at - n);
+      len -= n;
+      break;
+    }
+    default: { /* a token in between */
+      const char *token = tokens[roll(sizeof tokens / sizeof *tokens)];
+      size_t n = strlen(token);
+      if (len + n > room)
+        break;
+      memmove(text + at + n, text + at, len - at);
+      memcpy(text + at, token, n);
+      len += n;
+    }
+    }
+  }
+  return len;
+}
+
+static void put_message(uint8_t *call, size_t *size, const char *message, bool change) {
+  char text[700];
+  size_t len = strlen(message);
+  memcpy(text, message, len);
+  if (change)
+    len = mutate(text, len, sizeof text);
+  call[(*size)++] = (uint8_t)(change && roll(12) == 0 ? 170 : 0);
+  call[(*size)++] = (uint8_t)len;
+  call[(*size)++] = (uint8_t)(len >> 8);
+  memcpy(call + *size, text, len);
+  *size += len;
+}
+
+/* A call that mostly begins well, then goes wrong in every way. */
+static size_t make_call(uint8_t *call, const char *const *messages, size_t count,
+                        size_t handshake) {
+  size_t size = 0;
+  for (size_t i = 0; i < handshake; i++)
+    put_message(call, &size, messages[i], roll(8) == 0);
+  for (int i = 0; i < 30 && size < MAX_CALL - 800; i++) {
+    size_t which = roll((uint32_t)count);
+    if (which + 1 == count && roll(4)) /* the goodbye comes seldom */
+      which = handshake;
+    put_message(call, &size, messages[which], true);
+    if (roll(4) == 0)
+      call[size++] = (uint8_t)(208 + roll(48));
+    if (roll(16) == 0) {
+      call[size++] = 192;
+      call[size++] = (uint8_t)roll(20);
+    }
+  }
+  return size;
+}
+
+static void run(const char *wire, const char *const *messages, size_t handshake) {
+  static uint8_t call[MAX_CALL];
+  fuzz_totals totals = {0};
+  size_t count = 0;
+  while (messages[count])
+    count++;
+  seed = 88172645463325252ull;
+  while (totals.messages < MESSAGES)
+    fuzz_call(wire, call, make_call(call, messages, count, handshake), &totals);
+  print_message("%s: %zu messages, %zu calls, %zu started, %zu dropped\n", wire, totals.messages,
+                totals.closes, totals.starts, totals.drops);
+  assert_in_range(totals.starts, totals.closes / 2, totals.closes);
+  assert_in_range(totals.drops, MESSAGES / 20, MESSAGES);
+}
+
+static void test_cxb(void **state) {
+  run("cxb", cxb_messages, 3);
+}
+
+static void test_twilio(void **state) {
+  run("twilio", twilio_messages, 2);
+}
+
+static void test_browser(void **state) {
+  run("browser", browser_messages, 1);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_cxb),
+      cmocka_unit_test(test_twilio),
+      cmocka_unit_test(test_browser),
+  };
+  return cmocka_run_group_tests_name("mutated messages", tests, NULL, NULL);
+}
