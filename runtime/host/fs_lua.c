@@ -80,7 +80,8 @@ static int l_read(lua_State *L) {
 
 static void work_write(cxb_job *job) {
   fs_job *j = (fs_job *)job;
-  j->err = (j->exclusive ? cxb_fs_create : cxb_fs_write)(j->path, j->data.data, j->data.len, j->mode);
+  j->err =
+      (j->exclusive ? cxb_fs_create : cxb_fs_write)(j->path, j->data.data, j->data.len, j->mode);
 }
 
 static int l_write(lua_State *L) {

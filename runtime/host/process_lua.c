@@ -525,10 +525,11 @@ static void open_process(lua_State *L, cxb_generation *gen) {
   (void)gen;
   static const luaL_Reg methods[] = {
       {"wait", l_child_wait}, {"kill", l_child_kill}, {"line", l_child_line}, {NULL, NULL}};
-  static const luaL_Reg fns[] = {{"env", l_env},       {"environ", l_environ}, {"spawn", l_spawn},
-                                 {"kill", l_kill},     {"print", l_print},     {"rss_kb", l_rss_kb},
-                                 {"signal", l_signal}, {"control", l_control}, {"reload_state", l_reload_state},
-                                 {NULL, NULL}};
+  static const luaL_Reg fns[] = {
+      {"env", l_env},       {"environ", l_environ}, {"spawn", l_spawn},
+      {"kill", l_kill},     {"print", l_print},     {"rss_kb", l_rss_kb},
+      {"signal", l_signal}, {"control", l_control}, {"reload_state", l_reload_state},
+      {NULL, NULL}};
   luaL_newmetatable(L, CHILD_MT);
   lua_pushcfunction(L, l_child_gc);
   lua_setfield(L, -2, "__gc");

@@ -58,6 +58,10 @@ const char *cxb_task_name(const cxb_task *t) {
   return t->name;
 }
 
+const char *cxb_task_tags(const cxb_task *t) {
+  return t->tags;
+}
+
 cxb_generation *cxb_task_generation(const cxb_task *t) {
   return t->gen;
 }

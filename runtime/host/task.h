@@ -67,6 +67,10 @@ uint64_t cxb_task_id(const cxb_task *task);
 cxb_task *cxb_task_find(uint64_t id); /* NULL when ended */
 const char *cxb_task_name(const cxb_task *task);
 cxb_generation *cxb_task_generation(const cxb_task *task);
+/* The log fields it carries (a JSON fragment) or NULL. */
+const char *cxb_task_tags(const cxb_task *task);
+/* Of a task that ended badly: "script", "stalled", "memory" or "cancelled". */
+const char *cxb_task_reason(const cxb_task *task);
 
 /* From now on each wait of the task returns nil, "cancelled" at once; after `grace_ms` it is ended
  * by force at its next instruction. Idempotent. */

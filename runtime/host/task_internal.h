@@ -40,5 +40,3 @@ void cxb_task_each(void (*fn)(cxb_task *task, void *arg), void *arg);
 void cxb_task_kill(cxb_task *task, cxb_task_end_reason reason);
 /* Lets go of what cxb.task.self() made (task_lua.c). */
 void cxb_task_forget_handle(lua_State *L, uint64_t id);
-/* "script", "stalled", "memory" or "cancelled": why it ended, for on_end. */
-const char *cxb_task_reason(const cxb_task *task);

@@ -10,8 +10,8 @@ typedef struct cxb_http_request cxb_http_request;
 cxb_http_request *cxb_http_check_request(lua_State *L, int index);
 
 const char *cxb_http_method(const cxb_http_request *req);
-const char *cxb_http_path(const cxb_http_request *req);   /* decoded, without query */
-const char *cxb_http_query(const cxb_http_request *req);  /* raw, "" when none */
+const char *cxb_http_path(const cxb_http_request *req);  /* decoded, without query */
+const char *cxb_http_query(const cxb_http_request *req); /* raw, "" when none */
 const char *cxb_http_header(const cxb_http_request *req, const char *name); /* NULL: absent */
 bool cxb_http_is_upgrade(const cxb_http_request *req);    /* a well-formed WebSocket upgrade */
 const char *cxb_http_remote(const cxb_http_request *req); /* "127.0.0.1" or "unix" */

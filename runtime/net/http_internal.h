@@ -1,0 +1,99 @@
+/* Inside of the HTTP server: what its files share. One connection carries one request at a time;
+ * pipelined ones wait unparsed in the connection's buffer. */
+#pragma once
+#include <http_parser.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "../base/buf.h"
+#include "http_request.h"
+#include "http_server.h"
+
+enum {
+  CXB_HTTP_MAX_HEADERS = 100,
+  CXB_HTTP_READ_STOP = 256 * 1024,  /* unread body bytes at which reading pauses */
+  CXB_HTTP_WRITE_HIGH = 256 * 1024, /* unsent bytes at which a writer waits */
+  CXB_HTTP_IDLE_MS = 75000,
+  CXB_HTTP_HEAD_MS = 10000,
+  CXB_HTTP_BODY_MS = 15000, /* without 1 KiB/s of body */
+  CXB_HTTP_SEND_MS = 30000, /* without a byte taken by the peer */
+  CXB_HTTP_LINGER_MS = 2000,
+};
+
+typedef struct cxb_http_conn cxb_http_conn;
+
+/* Offsets into the connection's input, where the head stays until the request is done. */
+typedef struct cxb_http_span {
+  uint32_t at, len;
+} cxb_http_span;
+
+struct cxb_http_request {
+  cxb_http_conn *conn; /* NULL: the socket has gone or was taken */
+  int refs;            /* the connection, the script's object, a file being sent */
+  cxb_http_span url, names[CXB_HTTP_MAX_HEADERS], values[CXB_HTTP_MAX_HEADERS];
+  int header_count;
+  char *head; /* copy of the head, made when the connection goes before the request */
+  size_t head_len;
+  char *path;        /* decoded, allocated when first asked for */
+  uint32_t query_at; /* offset behind '?' or 0 */
+  cxb_buf body;      /* received, not yet read by the script */
+  uint64_t body_total;
+  char remote[46];
+  uint8_t method;
+  bool http11, keep_alive, upgrade, websocket, expect_continue;
+  bool head_done, complete, dispatched; /* parsed to here */
+  bool started, finished, taken, chunked, no_body, slot;
+  int status;
+  int64_t began_ms;
+  /* Who waits: called once when body bytes (or its end) arrive, or the peer went. */
+  void (*on_body)(cxb_http_request *req, void *arg);
+  void *on_body_arg;
+  void (*on_writable)(cxb_http_request *req, void *arg);
+  void *on_writable_arg;
+};
+
+struct cxb_http_conn {
+  union {
+    uv_handle_t handle;
+    uv_stream_t stream;
+    uv_tcp_t tcp;
+    uv_pipe_t pipe;
+  };
+  http_parser parser;
+  cxb_buf in;       /* from the current request's first byte on */
+  size_t parsed;    /* bytes of `in` the parser has seen */
+  cxb_buf out;      /* corked output of this turn */
+  size_t in_flight; /* bytes given to libuv, not yet taken */
+  cxb_http_request *req;
+  cxb_http_conn *next, *prev;
+  int64_t deadline_ms; /* of the present phase */
+  uint64_t body_mark;  /* body_total when the body's deadline was set */
+  bool reading, corked, closing, lingering, in_value, shut;
+  uv_shutdown_t shutdown;
+};
+
+extern cxb_http_handler cxb_http_on_request;
+
+/* http_conn.c */
+void cxb_http_conn_close(cxb_http_conn *conn);
+void cxb_http_conn_flush(cxb_http_conn *conn);
+/* The response is complete: next request, or goodbye. */
+void cxb_http_conn_request_done(cxb_http_conn *conn);
+void cxb_http_conn_resume_reading(cxb_http_conn *conn);
+int64_t cxb_http_clock(void);      /* monotonic ms, cached a turn */
+int cxb_http_count_change(int by); /* requests being answered */
+
+/* http_request.c */
+void cxb_http_request_unref(cxb_http_request *req);
+/* The connection is going: keeps what the script may still ask for. */
+void cxb_http_request_detach(cxb_http_request *req);
+const char *cxb_http_span_at(const cxb_http_request *req, cxb_http_span span);
+/* The raw query, not NUL-terminated. */
+const char *cxb_http_query_span(const cxb_http_request *req, size_t *len);
+bool cxb_http_header_span(const cxb_http_request *req, const char *name, const char **value,
+                          size_t *len);
+bool cxb_http_valid_upgrade(const cxb_http_request *req);
+
+/* A plain JSON refusal, written by C: {"error":"code"} and Retry-After when `retry` > 0. */
+void cxb_http_refuse(cxb_http_request *req, int status, const char *code, int retry);

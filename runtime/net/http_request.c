@@ -1,0 +1,264 @@
+/* HTTP server: what a request says, its body, and the way out of HTTP. */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include "../base/err.h"
+#include "http_internal.h"
+
+void cxb_http_request_ref(cxb_http_request *req) {
+  req->refs++;
+}
+
+void cxb_http_request_unref(cxb_http_request *req) {
+  if (--req->refs > 0)
+    return;
+  cxb_buf_free(&req->body);
+  free(req->head);
+  free(req->path);
+  free(req);
+}
+
+const char *cxb_http_span_at(const cxb_http_request *req, cxb_http_span span) {
+  const char *base = req->head ? req->head : req->conn ? req->conn->in.data : NULL;
+  return base ? base + span.at : "";
+}
+
+static void wake(cxb_http_request *req) {
+  void (*on_body)(cxb_http_request *, void *) = req->on_body;
+  void (*on_writable)(cxb_http_request *, void *) = req->on_writable;
+  req->on_body = req->on_writable = NULL;
+  if (on_body)
+    on_body(req, req->on_body_arg);
+  if (on_writable)
+    on_writable(req, req->on_writable_arg);
+}
+
+/* Ends the counting of a request once: answered, taken, or its peer gone. */
+static void settle(cxb_http_request *req) {
+  if (!req->dispatched || req->finished)
+    return;
+  req->finished = true;
+  cxb_http_count_change(-1);
+}
+
+static void keep_head(cxb_http_request *req) {
+  cxb_http_conn *c = req->conn;
+  if (req->head || !c || req->refs <= 1)
+    return;
+  cxb_http_remote(req);
+  size_t len = req->head_len && req->head_len < c->in.len ? req->head_len : c->in.len;
+  req->head = malloc(len + 1);
+  if (!req->head)
+    return;
+  memcpy(req->head, c->in.data, len);
+  req->head[len] = '\0';
+}
+
+void cxb_http_request_detach(cxb_http_request *req) {
+  keep_head(req);
+  req->conn = NULL;
+  settle(req);
+  wake(req);
+  cxb_http_request_unref(req);
+}
+
+/* ---- what it says ---- */
+
+const char *cxb_http_method(const cxb_http_request *req) {
+  return http_method_str((enum http_method)req->method);
+}
+
+static int hex_value(char c) {
+  return c >= '0' && c <= '9'   ? c - '0'
+         : c >= 'a' && c <= 'f' ? c - 'a' + 10
+         : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                : -1;
+}
+
+/* Percent-decodes `len` bytes; %00 and broken escapes stay as they are. */
+static char *decode_path(const char *p, size_t len) {
+  char *out = malloc(len + 1), *o = out;
+  if (!out)
+    return NULL;
+  for (size_t i = 0; i < len; i++) {
+    int hi = p[i] == '%' && i + 2 < len ? hex_value(p[i + 1]) : -1;
+    int lo = hi >= 0 ? hex_value(p[i + 2]) : -1;
+    if (lo >= 0 && (hi || lo)) {
+      *o++ = (char)(hi << 4 | lo);
+      i += 2;
+    } else {
+      *o++ = p[i];
+    }
+  }
+  *o = '\0';
+  return out;
+}
+
+static void split_url(cxb_http_request *req) {
+  const char *url = cxb_http_span_at(req, req->url);
+  size_t len = req->url.len;
+  if (len > 0 && *url != '/') { /* absolute form: http://host/path */
+    const char *scheme = memmem(url, len, "://", 3);
+    const char *slash = scheme ? memchr(scheme + 3, '/', len - (size_t)(scheme + 3 - url)) : NULL;
+    len = slash ? len - (size_t)(slash - url) : 0;
+    url = slash ? slash : url;
+  }
+  const char *mark = len ? memchr(url, '?', len) : NULL;
+  const char *hash = len ? memchr(url, '#', len) : NULL;
+  size_t path_len = mark ? (size_t)(mark - url) : hash ? (size_t)(hash - url) : len;
+  req->path = decode_path(path_len ? url : "/", path_len ? path_len : 1);
+  if (mark)
+    req->query_at = (uint32_t)(mark + 1 - cxb_http_span_at(req, (cxb_http_span){0, 0}));
+}
+
+const char *cxb_http_path(const cxb_http_request *req) {
+  if (!req->path)
+    split_url((cxb_http_request *)req);
+  return req->path ? req->path : "/";
+}
+
+const char *cxb_http_query_span(const cxb_http_request *req, size_t *len) {
+  cxb_http_path(req);
+  *len = 0;
+  if (!req->query_at)
+    return "";
+  *len = req->url.at + req->url.len - req->query_at;
+  return cxb_http_span_at(req, (cxb_http_span){req->query_at, 0});
+}
+
+const char *cxb_http_query(const cxb_http_request *req) {
+  size_t len;
+  const char *p = cxb_http_query_span(req, &len);
+  static char copy[65536];
+  if (len >= sizeof copy)
+    return "";
+  memcpy(copy, p, len);
+  copy[len] = '\0';
+  return copy;
+}
+
+static bool name_is(const cxb_http_request *req, int i, const char *name, size_t len) {
+  return req->names[i].len == len &&
+         strncasecmp(cxb_http_span_at(req, req->names[i]), name, len) == 0;
+}
+
+bool cxb_http_header_span(const cxb_http_request *req, const char *name, const char **value,
+                          size_t *len) {
+  size_t name_len = strlen(name);
+  for (int i = 0; i < req->header_count; i++)
+    if (name_is(req, i, name, name_len)) {
+      *value = cxb_http_span_at(req, req->values[i]);
+      *len = req->values[i].len;
+      return true;
+    }
+  return false;
+}
+
+const char *cxb_http_header(const cxb_http_request *req, const char *name) {
+  /* An upgrade's head goes on to the WebSocket code as it came: look, but leave no NUL in it. */
+  static char copies[4][8192];
+  static unsigned next;
+  const char *value;
+  size_t len;
+  if (!cxb_http_header_span(req, name, &value, &len))
+    return NULL;
+  char *copy = copies[next++ % 4];
+  if (len >= sizeof copies[0])
+    len = sizeof copies[0] - 1;
+  memcpy(copy, value, len);
+  while (len > 0 && (copy[len - 1] == ' ' || copy[len - 1] == '\t'))
+    len--;
+  copy[len] = '\0';
+  return copy;
+}
+
+/* Is `token` an element of the comma-separated list? */
+static bool has_token(const char *list, const char *token) {
+  size_t len = strlen(token);
+  for (const char *p = list; p && *p;) {
+    p += strspn(p, " \t,");
+    size_t n = strcspn(p, ",");
+    size_t trimmed = n;
+    while (trimmed > 0 && (p[trimmed - 1] == ' ' || p[trimmed - 1] == '\t'))
+      trimmed--;
+    if (trimmed == len && strncasecmp(p, token, len) == 0)
+      return true;
+    p += n;
+  }
+  return false;
+}
+
+bool cxb_http_valid_upgrade(const cxb_http_request *req) {
+  const char *upgrade = cxb_http_header(req, "upgrade"), *conn = cxb_http_header(req, "connection");
+  if (req->method != HTTP_GET || !req->http11 || !has_token(upgrade, "websocket") ||
+      !has_token(conn, "upgrade"))
+    return false;
+  const char *key = cxb_http_header(req, "sec-websocket-key");
+  const char *version = cxb_http_header(req, "sec-websocket-version");
+  return key && strlen(key) == 24 && version && strcmp(version, "13") == 0;
+}
+
+bool cxb_http_is_upgrade(const cxb_http_request *req) {
+  return req->websocket;
+}
+
+/* ---- body ---- */
+
+size_t cxb_http_body_ready(cxb_http_request *req, bool *end, bool *gone) {
+  *end = req->complete;
+  *gone = !req->conn && !req->complete;
+  return req->body.len;
+}
+
+void cxb_http_body_take(cxb_http_request *req, cxb_buf *out) {
+  *out = req->body;
+  req->body = (cxb_buf){0};
+  if (req->conn && !req->complete)
+    cxb_http_conn_resume_reading(req->conn);
+}
+
+void cxb_http_wait_body(cxb_http_request *req, void (*fn)(cxb_http_request *, void *), void *arg) {
+  req->on_body = fn;
+  req->on_body_arg = arg;
+  cxb_http_conn *c = req->conn;
+  if (c && req->expect_continue && !req->started && req->body_total == 0) {
+    req->expect_continue = false;
+    cxb_buf_str(&c->out, "HTTP/1.1 100 Continue\r\n\r\n");
+    cxb_http_conn_flush(c);
+  }
+  if (req->conn)
+    cxb_http_conn_resume_reading(req->conn);
+}
+
+void cxb_http_wait_writable(cxb_http_request *req, void (*fn)(cxb_http_request *, void *),
+                            void *arg) {
+  req->on_writable = fn;
+  req->on_writable_arg = arg;
+}
+
+/* ---- away from HTTP ---- */
+
+int cxb_http_take_socket(cxb_http_request *req, int *fd, char **head, size_t *head_len) {
+  cxb_http_conn *c = req->conn;
+  uv_os_fd_t own;
+  if (!c || !req->websocket || req->started || req->taken || uv_fileno(&c->handle, &own) != 0)
+    return CXB_EINVAL;
+  char *copy = malloc(c->in.len + 1);
+  int dup_fd = copy ? fcntl(own, F_DUPFD_CLOEXEC, 0) : -1;
+  if (dup_fd < 0) {
+    free(copy);
+    return CXB_ENOMEM;
+  }
+  memcpy(copy, c->in.data, c->in.len);
+  copy[c->in.len] = '\0';
+  *fd = dup_fd;
+  *head = copy;
+  *head_len = c->in.len;
+  req->taken = req->started = true;
+  req->status = 101;
+  cxb_http_conn_close(c); /* closes our descriptor only: the duplicate keeps the socket */
+  return 0;
+}

@@ -1,0 +1,44 @@
+/* HTTP/1.1 server on the main loop: TCP and Unix listeners, keep-alive, pipelining in order,
+ * chunked bodies, limits for header, body, idle and slow peers. libuv and http_parser do the work.
+ */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../base/buf.h"
+#include "http_request.h"
+
+/* Called when a request's head is complete (and as much of its body as came with it). */
+typedef void (*cxb_http_handler)(cxb_http_request *req);
+void cxb_http_set_handler(cxb_http_handler handler);
+void cxb_http_set_max_head(size_t bytes); /* 16 KiB */
+
+/* addr "unix:/path" (mode applied) or "tcp:HOST:PORT"; port 0 is written back to *port. */
+int cxb_http_listen(const char *addr, int mode, int *port, char *why, size_t why_len);
+void cxb_http_stop_listening(void); /* idle connections are closed too */
+void cxb_http_close_all(void);
+int cxb_http_active(void);
+int cxb_http_connections(void);
+
+/* Answers in one go. `headers` is "Name: value\r\n" lines or NULL; Content-Length, Date and
+ * Connection are ours. 0, CXB_ECLOSED (the peer has gone), CXB_EINVAL (answered already). */
+int cxb_http_respond(cxb_http_request *req, int status, const char *headers, const void *body,
+                     size_t len);
+/* A streamed answer; length < 0: chunked. */
+int cxb_http_start(cxb_http_request *req, int status, const char *headers, int64_t length);
+/* CXB_EAGAIN: taken, but the peer is slow: wait for cxb_http_wait_writable(). */
+int cxb_http_write(cxb_http_request *req, const void *data, size_t len);
+int cxb_http_finish(cxb_http_request *req);
+/* Breaks the connection: an answer that cannot be completed. */
+void cxb_http_abort(cxb_http_request *req);
+
+/* Bytes of the body that are here; taken by cxb_http_body_take(). *end: there will be no more;
+ * *gone: the peer went before the end. */
+size_t cxb_http_body_ready(cxb_http_request *req, bool *end, bool *gone);
+void cxb_http_body_take(cxb_http_request *req, cxb_buf *out);
+void cxb_http_wait_body(cxb_http_request *req, void (*fn)(cxb_http_request *, void *), void *arg);
+void cxb_http_wait_writable(cxb_http_request *req, void (*fn)(cxb_http_request *, void *),
+                            void *arg);
+void cxb_http_request_ref(cxb_http_request *req);
+void cxb_http_request_unref(cxb_http_request *req);
