@@ -45,7 +45,7 @@ end
 local shown_levels = { warn = "yellow", error = "red" }
 
 -- Fields worth a person's line, in this order.
-local told = { "bot_id", "transport", "disconnected_by", "call_duration_seconds", "turns", "error",
+local told = { "bot_id", "transport", "disconnected_by", "seconds", "turns", "result", "error",
   "code", "file", "line", "reason", "path" }
 
 local function details(record)

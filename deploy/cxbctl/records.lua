@@ -16,23 +16,36 @@ local function secret_header()
   return secret and { ["X-CXB-Core-Secret"] = secret } or {}
 end
 
----(waits) GET of an API path; through the front's URL when one is given, else over its socket here.
+-- One request to the API; through the front's URL when one is given, else over its socket here.
+local function request(method, path, url, body)
+  local headers = secret_header()
+  headers["Content-Type"] = body and "application/json" or nil
+  local answer, code, message = cxb.http.request({
+    url = (url or "http+unix:" .. paths.run_dir() .. "/api-1.sock:") .. path, method = method,
+    headers = headers, body = body and json.encode(body), timeout_ms = 10000,
+  })
+  if not answer then return nil, ("the API does not answer: %s"):format(message or code) end
+  local said = json.decode(answer.body or "")
+  if answer.status ~= 200 then
+    return nil, ("the API answers %d: %s"):format(answer.status,
+      type(said) == "table" and (said.message or said.error) or (answer.body or ""):sub(1, 200))
+  end
+  if type(said) ~= "table" then return nil, "the API's answer is not JSON" end
+  return said
+end
+
+---(waits) GET of an API path.
 ---@param path string "/api/v1/calls"
 ---@param url? string
 ---@return table? body, string? why
 function M.get(path, url)
-  local base = url or "http+unix:" .. paths.run_dir() .. "/api-1.sock:"
-  local answer, code, message = cxb.http.request({
-    url = base .. path, headers = secret_header(), timeout_ms = 10000,
-  })
-  if not answer then return nil, ("the API does not answer: %s"):format(message or code) end
-  local body = json.decode(answer.body or "")
-  if answer.status ~= 200 then
-    return nil, ("the API answers %d: %s"):format(answer.status,
-      type(body) == "table" and (body.message or body.error) or (answer.body or ""):sub(1, 200))
-  end
-  if type(body) ~= "table" then return nil, "the API's answer is not JSON" end
-  return body
+  return request("GET", path, url)
+end
+
+---(waits) What opens the browser's socket for one test call: {ticket, session_id}.
+---@return table? ticket, string? why
+function M.ticket(bot, url)
+  return request("POST", ("/api/v1/bots/%s/test-call"):format(bot), url, { kind = "browser" })
 end
 
 ---(waits) The newest calls.

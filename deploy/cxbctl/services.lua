@@ -45,7 +45,6 @@ function M.environment(site)
     CXB_API_LISTEN = "unix:" .. site.run_dir .. "/api-1.sock",
     CXB_SPEECH_URL = "unix:" .. site.run_dir .. "/speech.sock",
     CXB_LISTEN = "unix:" .. site.run_dir .. "/core-%i.sock",
-    CXB_DEV = "1",
   })
 end
 

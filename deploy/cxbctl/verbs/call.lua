@@ -97,9 +97,17 @@ function M.run(options, _, out)
     out:fail(why, "cxbctl call --help")
     return 2
   end
-  local front = options.url or targets.front_url()
+  local front, ticket = options.url or targets.front_url()
+  if options.transport == "browser" then
+    ticket, why = records.ticket(options.bot, options.url)
+    if not ticket then
+      out:fail(why, "cxbctl status")
+      return 1
+    end
+  end
   local call = caller.new({
     transport = options.transport, bot = options.bot, lines = lines,
+    ticket = ticket and ticket.ticket,
     url = (front:gsub("^http", "ws"):gsub("/$", "")), from = options.from, to = options.to,
     on_event = out.json and function() end or narrator(out),
   })
@@ -112,7 +120,7 @@ function M.run(options, _, out)
   if options.save then audio.write_wav(options.save, result.heard, result.rate) end
   local stored
   stored, why = records.wait_result(function(row)
-    return row.stream_id == result.stream_id or row.session_id == result.session_id
+    return row.stream_id == result.stream_id or (ticket and row.session_id == ticket.session_id)
   end, 15000, options.url)
   if out.json then
     out:object({ ok = stored ~= nil, error = not stored and why or nil, result = stored,

@@ -21,7 +21,6 @@ local function environment(run_dir)
   local env = {}
   for key, value in pairs(cxb.process.environ()) do env[key] = value end
   env.CXB_RUN_DIR, env.CXB_STATE_DIR = run_dir, paths.state_dir()
-  env.CXB_DEV = env.CXB_DEV or "1"
   return env
 end
 
