@@ -126,14 +126,9 @@ static int64_t next_deadline(const cxb_session *s) {
   if (!s->ops)
     return at;
   at = earlier(at, cxb_inflow_next(&s->inflow));
+  at = earlier(at, cxb_session_next_gap(s));
   if (s->hangup_us && !s->wire_closing)
     at = earlier(at, s->hangup_us + (int64_t)CXB_HANGUP_MS * 1000);
-  if (s->transfer_us) {
-    int64_t quiet = s->audio_us > s->transfer_us ? s->audio_us : s->transfer_us;
-    at = earlier(at, s->transfer_us + (int64_t)CXB_TRANSFER_MS * 1000);
-    if (s->inflow.last_us > 0)
-      at = earlier(at, quiet + (int64_t)CXB_TRANSFER_QUIET_MS * 1000);
-  }
   if (s->started && !s->gave_up)
     at = earlier(at, s->alive_us + (int64_t)s->config.media_timeout_s * 1000000);
   return at;
@@ -162,7 +157,7 @@ static void on_timer(uv_timer_t *timer) {
   if (s->ops)
     cxb_session_poll_inflow(s, now);
   if (s->ops)
-    cxb_session_transfer_tick(s, now);
+    cxb_session_gap(s, now);
   if (s->ops && s->hangup_us && now >= s->hangup_us + (int64_t)CXB_HANGUP_MS * 1000)
     cxb_session_close_wire(s, 1000);
   if (s->ops && s->started && !s->gave_up &&
@@ -243,7 +238,6 @@ void cxb_session_in_closed(cxb_session *s, int code, const char *reason) {
   s->wire_closed = true;
   s->close_code = code;
   snprintf(s->close_reason, sizeof s->close_reason, "%s", reason ? reason : "");
-  cxb_session_end_transfer(s, true, "closed");
   s->ops = NULL;
   cxb_session_cut(s, NULL, false);
   close_recorder(s);

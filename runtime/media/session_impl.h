@@ -26,6 +26,7 @@ enum {
   CXB_REPLAY_MS = 2000,
   CXB_HANGUP_MS = 2000,      /* our goodbye is answered by then, or the wire is closed by force */
   CXB_CLEAR_ANSWER_MS = 600, /* a wire answers a clear within 500 */
+  CXB_GAP_MS = 200,           /* a late frame is no silence yet */
   CXB_MARK_MS = 2000,        /* a mark this late will not come */
   CXB_TRANSFER_MS = 10000,   /* the far end has taken the caller by then */
   CXB_TRANSFER_QUIET_MS = 2000,
@@ -120,7 +121,7 @@ struct cxb_session {
   size_t replay_size, replay_at, replay_n;
   cxb_tap *fed_tap;
   int64_t frame_us; /* arrival of the frame in work */
-  int64_t alive_us, audio_us;
+  int64_t alive_us;
   int64_t drop_us[CXB_DROPS_MAX + 1];
   unsigned drop_at;
   bool gave_up; /* protocol_errors or media_timeout told */
@@ -134,7 +135,8 @@ struct cxb_session {
   cxb_flight flights[CXB_FLIGHTS];
   unsigned flight_first, flight_count;
   cxb_cut cut;
-  int64_t hangup_us, transfer_us; /* when it began; 0: not under way */
+  int64_t hangup_us; /* when it began; 0: not under way */
+  bool transferring; /* asked for, not answered by the wire yet */
 
   cxb_recorder *recorder;
   int pending_fd; /* a recording asked for before the start; -1: none */
@@ -170,7 +172,9 @@ int64_t cxb_session_next_heard(const cxb_session *s);
 
 /* ---- session_in.c, media loop ---- */
 void cxb_session_poll_inflow(cxb_session *s, int64_t now);
-void cxb_session_transfer_tick(cxb_session *s, int64_t now);
+/* When speech ends because no more frames come; CXB_NEVER while nobody speaks. */
+int64_t cxb_session_next_gap(const cxb_session *s);
+void cxb_session_gap(cxb_session *s, int64_t now);
 void cxb_session_end_transfer(cxb_session *s, bool ok, const char *reason);
 void cxb_session_replay(cxb_session *s, cxb_tap *tap, int ms);
 void cxb_session_free_inputs(cxb_session *s);

@@ -99,7 +99,7 @@ void cxb_session_in_start(cxb_session *s, const cxb_start *start) {
   }
   s->rate = start->rate;
   s->started = true;
-  s->alive_us = s->audio_us = cxb_now_us();
+  s->alive_us = cxb_now_us();
   if (s->pending_fd >= 0) {
     cxb_session_start_recorder(s, s->pending_fd);
     s->pending_fd = -1;
@@ -149,6 +149,7 @@ static void hear(cxb_session *s, const int16_t *pcm, size_t n) {
       s->epoch++;
       cxb_session_cut(s, "vad", true);
     }
+    cxb_session_rearm(s);
     break;
   case CXB_VAD_SILENCE:
     cxb_session_tell(s, (cxb_event){.type = CXB_EV_SILENCE, .t_ms = edge_ms});
@@ -156,6 +157,18 @@ static void hear(cxb_session *s, const int16_t *pcm, size_t n) {
   default:
     break;
   }
+}
+
+int64_t cxb_session_next_gap(const cxb_session *s) {
+  if (!s->vad || !cxb_vad_speaking(s->vad))
+    return CXB_NEVER;
+  return s->frame_us + (int64_t)(cxb_vad_stop_ms(s->vad) + CXB_GAP_MS) * 1000;
+}
+
+void cxb_session_gap(cxb_session *s, int64_t now) {
+  int64_t edge_ms;
+  if (now >= cxb_session_next_gap(s) && cxb_vad_gap(s->vad, &edge_ms) == CXB_VAD_SILENCE)
+    cxb_session_tell(s, (cxb_event){.type = CXB_EV_SILENCE, .t_ms = edge_ms});
 }
 
 /* A frame whose time has come. */
@@ -195,7 +208,7 @@ void cxb_session_in_audio(cxb_session *s, const int16_t *pcm, size_t n) {
     uv_mutex_unlock(&s->lock);
     return;
   }
-  s->frame_us = s->alive_us = s->audio_us = cxb_now_us();
+  s->frame_us = s->alive_us = cxb_now_us();
   cxb_framer_push(&s->framer, pcm, n, on_whole_frame, s);
   if (s->inflow.count > 0)
     cxb_session_rearm(s);
@@ -210,21 +223,10 @@ void cxb_session_poll_inflow(cxb_session *s, int64_t now) {
 
 /* ---- transfer ---- */
 void cxb_session_end_transfer(cxb_session *s, bool ok, const char *reason) {
-  if (s->transfer_us == 0)
+  if (!s->transferring)
     return;
-  s->transfer_us = 0;
+  s->transferring = false;
   cxb_session_tell(s, (cxb_event){.type = CXB_EV_TRANSFER, .ok = ok, .text = reason});
-}
-
-/* The far end need not answer: a caller who falls silent for good has been taken. */
-void cxb_session_transfer_tick(cxb_session *s, int64_t now) {
-  if (s->transfer_us == 0)
-    return;
-  int64_t quiet_since = s->audio_us > s->transfer_us ? s->audio_us : s->transfer_us;
-  if (now - s->transfer_us >= (int64_t)CXB_TRANSFER_MS * 1000)
-    cxb_session_end_transfer(s, false, "timeout");
-  else if (now - quiet_since >= (int64_t)CXB_TRANSFER_QUIET_MS * 1000 && s->inflow.last_us > 0)
-    cxb_session_end_transfer(s, true, "media_stopped");
 }
 
 void cxb_session_in_transfer(cxb_session *s, bool ok, const char *reason) {
@@ -255,7 +257,6 @@ void cxb_session_in_stop(cxb_session *s, const char *by) {
   if (s->wire_closed || s->stopped)
     return;
   s->stopped = true;
-  cxb_session_end_transfer(s, true, "hangup");
   cxb_session_cut(s, NULL, false);
   cxb_session_tell(s, (cxb_event){.type = CXB_EV_STOP, .text = by ? by : ""});
   if (s->hangup_us == 0)

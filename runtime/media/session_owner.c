@@ -331,14 +331,13 @@ static void run_transfer(cxb_session *s, command *c) {
     at += strlen(at) + 1;
   }
   cxb_transfer t = {.to = text[0], .type = text[1], .reason = text[2], .target = text[3]};
-  s->transfer_us = cxb_now_us();
+  s->transferring = true;
   if (!s->ops || !s->ops->can_transfer || !s->ops->transfer) {
     cxb_session_end_transfer(s, false, "unsupported");
     return;
   }
   if (s->ops->transfer(s->wire, &t) != 0)
     cxb_session_end_transfer(s, false, "failed");
-  cxb_session_rearm(s);
 }
 
 void cxb_session_transfer(cxb_session *s, const cxb_transfer *t) {

@@ -90,6 +90,10 @@ void cxb_vad_floor(cxb_vad *v, double level) {
   v->floor = rms * rms;
 }
 
+int cxb_vad_stop_ms(const cxb_vad *v) {
+  return v->stop_ms;
+}
+
 bool cxb_vad_speaking(const cxb_vad *v) {
   return v->speaking;
 }
@@ -151,14 +155,18 @@ static cxb_vad_edge edge_while_silent(cxb_vad *v, int64_t t_ms, int64_t *edge_ms
   return CXB_VAD_SPEECH;
 }
 
-static cxb_vad_edge edge_while_speaking(cxb_vad *v, int64_t *edge_ms) {
-  v->quiet_ms = v->voiced ? 0 : v->quiet_ms + FRAME_MS;
-  if (v->quiet_ms < v->stop_ms)
+cxb_vad_edge cxb_vad_gap(cxb_vad *v, int64_t *edge_ms) {
+  if (!v->speaking)
     return CXB_VAD_NONE;
   v->speaking = false;
   v->run_ms = 0;
   *edge_ms = v->last_voice_ms;
   return CXB_VAD_SILENCE;
+}
+
+static cxb_vad_edge edge_while_speaking(cxb_vad *v, int64_t *edge_ms) {
+  v->quiet_ms = v->voiced ? 0 : v->quiet_ms + FRAME_MS;
+  return v->quiet_ms < v->stop_ms ? CXB_VAD_NONE : cxb_vad_gap(v, edge_ms);
 }
 
 cxb_vad_edge cxb_vad_frame(cxb_vad *v, const int16_t *pcm, size_t n, int64_t t_ms,
