@@ -5,14 +5,14 @@
 #   make test        everything that can be checked; ends with one line of counts
 #   make test-fast   lint, C tests and unit specs
 #   make test-core test-api test-dialler test-console    one service's specs
-#   make build asan lint bench clean
+#   make build asan lint format bench clean
 
 SHELL := /bin/bash
 PORT ?= 8080
 WORKERS ?= 4
 cmake = cmake -S . -G Ninja
 
-.PHONY: build debug asan-build up test test-fast test-core test-api test-dialler test-console bench lint asan clean
+.PHONY: build debug asan-build up test test-fast test-core test-api test-dialler test-console bench lint format asan clean
 .DELETE_ON_ERROR:
 
 build: build/.models
@@ -46,6 +46,9 @@ asan: build asan-build
 
 lint: build/.packages
 	@spec/all --lint
+
+format: build/.packages
+	@find runtime spec/c spec/bench -name '*.[ch]' -print0 | xargs -0 -r clang-format -i
 
 bench: build
 	@cmake --build build --target benches
