@@ -34,7 +34,7 @@ local answers = intent.compile({
   yes = {
     "yes", "yeah", "yep", "yup", "right", "correct", "thats right", "that is right", "ok", "okay",
     "sure", "exactly", "perfect", "thats correct", "it is", "yes it is", "fine", "good", "true",
-    "absolutely", "indeed", "affirmative",
+    "absolutely", "indeed", "affirmative", "rite", "write",
   },
   no = {
     "no", "nope", "nah", "wrong", "incorrect", "not right", "not correct", "isnt", "is not",
@@ -151,6 +151,7 @@ local function ask_account(call, first)
   call:say("Sorry, I could not get your account number.")
 end
 
+-- Each answers true when the call is over.
 local tasks = {}
 
 function tasks.hours(call)
@@ -167,7 +168,7 @@ function tasks.agent(call)
   call:intent("transfer")
   local done = call:transfer(nil, "caller asked for a colleague")
   if done.ok or done.hangup then
-    return
+    return true
   end
   if done.reason == "unsupported" then
     call:say("I am sorry, I cannot transfer you on this line.")
@@ -207,7 +208,9 @@ return function(call)
       prompt = last
     elseif name then
       misses, silences = 0, 0
-      tasks[name](call, heard)
+      if tasks[name](call, heard) then
+        return
+      end
       prompt = "Is there anything else I can do for you?"
       last = prompt
     else

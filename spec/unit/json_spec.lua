@@ -1,4 +1,4 @@
-require("spec.unit.support")
+require("spec.support.pure")
 local json = require("cxb.json")
 
 describe("json", function()

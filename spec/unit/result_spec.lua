@@ -1,4 +1,4 @@
-local support = require("spec.unit.support")
+local support = require("spec.support.pure")
 local json = require("cxb.json")
 local record = require("cxb.record")
 local result = require("cxb.result")

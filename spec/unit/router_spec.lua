@@ -1,4 +1,4 @@
-require("spec.unit.support")
+require("spec.support.pure")
 local router = require("cxb.router")
 
 local function request(method, path)

@@ -1,4 +1,4 @@
-require("spec.unit.support")
+require("spec.support.pure")
 local text = require("cxb.text")
 local numbers = require("cxb.numbers")
 

@@ -1,4 +1,4 @@
-require("spec.unit.support")
+require("spec.support.pure")
 local turn = require("cxb.turn")
 
 -- Speech from `from` to `to`, silence noticed 200 ms later, words `said` 150 ms after that.

@@ -1,4 +1,4 @@
-local support = require("spec.unit.support")
+local support = require("spec.support.pure")
 local url = require("cxb.url")
 local jwt = require("cxb.jwt")
 

@@ -281,10 +281,12 @@ end
 
 function on.flow_end(self, event)
   self.flow_over = true
-  if event.ok then
+  if self.closing then
+    return -- Core has the last word
+  elseif event.ok then
     self:finish("bot")
     self.leg:hangup()
-  elseif not self.ending and not self.closing then
+  elseif not self.ending then
     local kind = script_error(event.error)
     self:finish("error", kind)
     self:close_with("error", self.config.apology_message)

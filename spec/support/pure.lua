@@ -1,6 +1,6 @@
 -- For unit specs that run on plain luajit: the Lua path, and a `cxb` with a clock that the spec
 -- moves, tasks on a scheduler of its own, and a keyed hash in place of the host's cryptography.
-package.path = "lua/?.lua;spec/unit/?.lua;" .. package.path
+package.path = "lua/?.lua;" .. package.path
 
 local M = {}
 
