@@ -138,14 +138,18 @@ local function active()
   cxb.task.every(5000, "adopt", adopt)
 end
 
-local function start()
-  for _, dir in ipairs({ c.CXB_STATE_DIR, c.journal_dir, c.recordings_dir,
-    c.CXB_RUN_DIR .. "/tickets" }) do
+-- Folders are made before the sockets: one of them holds the control socket.
+local function make_folders()
+  for _, dir in ipairs({ c.CXB_RUN_DIR .. "/ctl", c.CXB_RUN_DIR .. "/tickets", c.journal_dir,
+    c.recordings_dir }) do
     local ok, code, message = cxb.fs.mkdir(dir)
     if not ok then
       error(("start refused: %s: %s"):format(dir, message or code), 0)
     end
   end
+end
+
+local function start()
   local ok, code, message = cxb.scoreboard.attach(c.CXB_RUN_DIR .. "/scoreboard", c.worker,
     c.CXBCORE_WORKERS)
   if not ok then
@@ -184,6 +188,10 @@ local function call_lost(info)
   if current.path then
     lost.recover(c, current.path, { disconnected_by = "error", error = info.reason })
   end
+end
+
+if cxb.mode == "run" then
+  make_folders()
 end
 
 return {
