@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "../base/err.h"
@@ -349,13 +350,20 @@ static void on_timer(uv_timer_t *timer) {
 }
 
 /* ---- life ---- */
+/* Only a regular file is written, and removed again when not even the header fits: a device of that
+ * name is left as it is. */
 int cxb_recorder_open(const char *path) {
   uint8_t header[CXB_WAV_HEADER];
-  int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  struct stat st;
+  int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0600);
   if (fd < 0)
     return errno == ENOENT || errno == ENOTDIR ? CXB_ENOENT
            : errno == ENOSPC                   ? CXB_ENOSPC
                                                : CXB_EIO;
+  if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || ftruncate(fd, 0) != 0) {
+    close(fd);
+    return CXB_EIO;
+  }
   cxb_wav_header(header, 8000, 2, 0);
   const char *why = write_all(fd, header, sizeof header, 0);
   if (!why)
