@@ -40,7 +40,7 @@ test-fast: build debug
 test-core test-api test-dialler test-console: test-%: build debug
 	@spec/all --only $*
 
-# C tests and unit specs once more, all under the address and undefined-behaviour sanitizers.
+# C tests and all specs once more, under the address and undefined-behaviour sanitizers.
 asan: build asan-build
 	@spec/all --asan
 

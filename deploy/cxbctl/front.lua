@@ -1,6 +1,7 @@
 -- The rendered front on disk: written for `cxbctl up`, printed, compared, tested with `nginx -t`.
 
 local nginx = require("cxbctl.nginx")
+local paths = require("cxbctl.paths")
 
 local M = {}
 
@@ -58,7 +59,7 @@ end
 ---@return true?, string? why what nginx said
 function M.test(main, prefix)
   local child, _, message = cxb.process.spawn({
-    args = { "nginx", "-t", "-q", "-e", "stderr", "-p", prefix, "-c", main }, capture = true,
+    args = { paths.nginx(), "-t", "-q", "-e", "stderr", "-p", prefix, "-c", main }, capture = true,
   })
   if not child then return nil, "nginx could not be run: " .. tostring(message) end
   local said = {}

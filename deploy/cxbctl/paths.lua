@@ -40,6 +40,15 @@ function M.program()
   return cxb.process.env("CXB_EXE") or cxb.root .. "/build/cxbrt"
 end
 
+---nginx, which Debian keeps out of an ordinary user's PATH.
+---@return string
+function M.nginx()
+  for dir in ((cxb.process.env("PATH") or "") .. ":/usr/sbin:/usr/local/sbin"):gmatch("[^:]+") do
+    if exists(dir .. "/nginx") then return dir .. "/nginx" end
+  end
+  return "nginx"
+end
+
 ---Where `cxbctl up` writes about itself and its children.
 function M.up_file(run_dir)
   return run_dir .. "/up.json"

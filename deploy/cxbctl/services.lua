@@ -1,5 +1,7 @@
 -- What runs on one machine, in the order it is started: command, variables, and when it is ready.
 
+local paths = require("cxbctl.paths")
+
 local M = {}
 
 ---@class cxbctl.site
@@ -68,7 +70,7 @@ function M.list(site, nginx_conf)
       return answers(("http+unix:%s/core-%d.sock:/health"):format(site.run_dir, n))
     end)
   end
-  add("nginx", { "nginx", "-e", "stderr", "-p", site.run_dir, "-c", nginx_conf }, {}, function()
+  add("nginx", { paths.nginx(), "-e", "stderr", "-p", site.run_dir, "-c", nginx_conf }, {}, function()
     return answers(("http://127.0.0.1:%d/health/fleet"):format(site.port))
   end)
   return list

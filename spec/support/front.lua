@@ -2,6 +2,7 @@
 
 local json = require("cjson.safe")
 local nginx = require("cxbctl.nginx")
+local paths = require("cxbctl.paths")
 local support = require("support.world")
 
 local M = {}
@@ -83,7 +84,7 @@ function M.start(world, opts)
     nginx.standalone(settings, read(cxb.root .. "/nginx/standalone.conf.tmpl"), {
       front = dir .. "/cxb.conf", error_log = "stderr", processes = opts.processes,
       user = read("/proc/self/status"):match("\nUid:%s+0%s") and "root" or nil }))
-  self.process = world:start({ "nginx", "-e", "stderr", "-p", dir, "-c", dir .. "/nginx.conf" })
+  self.process = world:start({ paths.nginx(), "-e", "stderr", "-p", dir, "-c", dir .. "/nginx.conf" })
   support.wait_until("nginx on port " .. port, function()
     assert(not self.process.ended, self.process:output())
     local _, code = cxb.http.request({ url = self.url .. "/", timeout_ms = 1000 })
