@@ -16,7 +16,8 @@ typedef struct pending {
   cxb_http_call *call;
   cxb_wait wait;
   cxb_buf data; /* pieces not yet given to on_data */
-  bool streams, wants, done, waiting;
+  bool streams, wants, done, waiting, queued;
+  struct pending *next_woken;
   int err;
   char message[256];
   int status;
@@ -26,12 +27,43 @@ typedef struct pending {
 #define PENDING_MT "cxb.http.pending"
 enum { STREAM_HIGH = 1 << 20 };
 
-static void wake(pending *p) {
+/* Woken from the loop, never inside one of libcurl's callbacks: the script may end the request. */
+static uv_idle_t later;
+static pending *woken;
+
+static void wake_now(pending *p) {
   lua_State *L = p->waiting ? cxb_wait_stack(&p->wait) : NULL;
   if (!L)
     return;
   p->waiting = false;
   cxb_wait_resume(&p->wait, 0);
+}
+
+static void on_idle(uv_idle_t *idle) {
+  while (woken) {
+    pending *p = woken;
+    woken = p->next_woken;
+    p->queued = false;
+    wake_now(p);
+  }
+  uv_idle_stop(idle);
+}
+
+static void wake(pending *p) {
+  if (p->queued)
+    return;
+  p->queued = true;
+  p->next_woken = woken;
+  woken = p;
+  uv_idle_start(&later, on_idle);
+}
+
+static void forget(pending *p) {
+  for (pending **at = &woken; *at; at = &(*at)->next_woken)
+    if (*at == p) {
+      *at = p->next_woken;
+      break;
+    }
 }
 
 static int on_data(void *arg, const uint8_t *data, size_t len) {
@@ -64,6 +96,7 @@ static void on_done(void *arg, int err, const char *message, const cxb_http_answ
 
 static int l_gc(lua_State *L) {
   pending *p = lua_touserdata(L, 1);
+  forget(p);
   if (p->call)
     cxb_http_call_cancel(p->call);
   p->call = NULL;
@@ -264,5 +297,14 @@ static void open_http(lua_State *L, cxb_generation *gen) {
   lua_setfield(L, -2, "http");
 }
 
+static int start(uv_loop_t *loop) {
+  return uv_idle_init(loop, &later);
+}
+
+static void stop(void) {
+  cxb_http_client_close();
+  uv_close((uv_handle_t *)&later, NULL);
+}
+
 const cxb_module cxb_http_client_module = {
-    .name = "http client", .open = open_http, .stop = cxb_http_client_close};
+    .name = "http client", .start = start, .open = open_http, .stop = stop};
