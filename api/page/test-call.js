@@ -99,8 +99,9 @@ async function place() {
   phase("connecting");
   try {
     call = await Call.prepare();
+    const given = variables();
     const ticket = await api(`/bots/${encodeURIComponent($("bot").value)}/test-call`,
-      { kind: "browser", variables: variables() });
+      { kind: "browser", variables: given });
     transcript = new Transcript($("transcript"));
     state("connecting");
     $("latency").textContent = "";
@@ -111,7 +112,7 @@ async function place() {
     call.addEventListener("closed", ({ detail }) => over(ticket.session_id, detail));
     began = performance.now();
     tick();
-    call.connect(ticket.ws_url, ticket.ticket);
+    call.connect(ticket.ws_url, ticket.ticket, given);
   } catch (error) {
     call?.release();
     call = null;
@@ -174,8 +175,7 @@ async function showStored(sessionId) {
     if (found.recording_play_url) $("audio").src = found.recording_play_url;
     $("stored").hidden = false;
     $("stored-title").focus();
-    if (found.status === "in_progress") notice("The result of the call has not arrived yet.");
-    else phase("kept");
+    phase(found.status === "in_progress" ? "ended" : "kept");
   } catch (error) {
     notice(`The call cannot be shown: ${error.message}`);
   }

@@ -349,14 +349,20 @@ local rec = {}
 function cxb.speech.recognizer(opts) end
 ---@return userdata cxb.sink PCM16 LE mono at opts.rate
 function rec:sink() end
----(waits) {type="speech", t_ms} · {type="silence", t_ms} · {type="partial", text} · {type="final", text, start_ms, end_ms, confidence, compute_ms, id}
+---(waits) {type="speech", t_ms, pos_ms} · {type="silence", t_ms, pos_ms} · {type="partial", text} ·
+---{type="final", id, text, start_ms, end_ms, confidence, compute_ms} (no start_ms, end_ms when nothing was said) ·
+---{type="error", code, message}; nil, "timeout" | "closed" | "cancelled". Times are of the stream's audio.
 function rec:event(timeout_ms) end
+---Words likely to come now, preferred where the sound leaves room: digits, "yes", names. {} forgets them.
+---@param words string[] at most 128
+---@return true?, string? code, string? message
+function rec:hints(words) end
 ---Recognise what was said since the last final; the final event carries `id`.
 function rec:finalize(id) end
 ---Forget what was said since the last final.
 function rec:reset() end
 function rec:close() end
----(waits until all was written) @param opts {voice?: string, speed?: number, rate: integer, sink: userdata}
+---(waits until all was written; the sink is taken) @param opts {voice?: string, speed?: number, rate: integer, sink: userdata, on_start?: fun()} on_start runs before the first audio is written
 ---@return {samples: integer, first_ms: number, ms: number}?, string? code, string? message
 function cxb.speech.say(text, opts) end
 ---Voices that can be used.

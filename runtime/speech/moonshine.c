@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/err.h"
+#include "../base/err.h"
 #include "vocab.h"
 
 enum {
@@ -37,6 +37,7 @@ struct cxb_moonshine {
 /* One transcription in progress. */
 typedef struct decoding {
   const cxb_moonshine *model;
+  const cxb_transcribe_options *options;
   cxb_ort_value *hidden; /* the encoder's answer */
   cxb_ort_value *cache[CACHES];
   int64_t tokens[MAX_TOKENS];
@@ -149,7 +150,8 @@ static int run_decoder(decoding *d, int64_t token, bool first, cxb_ort_value *ou
   return err;
 }
 
-/* The most probable token of the logits; adds its log probability. `banned` is never chosen. */
+/* The token to go on with: the most probable one, or a hint that comes near it. Adds the log
+ * probability the model itself gave it. `banned` is never chosen. */
 static int choose(decoding *d, cxb_ort_value *logits, int64_t banned, int64_t *token) {
   int64_t dims[3] = {0};
   void *data = NULL;
@@ -159,30 +161,36 @@ static int choose(decoding *d, cxb_ort_value *logits, int64_t banned, int64_t *t
     return err;
   if (ndims != 3 || dims[1] < 1 || dims[2] < 3)
     return CXB_ECORRUPT;
-  const float *row = (const float *)data + (dims[1] - 1) * dims[2];
-  int64_t best = -1;
-  for (int64_t i = 0; i < dims[2]; i++)
-    if (i != banned && (best < 0 || row[i] > row[best]))
+  float *row = (float *)data + (dims[1] - 1) * dims[2];
+  size_t n = (size_t)dims[2], best = 0;
+  if (banned >= 0)
+    row[banned] = -INFINITY;
+  for (size_t i = 1; i < n; i++)
+    if (row[i] > row[best])
       best = i;
   float sum = 0;
-  for (int64_t i = 0; i < dims[2]; i++)
+  for (size_t i = 0; i < n; i++)
     sum += expf(row[i] - row[best]);
-  d->log_probability -= log((double)sum);
-  *token = best;
+  int64_t hinted = -1;
+  if (d->options->hints)
+    hinted = cxb_hints_choose(d->options->hints, d->tokens, d->ntokens, row, n, row[best]);
+  *token = hinted >= 0 ? hinted : (int64_t)best;
+  d->log_probability += (double)(row[*token] - row[best]) - log((double)sum);
   return 0;
 }
 
-static int decode(decoding *d, size_t max_tokens, bool insist, const atomic_bool *cancel) {
+static int decode(decoding *d, size_t max_tokens) {
+  const cxb_transcribe_options *options = d->options;
   int64_t token = START;
   cxb_ort_value *outputs[1 + CACHES];
   for (size_t step = 0; step <= max_tokens; step++) {
-    if (cancel && atomic_load(cancel))
+    if (options->cancel && atomic_load(options->cancel))
       return CXB_ECANCELED;
     int err = run_decoder(d, token, step == 0, outputs);
     if (err)
       return err;
     take_caches(d, outputs, step == 0);
-    err = choose(d, outputs[0], insist && step == 0 ? END : -1, &token);
+    err = choose(d, outputs[0], options->insist && step == 0 ? END : -1, &token);
     for (size_t i = 0; i < 1 + CACHES; i++)
       cxb_ort_value_release(d->model->ort, outputs[i]);
     if (err)
@@ -194,20 +202,21 @@ static int decode(decoding *d, size_t max_tokens, bool insist, const atomic_bool
   return 0;
 }
 
-int cxb_moonshine_transcribe(const cxb_moonshine *model, const float *pcm, size_t n, bool insist,
-                             const atomic_bool *cancel, cxb_transcript *out) {
+int cxb_moonshine_transcribe(const cxb_moonshine *model, const float *pcm, size_t n,
+                             const cxb_transcribe_options *options, cxb_transcript *out) {
   if (n < MIN_SAMPLES || n > (size_t)MAX_SECONDS * CXB_STT_RATE)
     return CXB_EINVAL;
   decoding *d = calloc(1, sizeof *d);
   if (!d)
     return CXB_ENOMEM;
   d->model = model;
+  d->options = options;
   int err = encode(d, pcm, n);
   const int64_t empty[] = {0, HEADS, 1, HEAD_SIZE};
   for (size_t i = 0; !err && i < CACHES; i++)
     err = cxb_ort_value_new(model->ort, CXB_ORT_FLOAT, NULL, 0, empty, 4, &d->cache[i]);
   if (!err)
-    err = decode(d, n * TOKENS_PER_SECOND / CXB_STT_RATE + SPARE_TOKENS, insist, cancel);
+    err = decode(d, n * TOKENS_PER_SECOND / CXB_STT_RATE + SPARE_TOKENS);
   if (!err) {
     cxb_vocab_text(model->vocab, d->tokens, d->ntokens, out->text, sizeof out->text);
     out->tokens = (int)d->ntokens;
@@ -219,4 +228,8 @@ int cxb_moonshine_transcribe(const cxb_moonshine *model, const float *pcm, size_
     cxb_ort_value_release(model->ort, d->cache[i]);
   free(d);
   return err;
+}
+
+const cxb_vocab *cxb_moonshine_vocab(const cxb_moonshine *model) {
+  return model->vocab;
 }

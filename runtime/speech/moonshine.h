@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "hints.h"
 #include "ort.h"
 
 #define CXB_STT_RATE       16000 /* Hz of the audio it takes */
@@ -22,8 +23,14 @@ typedef struct cxb_transcript {
 int cxb_moonshine_open(cxb_ort *ort, const char *dir, int threads, cxb_moonshine **out);
 void cxb_moonshine_close(cxb_moonshine *moonshine);
 
-/* Transcribes `n` samples, -1 … 1, 16 kHz mono, 0.1–30 s. `insist`: the first token may not be
- * "nothing said". `cancel` (may be NULL) is looked at between tokens: CXB_ECANCELED. From any
- * thread, several at once. */
+typedef struct cxb_transcribe_options {
+  bool insist;               /* something was said: the first token may not be the end */
+  const cxb_hints *hints;    /* may be NULL */
+  const atomic_bool *cancel; /* looked at between tokens: CXB_ECANCELED; may be NULL */
+} cxb_transcribe_options;
+
+/* Transcribes `n` samples, -1 … 1, 16 kHz mono, 0.1–30 s. From any thread, several at once. */
 int cxb_moonshine_transcribe(const cxb_moonshine *moonshine, const float *pcm, size_t n,
-                             bool insist, const atomic_bool *cancel, cxb_transcript *out);
+                             const cxb_transcribe_options *options, cxb_transcript *out);
+
+const cxb_vocab *cxb_moonshine_vocab(const cxb_moonshine *moonshine);

@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/err.h"
+#include "../base/err.h"
 
 enum { ORT_API_VERSION = 16, ORT_SLOTS = 170 };
 

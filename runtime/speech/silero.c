@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/err.h"
+#include "../base/err.h"
 
 struct cxb_silero {
   cxb_ort *ort;

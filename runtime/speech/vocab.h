@@ -13,6 +13,12 @@ int cxb_vocab_parse(const uint8_t *data, size_t len, cxb_vocab **out);
 void cxb_vocab_close(cxb_vocab *vocab);
 size_t cxb_vocab_count(const cxb_vocab *vocab);
 
+/* The tokens the model would write `text` in: of the pairs that make a token, the one with the
+ * lowest number is merged first, as in SentencePiece's byte-pair encoding. A space is put in front.
+ * At most `max` tokens; answers their count, 0 when `text` is empty, too long (120 bytes) or has no
+ * tokens. */
+size_t cxb_vocab_encode(const cxb_vocab *vocab, const char *text, int64_t *tokens, size_t max);
+
 /* Text of `n` tokens into `out` (NUL-terminated, cut to fit at a character's edge); answers its
  * length. Word marks (U+2581) become spaces, byte tokens (<0x41>) bytes, control tokens (0–2) and
  * unknown numbers nothing; bytes that are no UTF-8 are dropped, as are spaces at both ends. */

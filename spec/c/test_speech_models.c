@@ -11,6 +11,7 @@
 #include "speech_support.h"
 
 static cxb_ort *ort;
+static const cxb_transcribe_options plain_options;
 
 static int open_runtime(void **state) {
   int err = cxb_ort_open(models_file("libonnxruntime.so"), &ort);
@@ -94,7 +95,7 @@ static void check_words(const cxb_moonshine *moonshine, const char *name, const 
   snprintf(path, sizeof path, RECORDINGS "%s", name);
   int16_t *samples = read_samples(path, &n);
   float *pcm = to_float(samples, n);
-  assert_int_equal(cxb_moonshine_transcribe(moonshine, pcm, n, false, NULL, &transcript), 0);
+  assert_int_equal(cxb_moonshine_transcribe(moonshine, pcm, n, &plain_options, &transcript), 0);
   assert_string_equal(plain(transcript.text), expected);
   assert_true(transcript.confidence > 0.7 && transcript.confidence <= 1.0);
   free(pcm);
@@ -117,16 +118,18 @@ static void bad_lengths_and_cancellation_have_their_own_errors(void **state) {
   cxb_transcript transcript;
   size_t n;
   atomic_bool cancel = true;
+  const cxb_transcribe_options options = {.cancel = &cancel};
   int16_t *samples = read_samples(RECORDINGS "goforward.raw", &n);
   float *pcm = to_float(samples, n);
   assert_int_equal(cxb_moonshine_open(ort, models_folder(), 1, &moonshine), 0);
-  assert_int_equal(cxb_moonshine_transcribe(moonshine, pcm, 0, false, NULL, &transcript),
+  assert_int_equal(cxb_moonshine_transcribe(moonshine, pcm, 0, &plain_options, &transcript),
                    CXB_EINVAL);
-  assert_int_equal(cxb_moonshine_transcribe(moonshine, pcm, 31 * 16000, false, NULL, &transcript),
+  assert_int_equal(
+      cxb_moonshine_transcribe(moonshine, pcm, 31 * 16000, &plain_options, &transcript),
+      CXB_EINVAL);
+  assert_int_equal(cxb_moonshine_transcribe(moonshine, pcm, 1599, &plain_options, &transcript),
                    CXB_EINVAL);
-  assert_int_equal(cxb_moonshine_transcribe(moonshine, pcm, 1599, false, NULL, &transcript),
-                   CXB_EINVAL);
-  assert_int_equal(cxb_moonshine_transcribe(moonshine, pcm, n, false, &cancel, &transcript),
+  assert_int_equal(cxb_moonshine_transcribe(moonshine, pcm, n, &options, &transcript),
                    CXB_ECANCELED);
   cxb_moonshine_close(moonshine);
   free(pcm);
@@ -136,13 +139,14 @@ static void bad_lengths_and_cancellation_have_their_own_errors(void **state) {
 static void repetition_ends_at_the_token_limit(void **state) {
   cxb_moonshine *moonshine = NULL;
   cxb_transcript transcript;
+  const cxb_transcribe_options options = {.insist = true};
   static float noise[2 * CXB_STT_RATE];
   assert_int_equal(cxb_moonshine_open(ort, models_folder(), 1, &moonshine), 0);
   srand(7);
   for (size_t i = 0; i < 2 * CXB_STT_RATE; i++)
     noise[i] = (float)rand() / (float)RAND_MAX - 0.5f;
   assert_int_equal(
-      cxb_moonshine_transcribe(moonshine, noise, 2 * CXB_STT_RATE, true, NULL, &transcript), 0);
+      cxb_moonshine_transcribe(moonshine, noise, 2 * CXB_STT_RATE, &options, &transcript), 0);
   assert_true(transcript.tokens >= 1 && transcript.tokens <= 2 * 7 + 6);
   cxb_moonshine_close(moonshine);
 }
