@@ -88,7 +88,8 @@ end
 function handlers.played(_, s, event)
   local job = s.by_utterance[event.utterance]
   if job and not job.over then
-    job.over, job.heard, job.played_whole = true, event.heard_ms, not s.by
+    job.over, job.heard = true, event.heard_ms
+    job.played_whole = not s.by and not event.error
     s.end_ms = event.t_ms
   end
 end
@@ -99,17 +100,16 @@ function handlers.cleared(self, s, event)
     return -- the rest of something said earlier
   end
   if job and not job.over then
-    job.over, job.heard, job.played_whole = true, event.heard_ms, false
+    job.over, job.heard = true, event.heard_ms
+  end
+  for _, waiting in pairs(s.by_utterance) do
+    if not waiting.over then
+      waiting.over, waiting.heard = true, 0 -- it was to come after the one that was cut
+    end
   end
   s.by = s.by or event.by
   s.end_ms, s.stopped = event.t_ms, true
   self.voice:cancel()
-  for utterance in pairs(s.by_utterance) do
-    if utterance > (event.utterance or 0) and not s.by_utterance[utterance].over then
-      self.leg:clear() -- begun between the clear and its news
-      break
-    end
-  end
 end
 
 function handlers.voice_failed(_, s, event)

@@ -131,7 +131,7 @@ local function refuse(c, leg, facts, call, refusal)
   })
   local outside = refusal.kind == "outside_hours"
   conclude(c, facts, { by = outside and "outside_hours" or "error",
-    error = not outside and refusal.kind or nil }, cxb.time.mono() - call.origin)
+    error = not outside and refusal.kind or nil }, math.floor(cxb.time.mono() - call.origin))
 end
 
 local function record_audio(c, leg, facts, key)

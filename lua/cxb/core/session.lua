@@ -26,7 +26,7 @@ function M.new(o)
   local now = cxb.time.mono()
   local self = setmetatable({
     settings = o.settings, leg = o.leg, facts = o.facts, config = o.config, origin = o.origin,
-    rate = o.start.rate, meta = o.meta, playing = 0, active_at = now, noted_at = 0,
+    rate = o.start.rate, meta = o.meta, sounding = {}, active_at = now, noted_at = 0,
   }, M)
   self.voice = Voice.new({
     leg = self.leg, rate = self.rate,
@@ -220,17 +220,17 @@ end
 on.dtmf, on.text, on.transfer = pass_on, pass_on, pass_on
 
 function on.first_frame(self, event)
-  self.playing = self.playing + 1
+  self.sounding[event.utterance] = true
   pass_on(self, event)
 end
 
 function on.played(self, event)
-  self.playing = math.max(0, self.playing - 1)
+  self.sounding[event.utterance] = nil
   pass_on(self, event)
 end
 
 function on.cleared(self, event)
-  self.playing = 0
+  self.sounding = {}
   cxb.metrics.count("cxb_barge_ins_total", { kind = event.by or "command" })
   pass_on(self, event)
 end
@@ -358,7 +358,7 @@ end
 
 local function silence_limit(self, now)
   local seconds = self.config.max_silence_seconds
-  if seconds == 0 or not self.answered_at or self.held or self.playing > 0 or self.ending then
+  if seconds == 0 or not self.answered_at or self.held or next(self.sounding) or self.ending then
     return nil
   end
   local at = self.active_at + seconds * 1000
