@@ -2,6 +2,9 @@
 -- live audio. Routes are declarations (routes/), rules live in services/, shapes in schemas/.
 local config = require("cxb.config")
 local settings = config.load(require("schemas.settings"))
+if not settings then
+  return 0 -- --help-config has printed the variables
+end
 local App = require("services.app")
 local pipeline = require("services.pipeline")
 

@@ -68,13 +68,13 @@ export class Call extends EventTarget {
       () => this.tell("message", { type: "event", event: { type: "microphone_lost" } }));
   }
 
-  connect(wsUrl, ticket, variables) {
+  connect(wsUrl, ticket) {
     const socket = new WebSocket(`${wsUrl}?ticket=${encodeURIComponent(ticket)}`);
     socket.binaryType = "arraybuffer";
     this.socket = socket;
     socket.onopen = () => {
       this.opened = true;
-      this.send({ type: "start", rate: this.context.sampleRate, variables });
+      this.send({ type: "start", rate: this.context.sampleRate, variables: {} });
     };
     socket.onmessage = ({ data }) => {
       if (typeof data !== "string") {

@@ -99,9 +99,8 @@ async function place() {
   phase("connecting");
   try {
     call = await Call.prepare();
-    const given = variables();
     const ticket = await api(`/bots/${encodeURIComponent($("bot").value)}/test-call`,
-      { kind: "browser", variables: given });
+      { kind: "browser", variables: variables() });
     transcript = new Transcript($("transcript"));
     state("connecting");
     $("latency").textContent = "";
@@ -112,7 +111,7 @@ async function place() {
     call.addEventListener("closed", ({ detail }) => over(ticket.session_id, detail));
     began = performance.now();
     tick();
-    call.connect(ticket.ws_url, ticket.ticket, given);
+    call.connect(ticket.ws_url, ticket.ticket);
   } catch (error) {
     call?.release();
     call = null;
@@ -175,7 +174,8 @@ async function showStored(sessionId) {
     if (found.recording_play_url) $("audio").src = found.recording_play_url;
     $("stored").hidden = false;
     $("stored-title").focus();
-    phase(found.status === "in_progress" ? "ended" : "kept");
+    if (found.status === "in_progress") notice("The result of the call has not arrived yet.");
+    else phase("kept");
   } catch (error) {
     notice(`The call cannot be shown: ${error.message}`);
   }

@@ -1,0 +1,112 @@
+-- area: api
+-- timeout: 600
+-- The test-call page in Debian's Chromium against the whole platform.
+
+local json = require("cxb.json")
+local platform = require("support.platform")
+local support = require("support.world")
+
+local folder = cxb.root .. "/spec/e2e/browser"
+
+-- The page's driver from npm: once per clone, by the lock file.
+local function need_driver(world)
+  support.need("chromium")
+  support.need("node")
+  support.need("npm")
+  if not cxb.fs.stat(folder .. "/node_modules/playwright-core") then
+    local npm = world:start({ "npm", "ci", "--no-progress", "--loglevel=error" }, nil, folder)
+    assert.equal(0, npm:wait(120000), npm:output())
+  end
+end
+
+local function token(site)
+  return assert(require("cxb.envfile").read(site.state_dir .. "/secrets.env")).CXB_OPERATOR_TOKEN
+end
+
+-- Uses the page; what it showed.
+local function use_page(world, site, ...)
+  local p = world:start({ "node", folder .. "/test_call.mjs", "--url",
+    site.url .. "/#token=" .. token(site), ... })
+  local code = p:wait(150000)
+  local report = json.decode_object(p.log[#p.log] or "")
+  assert(report, p:output())
+  assert.is_nil(report.failure)
+  assert.equal(0, code)
+  return report
+end
+
+local function speech(world, text)
+  support.need("espeak-ng")
+  local path = world:folder() .. "/question.wav"
+  local p = world:start({ "espeak-ng", "-v", "en-us", "-s", "140", "-w", path, text })
+  assert.equal(0, p:wait(10000))
+  return path
+end
+
+local function said(lines, role)
+  local out = {}
+  for _, line in ipairs(lines) do
+    if line.role == role then
+      out[#out + 1] = line.text
+    end
+  end
+  return table.concat(out, " ")
+end
+
+describe("a test call from the browser", function()
+  local world, site
+
+  setup(function()
+    world = support.new()
+    need_driver(world)
+    site = platform.up(world, { workers = 1 })
+  end)
+
+  teardown(function()
+    world:close()
+  end)
+
+  it("is answered with a voice, and kept with transcript and both channels", function()
+    local report = use_page(world, site, "--wav", speech(world, "When are you open?"),
+      "--seconds", "40", "--screenshot",
+      cxb.process.env("CXB_SCREENSHOT") or world:folder() .. "/page.png")
+    assert.same({}, report.problems)
+    assert.is_false(report.token_in_address)
+    assert.matches("open", said(report.live, "customer"):lower())
+    assert.matches("nine", said(report.live, "bot"))
+    assert.is_true(report.loudest["in"] > 0.1 and report.loudest.out > 0.1)
+    assert.matches("answered in %d+ ms", report.latency)
+    assert.same({ said(report.live, "customer"), true }, { said(report.stored, "customer"),
+      #report.stored >= 3 })
+    assert.equal(2, report.recording.channels)
+    assert.is_true(report.recording.left > 0.05 and report.recording.right > 0.05)
+    assert.is_true(report.recording.seconds > 5 and report.recording.played > 0)
+  end)
+
+  it("takes typed words for spoken ones", function()
+    local report = use_page(world, site, "--say", "what are your opening hours", "--seconds", "30")
+    assert.matches("opening hours", said(report.stored, "customer"))
+    assert.matches("nine", said(report.stored, "bot"))
+  end)
+
+  it("says what to do when the microphone is refused", function()
+    assert.matches("Allow it", use_page(world, site, "--deny-microphone").notice)
+  end)
+
+  it("says so when every worker is busy, and works again afterwards", function()
+    local busy = assert(cxb.ws.connect(site.url:gsub("^http", "ws") .. "/ws/echo"))
+    busy:send(json.encode({ event = "connected", callerId = "+919876543210", did = "+911",
+      callDirection = "incoming", streamId = "busy" }))
+    busy:send(json.encode({ event = "start", streamId = "busy" }))
+    support.wait_until("the worker to be busy", function()
+      return support.get_json(site.url .. "/health/fleet").fleet_available == 0
+    end)
+    local report = use_page(world, site)
+    assert.same({ "idle", true }, { report.phase, report.notice:find("busy", 1, true) ~= nil })
+    busy:close(1000)
+    support.wait_until("the worker to be free", function()
+      return support.get_json(site.url .. "/health/fleet").fleet_available == 1
+    end)
+    assert.equal("talking", use_page(world, site, "--seconds", "5").phase)
+  end)
+end)

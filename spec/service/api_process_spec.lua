@@ -1,0 +1,159 @@
+local support = require("support.world")
+local process = require("support.api_process")
+
+describe("the API's process", function()
+  local world = support.new()
+  after_each(function()
+    world:close()
+  end)
+
+  it("makes the secrets of a new machine once, for its owner's eyes only", function()
+    local api = process.start(world, { env = { CXBCORE_SECRET = "" } })
+    local first = assert(api:secrets())
+    assert.equal(384, cxb.fs.stat(api.dir .. "/state/secrets.env").mode % 512)
+    for _, name in ipairs({ "CXBCORE_SECRET", "JWT_SECRET", "CXB_OPERATOR_TOKEN" }) do
+      assert.is_true(#first[name] >= 32, name)
+    end
+    local bots = api:ask("GET", "/api/v1/bots", { token = first.CXB_OPERATOR_TOKEN })
+    assert.equal(200, bots.status)
+    api.process:stop()
+    api:run()
+    assert.same(first, api:secrets())
+  end)
+
+  it("shares a secret that the worker's side has made already", function()
+    local dir = world:folder()
+    world:write(dir .. "/state/secrets.env", "CXBCORE_SECRET=" .. process.SECRET .. "\n")
+    local api = process.start(world, { dir = dir, env = { CXBCORE_SECRET = "" } })
+    assert.equal(process.SECRET, api:secrets().CXBCORE_SECRET)
+    assert.equal(200, api:ask("GET", "/api/v1/calls").status)
+  end)
+
+  it("begins with the shipped bots, and only when the store has none", function()
+    local api = process.start(world)
+    local ids = {}
+    for i, bot in ipairs(api:ask("GET", "/api/v1/bots").answer.items) do
+      ids[i] = bot.id
+    end
+    assert.same({ "demo", "echo" }, ids)
+    api.process:stop()
+    local seeds = world:folder()
+    world:write(seeds .. "/other.json", '{"flow":"echo"}')
+    api.env.CXB_BOTS_SEED_DIR = seeds
+    api:run()
+    assert.equal(2, #api:ask("GET", "/api/v1/bots").answer.items)
+  end)
+
+  it("refuses to start on a bad value and names variable and rule", function()
+    for name, case in pairs({
+      CXB_API_LISTEN = { "nonsense", "HOST:PORT" },
+      CXBCORE_SECRET = { "short", "at least 32" },
+      JWT_SECRET = { "short", "at least 32" },
+      CXB_LOG_LEVEL = { "loud", "debug" },
+      CXB_PUBLIC_URL = { "ftp://x", "http" },
+    }) do
+      local api = process.start(world, { env = { [name] = case[1] }, wait = false })
+      assert.equal(1, api.process:wait(10000), name)
+      assert.matches(name .. ": ", api.process:output(), 1, true)
+      assert.matches(case[2], api.process:output(), 1, true)
+      if name:match("SECRET") then
+        assert.is_nil(api.process:output():find("short", 1, true))
+      end
+    end
+  end)
+
+  it("refuses a state folder it cannot write and names it", function()
+    local dir = world:folder()
+    assert(cxb.fs.mkdir(dir .. "/state", 365))
+    cxb.process.spawn({ args = { "chmod", "0755", dir } }):wait(5000)
+    cxb.process.spawn({ args = { "chmod", "0555", dir .. "/state" } }):wait(5000)
+    local command = { support.program, cxb.root .. "/api/api.lua" }
+    if cxb.fs.read("/proc/self/status"):match("\nUid:%s+0%s") then
+      cxb.process.spawn({ args = { "chmod", "0777", dir } }):wait(5000)
+      command = { "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", unpack(command) }
+    end
+    local p = world:start(command, {
+      CXB_API_LISTEN = "unix:" .. dir .. "/api.sock", CXB_RUN_DIR = dir,
+      CXB_STATE_DIR = dir .. "/state", PATH = cxb.process.env("PATH"),
+    })
+    assert.equal(1, p:wait(15000))
+    assert.matches("CXB_STATE_DIR: ", p:output(), 1, true)
+    assert.matches(dir .. "/state", p:output(), 1, true)
+  end)
+
+  it("tells its health, and its metrics to this machine", function()
+    local api = process.start(world)
+    local health = api:ask("GET", "/health", { secret = false })
+    assert.same({ "ok", "sqlite", true, 1 }, { health.answer.status, health.answer.store.kind,
+      health.answer.store.ok, health.answer.generation })
+    assert.equal(200, api:ask("GET", "/health/live", { secret = false }).status)
+    assert.equal(200, api:ask("GET", "/health/ready", { secret = false }).status)
+    api:ask("GET", "/nothing")
+    local metrics = api:ask("GET", "/metrics", { secret = false })
+    assert.equal(200, metrics.status)
+    for _, line in ipairs({ 'cxb_api_requests_total{route="GET /health",status="200"} ',
+      'cxb_api_requests_total{route="none",status="404"} ', "cxb_store_op_seconds_bucket{",
+      "cxb_build_info{" }) do
+      assert.is_truthy(metrics.body:find(line, 1, true), line)
+    end
+    assert.equal(403, api:ask("GET", "/metrics", { secret = false,
+      headers = { ["x-forwarded-for"] = "203.0.113.7" } }).status)
+  end)
+
+  it("reloads while requests run, and answers all of them", function()
+    local api = process.start(world)
+    local stop, wrong, n = false, {}, 0
+    local asker = cxb.task.spawn("asker", function()
+      while not stop do
+        local answer = api:ask("GET", "/api/v1/calls")
+        n = n + 1
+        if answer.status ~= 200 then
+          wrong[#wrong + 1] = answer.status .. tostring(answer.message)
+        end
+      end
+    end)
+    for generation = 2, 6 do
+      api.process:kill("HUP")
+      process.wait_until("generation " .. generation, function()
+        return api:ask("GET", "/health").answer.generation == generation
+      end)
+    end
+    stop = true
+    asker:wait(5000)
+    assert.same({}, wrong)
+    assert.is_true(n > 5)
+  end)
+
+  it("serves the page with a policy that lets nothing else run", function()
+    local api = process.start(world)
+    local page = api:ask("GET", "/", { secret = false })
+    assert.same({ 200, "text/html; charset=utf-8" }, { page.status, page.headers["content-type"] })
+    assert.matches("default-src 'self'", page.headers["content-security-policy"], 1, true)
+    for name in page.body:gmatch('[src|href]="([%w-]+%.%l+)"') do
+      assert.equal(200, api:ask("GET", "/" .. name, { secret = false }).status, name)
+    end
+    assert.is_nil(page.body:find("<script>", 1, true))
+    assert.is_nil(page.body:find("style=", 1, true))
+    for _, path in ipairs({ "/../api.lua", "/%2e%2e%2fapi.lua", "/..%2fapi.lua", "/x.lua" }) do
+      assert.is_true(api:ask("GET", path, { secret = false }).status >= 400, path)
+    end
+  end)
+
+  it("writes no secret and no number to its log", function()
+    local api = process.start(world, { env = { CXB_LOG_LEVEL = "debug" } })
+    local token = api:secrets().CXB_OPERATOR_TOKEN
+    api:ask("GET", "/api/v1/bots", { token = token })
+    api:ask("GET", "/api/v1/bots", { token = "wrong-token-value" })
+    local made = api:ask("POST", "/api/v1/bots/demo/test-call", { body = { kind = "browser" } })
+    api:ask("GET", "/api/v1/config/demo?caller_id=%2B919876543210")
+    api:ask("POST", "/api/v1/call-results", { body = { session_id = "s1",
+      caller_id = "+919876543210" } })
+    api.process:stop()
+    local log = api.process:output()
+    assert.matches("result kept", log, 1, true)
+    for _, secret in ipairs({ process.SECRET, token, "wrong-token-value", made.answer.ticket,
+      "9876543210" }) do
+      assert.is_nil(log:find(secret, 1, true))
+    end
+  end)
+end)

@@ -1,0 +1,85 @@
+-- The real API in a process of its own, on a Unix socket in a temporary folder.
+local json = require("cxb.json")
+local support = require("support.world")
+
+local M = { SECRET = ("0123456789abcdef"):rep(2) }
+
+local api = {}
+api.__index = api
+
+---@param world table
+---@param options? {dir?: string, env?: table<string, string>, wait?: boolean}
+function M.start(world, options)
+  options = options or {}
+  local dir = options.dir or world:folder()
+  local self = setmetatable({ world = world, dir = dir, socket = dir .. "/api.sock" }, api)
+  self.env = {
+    CXB_API_LISTEN = "unix:" .. self.socket, CXB_RUN_DIR = dir, CXB_STATE_DIR = dir .. "/state",
+    CXBCORE_SECRET = M.SECRET, PATH = cxb.process.env("PATH"),
+  }
+  for name, value in pairs(options.env or {}) do
+    self.env[name] = value ~= "" and value or nil
+  end
+  self:run(options.wait)
+  return self
+end
+
+---(waits) Starts the process (again).
+function api:run(wait)
+  local ready = wait ~= false and function()
+    return self:ask("GET", "/health/ready").status == 200
+  end or nil
+  self.process = self.world:service(cxb.root .. "/api/api.lua", self.env, ready)
+end
+
+---(waits) One request: {status, headers, body, answer (decoded JSON)}; status 0 when there is none.
+---@param options? {body?: table|string, secret?: boolean, token?: string, headers?: table, timeout_ms?: number}
+function api:ask(method, path, options)
+  options = options or {}
+  local headers = {}
+  for name, value in pairs(options.headers or {}) do
+    headers[name] = value
+  end
+  if options.secret ~= false and not options.token then
+    headers["x-cxb-core-secret"] = M.SECRET
+  elseif options.token then
+    headers.authorization = "Bearer " .. options.token
+  end
+  local body = options.body
+  if type(body) == "table" then
+    body = json.encode(body)
+    headers["content-type"] = "application/json"
+  end
+  local answer, code, message = cxb.http.request({
+    url = "http+unix:" .. self.socket .. ":" .. path, method = method, headers = headers,
+    body = body, timeout_ms = options.timeout_ms or 20000, max_body = 64 * 1024 * 1024,
+  })
+  if not answer then
+    return { status = 0, code = code, message = message, answer = {} }
+  end
+  answer.answer = json.decode_object(answer.body or "") or {}
+  return answer
+end
+
+---The variables of {state}/secrets.env.
+function api:secrets()
+  return require("cxb.envfile").read(self.dir .. "/state/secrets.env")
+end
+
+---Answers of a number of requests made at once.
+---@param n integer
+---@param fn fun(i: integer): any
+function M.at_once(n, fn)
+  local tasks, out = {}, {}
+  for i = 1, n do
+    tasks[i] = cxb.task.spawn("request", fn, i)
+  end
+  for i = 1, n do
+    out[i] = tasks[i]:wait(60000)
+  end
+  return out
+end
+
+M.wait_until = support.wait_until
+
+return M
