@@ -5,14 +5,14 @@
 #   make test        everything that can be checked; ends with one line of counts
 #   make test-fast   lint, C tests and unit specs
 #   make test-core test-api test-dialler test-console    one service's specs
-#   make build asan lint format bench clean
+#   make build asan lint tidy format bench clean
 
 SHELL := /bin/bash
 PORT ?= 8080
 WORKERS ?= 4
 cmake = cmake -S . -G Ninja
 
-.PHONY: build debug asan-build up test test-fast test-core test-api test-dialler test-console bench lint format asan clean
+.PHONY: build debug asan-build up test test-fast test-core test-api test-dialler test-console bench lint tidy format asan clean
 .DELETE_ON_ERROR:
 
 build: build/.models
@@ -46,6 +46,9 @@ asan: build asan-build
 
 lint: build/.packages
 	@spec/all --lint
+
+tidy: debug
+	@find runtime -name '*.c' -print0 | xargs -0 -P 2 -n 4 clang-tidy --quiet -p build/debug 2>/dev/null
 
 format: build/.packages
 	@find runtime spec/c spec/bench -name '*.[ch]' -print0 | xargs -0 -r clang-format -i

@@ -70,7 +70,8 @@ function M.list(site, nginx_conf)
       return answers(("http+unix:%s/core-%d.sock:/health"):format(site.run_dir, n))
     end)
   end
-  add("nginx", { paths.nginx(), "-e", "stderr", "-p", site.run_dir, "-c", nginx_conf }, {}, function()
+  local nginx = { paths.nginx(), "-e", "stderr", "-p", site.run_dir, "-c", nginx_conf }
+  add("nginx", nginx, {}, function()
     return answers(("http://127.0.0.1:%d/health/fleet"):format(site.port))
   end)
   return list
