@@ -1,4 +1,7 @@
-/* WebSocket connections over libwebsockets, both directions, on any libuv loop.
+/* WebSocket connections in both directions on libuv streams, on any loop. Not on libwebsockets, as
+ * first planned: the 4.1.6 of Debian takes a client's frames that are not masked and shows no one
+ * the mask bit, loses its libuv watcher when a connection is refused (a later descriptor of the
+ * same number then crashes), and costs a context with a table of descriptors for each loop.
  *
  * One cxb_ws_context per loop: the main loop has one (scripts, providers), a call worker's media
  * loop another (the call's own socket). Everything here belongs to the loop's thread. Messages are
@@ -12,6 +15,7 @@
 typedef struct cxb_ws_context cxb_ws_context;
 typedef struct cxb_ws cxb_ws;
 
+/* Called on the loop only, never from inside a function below. */
 typedef struct cxb_ws_handler {
   void (*open)(cxb_ws *ws, void *user);
   /* One whole message, borrowed for the call. */
@@ -19,17 +23,19 @@ typedef struct cxb_ws_handler {
   void (*pong)(cxb_ws *ws, void *user);
   /* The send buffer fell below half of its limit after a send had answered CXB_EAGAIN. */
   void (*drained)(cxb_ws *ws, void *user);
-  /* Exactly once, last: also when a connection attempt or a handshake failed (then `open` was never called).
-   * `code`: the peer's close code, 1006 when the socket just went, 1009/1007/1002 when we closed
-   * for that reason, the HTTP status (401, 503 …) when a client handshake was refused with one. */
+  /* Exactly once, last: also when a connection attempt or a handshake failed (then `open` was never
+   * called). `code`: the peer's close code, 1006 when the socket just went, 1009/1007/1002 when we
+   * closed for that reason, the HTTP status (401, 503 …) when a client handshake was refused with
+   * one. When a connection attempt failed without a status, code is 1006 and `reason` begins with
+   * "refused", "resolve", "timeout", "tls" or "closed". */
   void (*close)(cxb_ws *ws, void *user, int code, const char *reason);
 } cxb_ws_handler;
 
 typedef struct cxb_ws_limits {
-  size_t max_text;      /* bytes of one text message, 0: 65,536 */
-  size_t max_binary;    /* bytes of one binary message, 0: 65,536 */
-  size_t max_send;      /* bytes queued to send, 0: 1 MiB */
-  int ping_seconds;     /* 0: 20; < 0: never */
+  size_t max_text;   /* bytes of one text message, 0: 65,536 */
+  size_t max_binary; /* bytes of one binary message, 0: 65,536 */
+  size_t max_send;   /* bytes queued to send, 0: 1 MiB */
+  int ping_seconds;  /* 0: 20; < 0: never */
 } cxb_ws_limits;
 
 int cxb_ws_context_new(uv_loop_t *loop, cxb_ws_context **out);
