@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "../base/err.h"
+#include "../base/sink_lua.h"
 #include "../host/host.h"
 #include "../host/task.h"
 #include "http_client.h"
@@ -157,7 +158,7 @@ static int l_open(lua_State *L) {
     o.body = lua_tolstring(L, -1, &o.body_len);
   lua_getfield(L, 1, "sink");
   if (!lua_isnil(L, -1))
-    o.sink = *(cxb_sink **)luaL_checkudata(L, -1, CXB_SINK_MT);
+    o.sink = cxb_sink_take(L, lua_gettop(L));
   o.timeout_ms = (int64_t)number_field(L, 1, "timeout_ms", 0);
   o.connect_timeout_ms = (int64_t)number_field(L, 1, "connect_timeout_ms", 0);
   o.max_body = (size_t)number_field(L, 1, "max_body", 0);
@@ -171,11 +172,8 @@ static int l_open(lua_State *L) {
   }
   int err = o.url ? cxb_http_call_start(&o, &p->call) : CXB_EINVAL;
   cxb_buf_free(&headers);
-  if (!err && o.sink) { /* the script's reference goes to the request */
-    lua_getfield(L, 1, "sink");
-    *(cxb_sink **)lua_touserdata(L, -1) = NULL;
-    lua_pop(L, 1);
-  }
+  if (err && o.sink)
+    o.sink->release(o.sink);
   if (err)
     return cxb_push_error(L, err, "the URL must begin http://, https:// or http+unix:");
   lua_settop(L, 4);

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <unistd.h>
 
 #include "../base/crypto.h"
 #include "../base/err.h"
@@ -257,11 +256,6 @@ static int l_websocket(lua_State *L) {
   size_t len;
   if (cxb_http_take_socket(req, &fd, &head, &len) != 0)
     return cxb_push_error(L, CXB_EINVAL, "not an upgrade, or answered already");
-  if (!cxb_ws_lua_accept) {
-    close(fd);
-    free(head);
-    return cxb_push_error(L, CXB_EUNSUPPORTED, NULL);
-  }
   return cxb_ws_lua_accept(L, 2, fd, head, len);
 }
 
