@@ -48,6 +48,7 @@ lint: build/.packages
 	@spec/all --lint
 
 tidy: debug
+	@command -v clang-tidy >/dev/null || { echo "apt-get install clang-tidy first"; exit 1; }
 	@find runtime -name '*.c' -print0 | xargs -0 -P 2 -n 4 clang-tidy --quiet -p build/debug 2>/dev/null
 
 format: build/.packages
