@@ -14,17 +14,18 @@ cmake = cmake -S . -G Ninja
 
 .PHONY: build debug asan-build up test test-fast test-core test-api test-dialler test-console bench lint tidy format asan clean
 .DELETE_ON_ERROR:
+.NOTPARALLEL:
 
 build: build/.models
 	@$(cmake) -B build -DCMAKE_BUILD_TYPE=Release >build/configure.log || { cat build/configure.log; exit 1; }
 	@cmake --build build
 	@install -m 0755 deploy/cxbctl.sh build/cxbctl
 
-debug: build/.packages
+debug: build/.packages-tests
 	@$(cmake) -B build/debug -DCMAKE_BUILD_TYPE=Debug >build/configure.log || { cat build/configure.log; exit 1; }
 	@cmake --build build/debug --target c-tests
 
-asan-build: build/.packages
+asan-build: build/.packages-tests
 	@$(cmake) -B build/asan -DCMAKE_BUILD_TYPE=Asan >build/configure.log || { cat build/configure.log; exit 1; }
 	@cmake --build build/asan --target all c-tests
 
@@ -44,17 +45,17 @@ test-core test-api test-dialler test-console: test-%: build debug
 asan: build asan-build
 	@spec/all --asan
 
-lint: build/.packages
+lint: build/.packages-tests
 	@spec/all --lint
 
 tidy: debug
 	@command -v clang-tidy >/dev/null || { echo "apt-get install clang-tidy first"; exit 1; }
 	@find runtime -name '*.c' -print0 | xargs -0 -P 2 -n 4 clang-tidy --quiet -p build/debug 2>/dev/null
 
-format: build/.packages
+format: build/.packages-tests
 	@find runtime spec/c spec/bench -name '*.[ch]' -print0 | xargs -0 -r clang-format -i
 
-bench: build
+bench: build build/.packages-tests
 	@cmake --build build --target benches
 	@spec/bench/all
 
@@ -63,9 +64,9 @@ clean:
 
 # Debian packages, then the speech models (npm): remembered by a stamp, checked again when the
 # lists change.
-build/.packages: deploy/packages.txt deploy/install-packages
+build/.packages build/.packages-tests: deploy/packages.txt deploy/install-packages
 	@mkdir -p build
-	@deploy/install-packages
+	@deploy/install-packages $(if $(findstring tests,$@),--tests)
 	@touch $@
 
 build/.models: build/.packages $(wildcard runtime/speech/models/*.*)
