@@ -288,19 +288,20 @@ local leg = {}
 ---Hands the caller's socket to the media loop; the 101 leaves from there. Only for a guarded request.
 ---@param req cxb.request
 ---@param transport "cxb"|"twilio"|"browser"
+---@param opts? {media_timeout_s?: integer} without media and pong for this long: "media_timeout", 30
 ---@return cxb.leg?, string? code, string? message
-function cxb.media.accept(req, transport) end
+function cxb.media.accept(req, transport, opts) end
 ---(waits) the next event, in order; nil, "timeout" | "cancelled". After "closed": nil, "closed".
 ---{type="start", t_ms, rate, stream_id, caller_id, did, from_number, direction, connected_event=<JSON text>} ·
 ---"answer" · "speech" · "silence" · {type="dtmf", digit} · {type="text", text} · {type="cleared", utterance, heard_ms, by} ·
----{type="played", utterance, heard_ms} · {type="first_frame", utterance} · {type="transfer", ok, reason} ·
----{type="stop", by} · {type="error", error} · {type="closed", code}
+---{type="played", utterance, heard_ms, error} (error: the source failed) · {type="first_frame", utterance} · {type="transfer", ok, reason} ·
+---{type="stop", by} · {type="error", error} · {type="closed", code, reason}
 ---@param timeout_ms? number
 ---@return table? event, string? code
 function leg:event(timeout_ms) end
 ---Tasks other than the reader may post: leg:event() returns this table in its turn.
 function leg:post(event) end
----@param opts {mode?: integer, start_ms?: integer, stop_ms?: integer}
+---@param opts {mode?: integer, start_ms?: integer, stop_ms?: integer, min_volume?: number} 2, 200, 600, 0
 function leg:vad(opts) end
 ---@param what {vad?: boolean, dtmf?: boolean} what clears the queue at once
 function leg:barge(what) end

@@ -190,8 +190,11 @@ void cxb_leg_gone(cxb_leg *leg, int code, const char *reason) {
     return;
   memset(leg->deadline, 0, sizeof leg->deadline);
   rearm(leg);
-  if (!leg->close_code)
-    leg->close_code = code;
+  if (leg->close_code) { /* ours came first, whatever the far end made of it */
+    code = leg->close_code;
+    reason = leg->close_reason;
+  }
+  leg->close_code = code;
   if (leg->ser->closed)
     leg->ser->closed(leg);
   leg->gone = true;
