@@ -44,6 +44,10 @@ local answers = intent.compile({
 
 local keys = { ["1"] = "hours", ["2"] = "account", ["3"] = "agent", ["9"] = "bye" }
 
+local digit_words = { "zero", "oh", "one", "two", "three", "four", "five", "six", "seven", "eight",
+  "nine", "double" }
+local yes_no_words = { "yes", "no", "yeah", "right", "wrong", "correct" }
+
 local menu = "You can ask for our opening hours, give me your account number, "
   .. "or ask for a colleague."
 local key_menu = "Press one for opening hours, two for your account number, "
@@ -100,7 +104,7 @@ local function confirm(call, digits)
       or "Please say, that is right, or, no, that is wrong. You can also press one for yes, "
       .. "or two for no."
     local heard = call:ask(("I have %s. %s"):format(numbers.spell(digits), question), {
-      dtmf = { max = 1 }, timeout = 8,
+      dtmf = { max = 1 }, timeout = 8, hints = yes_no_words,
     })
     if heard.hangup then
       return nil, true
@@ -122,7 +126,9 @@ local function ask_account(call, first)
   local question = "Please say your account number, or key it in and press hash."
   for _ = 1, 3 do
     if not digits then
-      local heard = call:ask(question, { dtmf = { max = 16 }, timeout = 10 })
+      local heard = call:ask(question, {
+        dtmf = { max = 16 }, timeout = 10, hints = digit_words,
+      })
       if heard.hangup then
         return
       end

@@ -5,6 +5,7 @@
 --   stt:feed(leg, replay_ms)   the caller's audio from now on, piped in C
 --   stt:finalize(id)           transcribe what was said since the last final
 --   stt:reset()                forget it instead
+--   stt:hints(words)           words likely to come next; {} for none (a provider may do nothing)
 --   stt:close()
 -- Events, `at` being monotonic milliseconds: {type="speech", at} · {type="silence", at} (the last
 -- voiced frame) · {type="partial", text} · {type="final", id, text, confidence, ms} ·
@@ -29,29 +30,21 @@ function M.address(base, path)
   return base:gsub("/$", "") .. path
 end
 
--- The service's clock counts milliseconds of audio. Its events come when the audio up to `pos_ms`
--- was heard, which is now: so a moment `t_ms` of the audio was pos_ms - t_ms ago.
-local function moment(self, message, lag)
-  local now = cxb.time.mono()
-  local t = tonumber(message.t_ms)
-  local pos = tonumber(message.pos_ms)
-  if t and pos then
-    return now - math.max(0, pos - t)
-  end
-  if t and self.origin then
-    return math.min(now, self.origin + t)
-  end
-  return now - lag
+-- The service counts milliseconds of audio. An event comes when the audio up to `pos_ms` was heard,
+-- heard, which is now: so a moment `t_ms` of the audio was pos_ms - t_ms ago.
+local function moment(message)
+  local t, pos = tonumber(message.t_ms) or 0, tonumber(message.pos_ms) or 0
+  return cxb.time.mono() - math.max(0, pos - t)
 end
 
 local handlers = {}
 
 function handlers.speech(self, message)
-  self.on_event({ type = "speech", at = moment(self, message, self.vad.start_ms) })
+  self.on_event({ type = "speech", at = moment(message) })
 end
 
 function handlers.silence(self, message)
-  self.on_event({ type = "silence", at = moment(self, message, self.vad.stop_ms) })
+  self.on_event({ type = "silence", at = moment(message) })
 end
 
 function handlers.partial(self, message)
@@ -63,6 +56,10 @@ function handlers.final(self, message)
     type = "final", id = tonumber(message.id), text = tostring(message.text or ""),
     confidence = tonumber(message.confidence), ms = tonumber(message.compute_ms),
   })
+end
+
+handlers["error"] = function(_, message)
+  cxb.log.warn("speech to text", { code = message.code, error = message.message })
 end
 
 local function read(self)
@@ -88,6 +85,7 @@ function M.open(options)
   local vad = options.vad or {}
   local query = url.encode_query({
     { "rate", rate }, { "partials", 1 }, { "start_ms", vad.start_ms }, { "stop_ms", vad.stop_ms },
+    { "language", options.language },
   })
   local ws, code, message = cxb.ws.connect(M.address(options.url, "/stt?" .. query),
     { timeout_ms = 2000, max_text = 65536 })
@@ -100,15 +98,13 @@ function M.open(options)
     ws:close(1002)
     return nil, "bad_response", "the speech service did not say ready"
   end
-  local self = setmetatable({ ws = ws, vad = vad, on_event = options.on_event }, stt)
+  local self = setmetatable({ ws = ws, on_event = options.on_event }, stt)
   self.reader = cxb.task.spawn("stt", read, self)
   return self
 end
 
 function stt:feed(leg, replay_ms)
-  local replay = math.max(0, replay_ms or 0)
-  self.origin = cxb.time.mono() - replay
-  leg:tap(self.ws:sink(), rate, replay)
+  leg:tap(self.ws:sink(), rate, replay_ms or 0)
 end
 
 function stt:finalize(id)
@@ -117,6 +113,10 @@ end
 
 function stt:reset()
   return self.ws:send('{"type":"reset"}')
+end
+
+function stt:hints(words)
+  return self.ws:send(json.encode({ type = "hints", words = json.array(words) }))
 end
 
 function stt:close()

@@ -22,6 +22,9 @@ describe("a session", function()
         caller.connections = (caller.connections or 0) + 1
         return {
           feed = function() end, reset = function() end, close = function() end,
+          hints = function(_, words)
+            caller.hints = words
+          end,
           finalize = function(_, id)
             local said = caller.saying
             sched.at(caller.stt_ms or 120, function()
@@ -240,6 +243,15 @@ describe("a session", function()
     end)
     assert.is_true(heard.silence)
     assert.equal(5000, waited)
+  end)
+
+  it("gives the words that are likely to come to the recogniser", function()
+    run(function(call)
+      call:ask("Is that right?", { hints = { "yes", "no" }, timeout = 1 })
+      assert.same({ "yes", "no" }, caller.hints)
+      call:listen({ timeout = 1 })
+    end)
+    assert.same({}, caller.hints)
   end)
 
   it("says that it heard voice but no words", function()

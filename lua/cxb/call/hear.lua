@@ -122,6 +122,7 @@ end
 ---@field timeout? number seconds of silence before {silence=true}, 8
 ---@field dtmf? false|{max?: integer, terminators?: string, timeout?: number} keys: seconds between
 ---@field complete? fun(text: string): boolean these words need no more waiting
+---@field hints? string[] words likely to come: the recogniser prefers them where it doubts
 
 ---@class cxb.call.heard
 ---@field text? string
@@ -164,6 +165,7 @@ function M:listen(opts)
   local timeout_ms = (opts.timeout or 8) * 1000
   local silence_at = cxb.time.mono() + timeout_ms
   self.session:state("listening")
+  self.session:hint(opts.hints)
   local answer
   repeat
     answer = complete(self, keys, expect, cxb.time.mono())
@@ -185,6 +187,7 @@ end
 ---Says something and listens for the answer; opts are those of say and listen.
 ---@return table as listen, with `said` = the answer of say
 function M:ask(said, opts)
+  self.session:hint(opts and opts.hints)
   local spoken = self:say(said, opts)
   if spoken.hangup then
     return { hangup = true, said = spoken }

@@ -108,7 +108,7 @@ local function connect(self, again)
         stt:close()
         return
       end
-      self.stt = stt
+      self.stt, self.hinted = stt, nil
       self.session.call:event("stt_connected", { provider = self.session.config.stt.provider })
       resume(self, again)
       return
@@ -137,6 +137,15 @@ end
 function M:leg_silence(at)
   if self.turn and not self.provider.sends_vad then
     on.silence(self, { at = at })
+  end
+end
+
+---Words likely to come in the next turn; nil: none.
+---@param words? string[]
+function M:hint(words)
+  if self.stt and words ~= self.hinted then
+    self.hinted = words
+    self.stt:hints(words or {})
   end
 end
 

@@ -97,6 +97,10 @@ function M:seconds_in_call()
   return self.answered_at and (cxb.time.mono() - self.answered_at) / 1000 or 0
 end
 
+function M:hint(words)
+  self.ears:hint(words)
+end
+
 function M:forget_speech()
   self.ears:forget()
 end
