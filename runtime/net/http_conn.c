@@ -372,7 +372,7 @@ static void parse(cxb_http_conn *c) {
       wake_body(r);
     if (c->closing || c->req != r)
       continue;
-    if (!r->complete && r->body.len > CXB_HTTP_READ_STOP && c->reading) {
+    if (!r->complete && !r->on_body && r->body.len > CXB_HTTP_READ_STOP && c->reading) {
       uv_read_stop(&c->stream);
       c->reading = false;
     }
