@@ -2,6 +2,7 @@
 #include <lauxlib.h>
 #include <lua.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -63,8 +64,8 @@ static void on_event(void *arg, const cxb_recognizer_event *data) {
     return;
   e->next = NULL;
   e->data = *data;
-  strncpy(e->id, data->id, sizeof e->id);
-  strncpy(e->code, data->code, sizeof e->code);
+  snprintf(e->id, sizeof e->id, "%s", data->id);
+  snprintf(e->code, sizeof e->code, "%s", data->code);
   memcpy(e->text, data->text, len + 1);
   pthread_mutex_lock(&l->lock);
   *l->last = e;
