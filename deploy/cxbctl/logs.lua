@@ -46,7 +46,7 @@ local shown_levels = { warn = "yellow", error = "red" }
 
 -- Fields worth a person's line, in this order.
 local told = { "bot_id", "transport", "disconnected_by", "seconds", "turns", "result", "error",
-  "code", "file", "line", "reason", "path" }
+  "route", "status", "code", "file", "line", "reason", "path" }
 
 local function details(record)
   local out = {}
@@ -63,9 +63,10 @@ end
 ---@param service string
 ---@param line string
 ---@param out table for colours
----@param verbose? boolean
+---@param verbose? boolean everything
+---@param starting? boolean only what is no log record
 ---@return string?
-function M.view(service, line, out, verbose)
+function M.view(service, line, out, verbose, starting)
   local record = json.decode(line)
   if type(record) ~= "table" then
     -- nginx's own lines and what was written before the log was open
@@ -76,8 +77,8 @@ function M.view(service, line, out, verbose)
     return nil
   end
   local level, msg = tostring(record.level), tostring(record.msg)
-  local colour = shown_levels[level]
-  if not colour and msg == "call ended" then colour = "green" end
+  local colour = shown_levels[level] or (msg == "call ended" and "green" or nil)
+  if starting and not verbose then return nil end
   if not colour and not verbose then return nil end
   local clock = tostring(record.ts or ""):match("T(%d+:%d+:%d+)") or "        "
   local text = ("%s %-8s %s %s"):format(clock, service, msg, details(record))

@@ -101,7 +101,7 @@ function supervisor:wait_ready(name, timeout_ms, interrupted)
       if ready then return true end
       why = reason or why
     end
-    cxb.time.sleep(10)
+    cxb.time.sleep(20)
   end
   return nil, ("was not ready after %d s: %s"):format(timeout_ms / 1000, why)
 end

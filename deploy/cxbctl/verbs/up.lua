@@ -154,17 +154,17 @@ function M.run(options, _, out)
   cxb.task.spawn("signals", function()
     while cxb.process.signal({ "INT", "TERM", "HUP" }) do signals = signals + 1 end
   end)
-  local sup
+  local sup, started
   sup = supervisor.new({
     log_dir = site.state_dir .. "/logs",
     on_change = function() remember(site, settings, sup) end,
     on_line = function(name, line)
-      local text = logs.view(name, line, out, options.verbose)
+      -- While services wait for each other at the start, their complaints mean nothing yet.
+      local text = logs.view(name, line, out, options.verbose, not started)
       if text then out:say(text) end
     end,
   })
   local began = cxb.time.mono()
-  local started
   started, why = start(site, sup, main, function() return signals > 0 end)
   if started then
     local url = "http://127.0.0.1:" .. site.port
