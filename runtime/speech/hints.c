@@ -63,7 +63,7 @@ void cxb_hints_release(cxb_hints *hints) {
 
 /* Whether the tokens so far end with the first `k` of the sequence. */
 static bool begun(const sequence *s, size_t k, const int64_t *tokens, size_t n) {
-  return k <= n && memcmp(tokens + n - k, s->tokens, k * sizeof *tokens) == 0;
+  return k == 0 || (k <= n && memcmp(tokens + n - k, s->tokens, k * sizeof *tokens) == 0);
 }
 
 int64_t cxb_hints_choose(const cxb_hints *hints, const int64_t *tokens, size_t n,

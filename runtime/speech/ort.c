@@ -115,7 +115,8 @@ static void bind_calls(ort_api *api, const void *table) {
 }
 
 static int load(cxb_ort *ort, const char *path) {
-  ort->library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+  /* it stays: its C++ globals outlive it badly */
+  ort->library = dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
   if (!ort->library)
     return fail(CXB_ENOENT, dlerror());
   const ort_api_base *(*base)(void) = NULL;

@@ -1,5 +1,6 @@
 #include "speaker.h"
 
+#include <ctype.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -104,6 +105,12 @@ static int flush(cxb_speaker *speaker) {
   return 0;
 }
 
+static bool pronounceable(const char *text) {
+  while (*text && !isalnum((unsigned char)*text))
+    text++;
+  return *text != 0;
+}
+
 /* Speaks the next sentence; CXB_EAGAIN when more follow. */
 static int speak_sentence(cxb_speaker *speaker) {
   size_t n = cxb_say_sentence(speaker->next);
@@ -111,8 +118,10 @@ static int speak_sentence(cxb_speaker *speaker) {
     return flush(speaker);
   char after = speaker->next[n];
   speaker->next[n] = 0;
-  int err = cxb_flite_say(speaker->engine->flite, speaker->voice, speaker->config.speed,
-                          speaker->next, on_chunk, speaker);
+  int err = 0;
+  if (pronounceable(speaker->next))
+    err = cxb_flite_say(speaker->engine->flite, speaker->voice, speaker->config.speed,
+                        speaker->next, on_chunk, speaker);
   speaker->next += n;
   speaker->next[0] = after;
   if (speaker->err)
