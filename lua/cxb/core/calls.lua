@@ -266,7 +266,9 @@ function M.serve(c, req, transport, bot_id, take_ticket)
     cxb.metrics.count("cxb_calls_refused_total", { reason = code })
     return req:respond(status, ('{"error":"%s"}'):format(code))
   end
-  local leg, why, message = cxb.media.accept(req, transport)
+  local leg, why, message = cxb.media.accept(req, transport, {
+    media_timeout_s = c.CXB_MEDIA_TIMEOUT_SECONDS,
+  })
   if not leg then
     cxb.log.error("the upgrade was not accepted", { code = why, error = message })
     return req:respond(500, '{"error":"internal"}')
