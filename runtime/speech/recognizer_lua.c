@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "../base/err.h"
-#include "../base/sink.h"
+#include "../base/sink_lua.h"
 #include "../host/task.h"
 #include "recognizer.h"
 #include "speech_lua.h"
@@ -226,22 +226,10 @@ static int l_recognizer(lua_State *L) {
   return 1;
 }
 
-static int sink_gc(lua_State *L) {
-  cxb_sink **box = lua_touserdata(L, 1);
-  if (*box)
-    (*box)->release(*box);
-  *box = NULL;
-  return 0;
-}
-
 static int l_sink(lua_State *L) {
   listener *l = check(L);
-  cxb_sink **box = lua_newuserdata(L, sizeof *box);
-  *box = NULL;
-  luaL_getmetatable(L, CXB_SINK_MT);
-  lua_setmetatable(L, -2);
   l->refs++;
-  *box = &l->sink;
+  cxb_sink_push(L, &l->sink);
   return 1;
 }
 
@@ -314,11 +302,6 @@ void cxb_speech_open_recognizer(lua_State *L) {
       {"sink", l_sink},   {"event", l_event}, {"finalize", l_finalize},
       {"reset", l_reset}, {"hints", l_hints}, {"close", l_close},
       {NULL, NULL}};
-  if (luaL_newmetatable(L, CXB_SINK_MT)) { /* the first room that makes sinks */
-    lua_pushcfunction(L, sink_gc);
-    lua_setfield(L, -2, "__gc");
-  }
-  lua_pop(L, 1);
   luaL_newmetatable(L, RECOGNIZER_MT);
   lua_pushcfunction(L, l_gc);
   lua_setfield(L, -2, "__gc");

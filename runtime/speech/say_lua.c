@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "../base/err.h"
-#include "../base/sink.h"
+#include "../base/sink_lua.h"
 #include "../base/time.h"
 #include "../host/task.h"
 #include "speaker.h"
@@ -161,7 +161,7 @@ static talk *new_talk(lua_State *L) {
   return t;
 }
 
-/* open(text, opts) → talk | nil, code, message. The sink is taken. */
+/* open(text, opts) → talk | nil, code, message. The sink is taken, also on failure. */
 static int l_open(lua_State *L) {
   size_t len;
   const char *text = luaL_checklstring(L, 1, &len);
@@ -182,8 +182,7 @@ static int l_open(lua_State *L) {
                                .on_audio = on_audio,
                                .on_end = on_end,
                                .arg = t};
-  cxb_sink **box = luaL_checkudata(L, -1, CXB_SINK_MT);
-  luaL_argcheck(L, *box, 2, "the sink is in use");
+  t->sink = cxb_sink_take(L, lua_gettop(L));
   t->began_ns = cxb_mono_ns();
   int err = cxb_speaker_start(engine, &config, &t->speaker);
   if (err == CXB_ENOENT)
@@ -193,8 +192,6 @@ static int l_open(lua_State *L) {
                           CXB_SPEAKER_MAX_TEXT);
   if (err)
     return cxb_push_error(L, err, "speed: 0.5 to 2, rate: 8000 to 48000 Hz");
-  t->sink = *box;
-  *box = NULL;
   cxb_speech_enrol(&t->mail);
   lua_settop(L, 3);
   return 1;
