@@ -2,7 +2,7 @@ std = "luajit"
 max_line_length = 100
 codes = true
 read_globals = { "cxb" }
-exclude_files = { "build*", "node_modules", "**/node_modules", ".run", ".state" }
+exclude_files = { "build*", "node_modules", "**/node_modules", ".run", ".state", ".cache" }
 -- self of a stub or a handler that has no use for it
 self = false
 

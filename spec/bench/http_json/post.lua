@@ -1,3 +1,4 @@
+-- luacheck: globals wrk done
 -- wrk: the request, and its figures as one line.
 wrk.method = "POST"
 wrk.headers["Content-Type"] = "application/json"
