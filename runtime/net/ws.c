@@ -5,7 +5,13 @@
 #include "../base/err.h"
 #include "ws_internal.h"
 
-enum { DEFAULT_MESSAGE = 65536, DEFAULT_SEND = 1 << 20, DEFAULT_PING_S = 20, MAX_SILENT_PINGS = 3 };
+enum {
+  DEFAULT_MESSAGE = 65536,
+  DEFAULT_SEND = 1 << 20,
+  DEFAULT_PING_S = 20,
+  MAX_SILENT_PINGS = 3,
+  MAX_OVERSHOOT = 4
+};
 
 /* ---- contexts ---- */
 
@@ -187,6 +193,11 @@ void cxb_ws_fail(cxb_ws *ws, int code, const char *reason) {
 int cxb_ws_send(cxb_ws *ws, bool binary, const void *data, size_t len) {
   if (ws->state != WS_OPEN)
     return CXB_ECLOSED;
+  if (cxb_ws_stream_queued(ws) > ws->limits.max_send * MAX_OVERSHOOT) {
+    cxb_ws_note_end(ws, 1006, "slow peer");
+    cxb_ws_end_soon(ws);
+    return CXB_ECLOSED;
+  }
   int err = cxb_ws_stream_frame(ws, binary ? CXB_WS_BINARY : CXB_WS_TEXT, data, len);
   if (err) {
     cxb_ws_end_soon(ws);

@@ -154,6 +154,15 @@ static void served_message(cxb_ws *ws, void *user, bool binary, const uint8_t *d
     s->agains++;
     return;
   }
+  if (!binary && len == 6 && memcmp(data, "deluge", 6) == 0) {
+    static char block[65536];
+    int r = 0, n = 0;
+    for (; n < 10000 && r != CXB_ECLOSED; n++)
+      r = cxb_ws_send(ws, true, block, sizeof block);
+    assert_int_equal(r, CXB_ECLOSED);
+    assert_true(cxb_ws_queued(ws) < 5 << 20);
+    return;
+  }
   int r = cxb_ws_send(ws, binary, data, len);
   assert_true(r == 0 || r == CXB_EAGAIN || r == CXB_ECLOSED); /* the peer may have gone */
 }
@@ -313,6 +322,13 @@ static void a_slow_reader_is_reported_and_then_drained(void **state) {
   client_case("not_reading", &s);
   assert_int_equal(s.agains, 1);
   assert_int_equal(s.drained, 1);
+}
+
+static void a_sender_that_never_waits_loses_the_connection(void **state) {
+  served s = {0};
+  client_case("never_reads", &s);
+  assert_int_equal(s.code, 1006);
+  assert_string_equal(s.reason, "slow peer");
 }
 
 static void a_reset_connection_is_1006(void **state) {
@@ -644,6 +660,7 @@ int main(void) {
       cmocka_unit_test(takes_frames_byte_by_byte),
       cmocka_unit_test(gets_rid_of_a_peer_that_ignores_the_close),
       cmocka_unit_test(a_slow_reader_is_reported_and_then_drained),
+      cmocka_unit_test(a_sender_that_never_waits_loses_the_connection),
       cmocka_unit_test(a_reset_connection_is_1006),
       cmocka_unit_test(survives_random_frames),
       cmocka_unit_test(refuses_a_head_that_is_no_upgrade),

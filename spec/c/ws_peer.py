@@ -194,15 +194,20 @@ def silent(port):
     check("end of file within 5 s", s.recv(1) == b"")
 
 
+def wait_until_full(s):
+    """Until what waits in the socket grows no more."""
+    waiting, same = -1, 0
+    while same < 5:
+        now = struct.unpack("i", fcntl.ioctl(s, termios.FIONREAD, b"1234"))[0]
+        waiting, same = now, same + 1 if now == waiting and now > 0 else 0
+        time.sleep(0.02)
+
+
 def not_reading(port):
     """Lets the server fill the socket, then reads all of it."""
     s = upgrade(port)
     s.sendall(frame(1, b"flood"))
-    waiting, same = -1, 0
-    while same < 5:  # until the server can write no more
-        now = struct.unpack("i", fcntl.ioctl(s, termios.FIONREAD, b"1234"))[0]
-        waiting, same = now, same + 1 if now == waiting and now > 0 else 0
-        time.sleep(0.02)
+    wait_until_full(s)
     total = 0
     while True:
         opcode, data = read_frame(s)
@@ -211,6 +216,18 @@ def not_reading(port):
         total += len(data)
     check(f"flood complete: {total}", total >= 4 * 65536)
     s.close()
+
+
+def never_reads(port):
+    """Reads nothing until the server can write no more; then there is an end, not ever more."""
+    s = upgrade(port)
+    s.sendall(frame(1, b"deluge"))
+    wait_until_full(s)
+    try:
+        while s.recv(1 << 20):
+            pass
+    except ConnectionResetError:
+        pass
 
 
 def gone(port):
