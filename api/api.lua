@@ -46,6 +46,7 @@ return {
     { addr = "unix:" .. control .. "/api.sock", control = true },
   },
   http = serve,
+  memory_mb = 512, -- a result of 16 MiB is held several times over while it is read and written
   -- A later generation opens the store before it takes work; `--check` opens nothing.
   selftest = function()
     if cxb.mode == "run" and cxb.generation > 1 then

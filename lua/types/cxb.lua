@@ -30,6 +30,7 @@ cxb = {}
 ---@field stop? fun() draining is over, the process is about to end; ≤ 10 s
 ---@field active? fun() this generation takes work from now on (the first: after start); begin what repeats here
 ---@field retire? fun() this generation takes no new work any more
+---@field memory_mb? integer cap of the script's memory when CXB_MAX_SCRIPT_MB does not say; 64
 ---@class cxb.listen
 ---@field addr string "unix:/path" or "tcp:127.0.0.1:8080" (port 0: chosen by the system)
 ---@field mode? integer file mode of a Unix socket, 0660

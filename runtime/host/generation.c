@@ -11,7 +11,7 @@
 #include "../observe/log.h"
 #include "../observe/metrics.h"
 
-enum { POOL = 64 };
+enum { POOL = 64, DEFAULT_CAP_MB = 64 };
 
 struct cxb_generation {
   int number, refs, service_ref;
@@ -146,6 +146,22 @@ static void on_selftest(void *arg, bool ok, lua_State *co, int n, const char *er
   }
 }
 
+static size_t memory_cap(void) {
+  const char *mb = getenv("CXB_MAX_SCRIPT_MB");
+  long n = mb ? strtol(mb, NULL, 10) : 0;
+  return (size_t)(n > 0 && n <= 65536 ? n : 0) << 20;
+}
+
+/* What the environment does not say, the service may: service.memory_mb. */
+static void take_service_cap(cxb_generation *gen) {
+  if (memory_cap() || !cxb_generation_push_service(gen, gen->L, "memory_mb"))
+    return;
+  lua_Number mb = lua_tonumber(gen->L, -1);
+  lua_pop(gen->L, 1);
+  if (mb >= 8 && mb <= 65536)
+    gen->memory.cap = (size_t)mb << 20;
+}
+
 static void on_chunk_end(void *arg, bool ok, lua_State *co, int n, const char *error) {
   cxb_generation *gen = arg;
   if (!ok) {
@@ -155,6 +171,7 @@ static void on_chunk_end(void *arg, bool ok, lua_State *co, int n, const char *e
   if (n > 0 && lua_istable(co, -n)) {
     lua_pushvalue(co, -n);
     gen->service_ref = luaL_ref(co, LUA_REGISTRYINDEX);
+    take_service_cap(gen);
     cxb_generation_call(gen, "selftest", on_selftest, gen);
     return;
   }
@@ -202,12 +219,6 @@ static void open_cxb(cxb_generation *gen, const char *script, const char *mode, 
   lua_setglobal(L, "cxb");
 }
 
-static size_t memory_cap(void) {
-  const char *mb = getenv("CXB_MAX_SCRIPT_MB");
-  long n = mb ? strtol(mb, NULL, 10) : 0;
-  return (size_t)(n > 0 && n <= 65536 ? n : 64) << 20;
-}
-
 void cxb_generation_load(const char *script, const char *mode, int argc, char **argv,
                          cxb_generation_loaded done, void *arg) {
   cxb_generation *gen = calloc(1, sizeof *gen);
@@ -215,7 +226,7 @@ void cxb_generation_load(const char *script, const char *mode, int argc, char **
     done(arg, NULL, false, 1, "out of memory");
     return;
   }
-  gen->memory.cap = memory_cap();
+  gen->memory.cap = memory_cap() ? memory_cap() : (size_t)DEFAULT_CAP_MB << 20;
   gen->service_ref = LUA_NOREF;
   gen->L = cxb_state_new(&gen->memory, cxb_root());
   if (!gen->L) {

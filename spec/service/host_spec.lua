@@ -253,6 +253,18 @@ describe("containment", function()
     assert.is_true(control({ verb = "status" }).script_memory < 4 * 1048576)
   end)
 
+  it("give a service the memory it asks for, unless the environment says otherwise", function()
+    local body = [[ memory_mb = 160, control = {
+      fill = function() local t = {} for i = 1, 100 do t[i] = ("x"):rep(1048576) .. i end
+        return { n = #t } end } ]]
+    local child = serve(body)
+    assert.equal(100, control({ verb = "fill" }).n)
+    child:kill("KILL")
+    child:wait(5000)
+    serve(body, { CXB_MAX_SCRIPT_MB = "32" })
+    assert.matches("memory cap", control({ verb = "fill" }).message)
+  end)
+
   it("answers a verb that fails with its error and goes on", function()
     serve "control = { boom = function() error('no') end }"
     assert.matches("no", control({ verb = "boom" }).message)
