@@ -13,6 +13,7 @@
 #include "http_internal.h"
 
 enum { LISTENERS = 8, BACKLOG = 511, READ_CHUNK = 16384, MAX_CONNECTIONS = 8192, SWEEP_MS = 500 };
+enum { MAX_URL = 32768 }; /* beside max_head: a call's connected_event travels in one */
 
 typedef struct listener {
   union {
@@ -356,11 +357,15 @@ static void parse(cxb_http_conn *c) {
         return;
     }
     if (!r->head_done) {
-      if (c->in.len > max_head)
+      if (c->in.len > max_head + MAX_URL)
         reject(c, 431, "headers_too_large");
       return;
     }
-    if (r->head_len > max_head && !r->dispatched) {
+    if (!r->dispatched && r->url.len > MAX_URL) {
+      reject(c, 414, "uri_too_long");
+      return;
+    }
+    if (!r->dispatched && r->head_len - r->url.len > max_head) {
       reject(c, 431, "headers_too_large");
       return;
     }

@@ -47,8 +47,10 @@ cxb_range cxb_http_range(const char *h, int64_t size, int64_t *first, int64_t *l
   if (*h++ != '-')
     return CXB_RANGE_WHOLE;
   int64_t to = number(&h);
-  if (*h != '\0' || (from < 0 && to < 0) || (from >= 0 && to >= 0 && to < from))
+  if (*h != '\0' || (from < 0 && to < 0))
     return CXB_RANGE_WHOLE;
+  if (from >= 0 && to >= 0 && to < from)
+    return CXB_RANGE_UNSATISFIABLE;
   if (from < 0) { /* the last `to` bytes */
     if (to == 0 || size == 0)
       return CXB_RANGE_UNSATISFIABLE;

@@ -12,7 +12,7 @@
 /* Called when a request's head is complete (and as much of its body as came with it). */
 typedef void (*cxb_http_handler)(cxb_http_request *req);
 void cxb_http_set_handler(cxb_http_handler handler);
-void cxb_http_set_max_head(size_t bytes); /* 16 KiB */
+void cxb_http_set_max_head(size_t bytes); /* 16 KiB, the URL (<= 32 KiB) not counted */
 
 /* addr "unix:/path" (mode applied) or "tcp:HOST:PORT"; port 0 is written back to *port. */
 int cxb_http_listen(const char *addr, int mode, int *port, char *why, size_t why_len);
