@@ -88,7 +88,7 @@ describe("the API's process", function()
       health.answer.store.ok, health.answer.generation })
     assert.equal(200, api:ask("GET", "/health/live", { secret = false }).status)
     assert.equal(200, api:ask("GET", "/health/ready", { secret = false }).status)
-    api:ask("GET", "/nothing")
+    api:ask("GET", "/nothing/here")
     local metrics = api:ask("GET", "/metrics", { secret = false })
     assert.equal(200, metrics.status)
     for _, line in ipairs({ 'cxb_api_requests_total{route="GET /health",status="200"} ',

@@ -151,15 +151,24 @@ describe("results", function()
     assert.equal("2026-04-24T09:00:43.420Z", kept.completed_at)
   end)
 
+  -- More than 16 MiB, a piece at a time.
+  local function endless()
+    local piece, left = ("x"):rep(1024 * 1024), 17
+    return function()
+      left = left - 1
+      return left == 16 and '{"session_id":"bad","x":"' or left >= 0 and piece or nil
+    end
+  end
+
   it("that nobody can use are refused, with nothing stored", function()
     for _, case in ipairs({
       { 403, { secret = false, body = { session_id = "bad" } } },
       { 400, { body = "{", headers = { ["content-type"] = "application/json" } } },
-      { 400, { body = "[]" } },
+      { 400, { body = "[]", headers = { ["content-type"] = "application/json" } } },
       { 415, { body = "x=1", headers = { ["content-type"] = "application/x-www-form-urlencoded" } } },
       { 422, { body = { bot_id = "demo" } } },
       { 422, { body = { session_id = "a b" } } },
-      { 413, { body = '{"session_id":"bad","x":"' .. ("x"):rep(16 * 1024 * 1024) .. '"}' } },
+      { 413, { body = endless(), headers = { ["content-type"] = "application/json" } } },
     }) do
       assert.equal(case[1], api:ask("POST", "/api/v1/call-results", case[2]).status)
     end

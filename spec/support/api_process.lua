@@ -33,7 +33,8 @@ function api:run(wait)
 end
 
 ---(waits) One request: {status, headers, body, answer (decoded JSON)}; status 0 when there is none.
----@param options? {body?: table|string, secret?: boolean, token?: string, headers?: table, timeout_ms?: number}
+---With the secret unless `token` is given or `secret` is false.
+---@param options? {body?: table|string|function, secret?: boolean, token?: string, headers?: table}
 function api:ask(method, path, options)
   options = options or {}
   local headers = {}
