@@ -270,9 +270,9 @@ static void start_reader(cxb_sqlite *db) {
     free(a);
 }
 
-/* Reads go to the writer when there is no second connection: read-only files and :memory:. */
+/* Reads go to the writer when there is no second connection. */
 static bool has_readers(const cxb_sqlite *db) {
-  return !db->options.readonly && strcmp(db->path, ":memory:") != 0;
+  return !db->options.readonly && !db->options.one_thread && strcmp(db->path, ":memory:") != 0;
 }
 
 static void hand_over(cxb_sqlite *db) {

@@ -64,6 +64,8 @@ static void describe(cxb_sqlite_conn *c, const verdict *v, int system_errno, cha
 
 static void fail(cxb_sqlite_conn *c, cxb_sql *sql, int rc) {
   int system_errno = c->db ? sqlite3_system_errno(c->db) : 0;
+  if (!system_errno)
+    system_errno = c->control_errno;
   verdict v = judge(rc, system_errno);
   sql->err = v.err;
   sql->code = v.code;
@@ -90,9 +92,12 @@ static int authorize(void *arg, int action, const char *a, const char *b, const 
   return control && !c->own ? SQLITE_DENY : SQLITE_OK;
 }
 
+/* SQLite does not keep the cause when a COMMIT fails, so it is taken from where it was left. */
 static int run_own(cxb_sqlite_conn *c, const char *text) {
   c->own = true;
+  errno = 0;
   int rc = sqlite3_exec(c->db, text, NULL, NULL, NULL);
+  c->control_errno = rc == SQLITE_OK ? 0 : errno;
   c->own = false;
   return rc;
 }

@@ -16,6 +16,7 @@ typedef struct cxb_sqlite_conn {
   const char *path; /* borrowed */
   bool own;         /* transaction control is ours, not a script's */
   bool readonly;
+  int control_errno; /* of the last transaction statement that failed */
   uint64_t tick;
   cxb_sqlite_cached cache[CXB_SQLITE_CACHE];
   _Atomic uint64_t *commits;

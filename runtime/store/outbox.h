@@ -1,0 +1,116 @@
+/* The outbox: what must arrive (results, hand-offs, uploads) in one SQLite file that its process
+ * holds for life, delivered until acknowledged, at least once, with the same key each time.
+ *
+ * A row is `ready` (due at a time), `sending`, `done` (its key is kept some days) or `dead`
+ * (refused, or too old; kept until purged). Rows of one session and stream (result; hand-off and
+ * event; upload) go one after the other; sessions and streams do not wait for each other.
+ * Everything here belongs to the loop's thread. */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "../base/buf.h"
+
+typedef struct cxb_outbox cxb_outbox;
+
+/* ---- the way out ---- */
+
+typedef struct cxb_outbox_attempt {
+  const char *url;     /* http://, https:// or http+unix:<socket path>:<path> */
+  const char *headers; /* "Name: value\r\n" lines */
+  const char *body;
+  size_t body_len;
+  int connect_ms, total_ms;
+} cxb_outbox_attempt;
+
+typedef struct cxb_outbox_reply {
+  int err;                 /* 0, or CXB_E* when there was no answer */
+  int status;              /* HTTP status when err is 0 */
+  const char *retry_after; /* header, NULL: absent */
+} cxb_outbox_reply;
+
+typedef void (*cxb_outbox_replied)(void *arg, const cxb_outbox_reply *reply);
+
+/* POSTs; the attempt is borrowed for the call. 0: `replied` later, once; else CXB_E*. */
+typedef int (*cxb_outbox_post)(uv_loop_t *loop, const cxb_outbox_attempt *attempt,
+                               cxb_outbox_replied replied, void *arg);
+
+/* By net's HTTP client (outbox_http.c). */
+int cxb_outbox_http_post(uv_loop_t *loop, const cxb_outbox_attempt *attempt,
+                         cxb_outbox_replied replied, void *arg);
+
+/* ---- the box ---- */
+
+typedef struct cxb_outbox_row {
+  int64_t id, n, created_ms, due_ms; /* UTC */
+  int attempts;
+  const char *kind, *session_id, *state, *url;
+  const char *last_error; /* "" when none */
+} cxb_outbox_row;
+
+typedef struct cxb_outbox_options {
+  int retain_days;         /* of the keys of done rows; 0: 7 */
+  cxb_outbox_post post;    /* NULL: cxb_outbox_http_post */
+  int64_t (*utc_ms)(void); /* NULL: the system's */
+  int64_t (*mono_ms)(void);
+} cxb_outbox_options;
+
+typedef void (*cxb_outbox_opened)(void *arg, cxb_outbox *box, int err, const char *code,
+                                  const char *message);
+/* Opens or creates the file and begins to deliver what is in it. The same path is one box in this
+ * process, the options are the first opener's. CXB_EBUSY: another process holds it; CXB_ECORRUPT:
+ * damaged. 0: `opened` later, once; else CXB_ENOMEM or CXB_EINVAL. */
+int cxb_outbox_open(uv_loop_t *loop, const char *path, const cxb_outbox_options *options,
+                    cxb_outbox_opened opened, void *arg);
+/* Drops a reference. With the last one nothing new is sent; what is under way ends. */
+void cxb_outbox_close(cxb_outbox *box);
+void cxb_outbox_close_all(void); /* whoever holds them */
+
+/* More headers for each attempt, such as a secret that must not be stored: adds "Name: value\r\n"
+ * lines to `out`; negative: the attempt fails and is repeated later. The hook added last is asked;
+ * after its removal the one before. */
+typedef int (*cxb_outbox_headers)(void *arg, const cxb_outbox_row *row, cxb_buf *out);
+int cxb_outbox_add_hook(cxb_outbox *box, cxb_outbox_headers headers, void *arg);
+void cxb_outbox_remove_hook(cxb_outbox *box, void *arg);
+
+typedef struct cxb_outbox_new {
+  const char *kind; /* "result", "handoff", "event" or "upload" */
+  const char *session_id, *url;
+  const char *headers; /* "Name: value\r\n" lines, stored; NULL: none */
+  int64_t n;
+  const char *body;
+  size_t body_len;
+} cxb_outbox_new;
+
+/* `id` of the row when err is 0. */
+typedef void (*cxb_outbox_put_done)(void *arg, int64_t id, int err, const char *code,
+                                    const char *message);
+/* `done` after the COMMIT (synchronous FULL): the row will be delivered whatever happens.
+ * CXB_EEXIST: (kind, session_id, n) exists; CXB_ENOSPC, CXB_EIO: it is not stored and may be put
+ * again. 0: `done` later, once; else CXB_EINVAL, CXB_ECLOSED, CXB_ENOMEM. */
+int cxb_outbox_put(cxb_outbox *box, const cxb_outbox_new *row, cxb_outbox_put_done done, void *arg);
+
+typedef void (*cxb_outbox_done)(void *arg, int64_t count, int err);
+/* A row is due now, also a dead one. CXB_ENOENT: no such row, or it is done. */
+int cxb_outbox_replay(cxb_outbox *box, int64_t id, cxb_outbox_done done, void *arg);
+/* Removes dead rows; `count` of them. */
+int cxb_outbox_purge(cxb_outbox *box, cxb_outbox_done done, void *arg);
+/* Tries every row now, but those whose receiver asked to wait. `done` when each was tried, or after
+ * `ms`. */
+int cxb_outbox_flush(cxb_outbox *box, int64_t ms, cxb_outbox_done done, void *arg);
+
+/* Rows in the order of their ids; state NULL: all but done. `rows` are borrowed for the call. */
+typedef void (*cxb_outbox_listed)(void *arg, const cxb_outbox_row *rows, int count, int err);
+int cxb_outbox_list(cxb_outbox *box, const char *state, int limit, cxb_outbox_listed done,
+                    void *arg);
+/* The body of a row, NULL with an error; done rows have none any more. */
+typedef void (*cxb_outbox_got)(void *arg, const char *body, size_t len, int err);
+int cxb_outbox_get(cxb_outbox *box, int64_t id, cxb_outbox_got done, void *arg);
+
+typedef struct cxb_outbox_stats {
+  int ready, sending, dead;
+  double oldest_age_s; /* of what is not delivered, dead rows aside */
+} cxb_outbox_stats;
+void cxb_outbox_get_stats(const cxb_outbox *box, cxb_outbox_stats *out);

@@ -1,0 +1,70 @@
+/* The outbox's way out: net's HTTP client. */
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "../base/err.h"
+#include "../net/http_client.h"
+#include "outbox.h"
+
+enum { MAX_ANSWER = 64 << 10 };
+
+typedef struct flight {
+  cxb_outbox_replied replied;
+  void *arg;
+} flight;
+
+/* The value of a header in "name: value\r\n" lines, copied; NULL: absent. */
+static char *header(const char *lines, const char *name) {
+  size_t n = strlen(name);
+  while (lines && *lines) {
+    size_t len = strcspn(lines, "\r\n");
+    if (len > n && lines[n] == ':' && strncasecmp(lines, name, n) == 0) {
+      const char *value = lines + n + 1;
+      while (*value == ' ')
+        value++;
+      return strndup(value, (size_t)(lines + len - value));
+    }
+    lines += len;
+    lines += strspn(lines, "\r\n");
+  }
+  return NULL;
+}
+
+/* What the receiver says beyond its status is not read: an answer that is too long was one. */
+static void on_done(void *arg, int err, const char *message, const cxb_http_answer *answer) {
+  (void)message;
+  flight *f = arg;
+  int status = answer ? answer->status : 0;
+  if (err == CXB_ETOOBIG && status >= 200)
+    err = 0;
+  char *retry_after = err || !answer ? NULL : header(answer->headers, "retry-after");
+  cxb_outbox_reply reply = {.err = err, .status = status, .retry_after = retry_after};
+  f->replied(f->arg, &reply);
+  free(retry_after);
+  free(f);
+}
+
+int cxb_outbox_http_post(uv_loop_t *loop, const cxb_outbox_attempt *attempt,
+                         cxb_outbox_replied replied, void *arg) {
+  (void)loop; /* the client lives on the main loop, as the outbox does */
+  flight *f = malloc(sizeof *f);
+  if (!f)
+    return CXB_ENOMEM;
+  *f = (flight){replied, arg};
+  cxb_http_options options = {.url = attempt->url,
+                              .method = "POST",
+                              .headers = attempt->headers,
+                              .body = attempt->body,
+                              .body_len = attempt->body_len,
+                              .timeout_ms = attempt->total_ms,
+                              .connect_timeout_ms = attempt->connect_ms,
+                              .max_body = MAX_ANSWER,
+                              .on_done = on_done,
+                              .arg = f};
+  cxb_http_call *call;
+  int err = cxb_http_call_start(&options, &call);
+  if (err)
+    free(f);
+  return err;
+}
