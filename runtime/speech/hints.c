@@ -9,7 +9,7 @@
 #include "../base/err.h"
 
 /* What a hint is worth, in logits: as if it were e^RAISE times as probable. */
-#define RAISE 3.0f
+#define RAISE 2.5f
 enum { MAX_TOKENS = 24 };
 
 typedef struct sequence {
