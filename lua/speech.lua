@@ -40,11 +40,12 @@ local function load()
 end
 
 local streams = { stt = 0, tts = 0 }
+local loaded = cxb.generation > 1
 
 local function health()
   local reload, reload_error = cxb.process.reload_state()
   return {
-    status = "ok", stt_streams = streams.stt, tts_streams = streams.tts,
+    status = loaded and "ok" or "loading", stt_streams = streams.stt, tts_streams = streams.tts,
     max_streams = c.CXB_SPEECH_STREAMS, languages = { "en" },
     voices = json.array(cxb.speech.voices()), rss_kb = cxb.process.rss_kb(),
     pid = cxb.process.pid, generation = cxb.generation, reload = reload,
@@ -86,7 +87,7 @@ routes:get("/tts", function(req)
   serve("tts", tts, req)
 end)
 routes:get("/health", function(req)
-  req:respond(200, json.encode(health()), as_json)
+  req:respond(loaded and 200 or 503, json.encode(health()), as_json)
 end)
 routes:get("/metrics", function(req)
   cxb.metrics.set("cxb_speech_streams", { kind = "stt" }, streams.stt)
@@ -126,6 +127,7 @@ return {
     if not ok then
       error("start refused: " .. message, 0)
     end
+    loaded = true
     cxb.log.info("speech engines loaded", {
       ms = math.floor(cxb.time.mono() - began), voices = table.concat(cxb.speech.voices(), " "),
       rss_kb = cxb.process.rss_kb(),
