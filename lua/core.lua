@@ -160,7 +160,7 @@ local function start()
   if not box then
     error("start refused: " .. why, 0)
   end
-  figures.sample(c, calls, box)
+  guard_disk(figures.sample(c, calls, box))
   adopt()
 end
 
