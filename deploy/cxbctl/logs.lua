@@ -45,8 +45,8 @@ end
 local shown_levels = { warn = "yellow", error = "red" }
 
 -- Fields worth a person's line, in this order.
-local told = { "bot_id", "transport", "disconnected_by", "seconds", "turns", "result", "error",
-  "route", "status", "code", "file", "line", "reason", "path" }
+local told = { "bot_id", "transport", "provider", "stage", "disconnected_by", "seconds", "turns",
+  "result", "error", "route", "status", "code", "file", "line", "reason", "path" }
 
 local function details(record)
   local out = {}

@@ -20,18 +20,21 @@ local function merged(...)
   return out
 end
 
----@return boolean ready, string? why
+---@return boolean ready, string? why, string? body
 local function answers(url)
   local answer, _, message = cxb.http.request({
     url = url, timeout_ms = 1000, connect_timeout_ms = 1000,
   })
   if not answer then return false, message end
-  return answer.status == 200, "answers " .. answer.status
+  return answer.status == 200, "answers " .. answer.status, answer.body
 end
 
-local function control_answers(path)
-  local answer, _, message = cxb.process.control(path, { verb = "status" }, 1000)
-  return answer ~= nil, message
+-- The front is ready when every worker behind it would take a call.
+local function fleet_free(url, workers)
+  local ready, why, body = answers(url)
+  if not ready then return false, why end
+  local free = tonumber(body:match('"fleet_available":(%d+)'))
+  return free == workers, ("%s of %d workers are free"):format(tostring(free), workers)
 end
 
 ---Variables that every service of this machine reads alike.
@@ -58,9 +61,8 @@ function M.list(site, nginx_conf)
   local function add(name, args, extra, ready)
     list[#list + 1] = { name = name, args = args, env = merged(env, extra), ready = ready }
   end
-  local ctl = site.run_dir .. "/ctl/"
   add("speech", { site.program, "speech.lua" }, {}, function()
-    return control_answers(ctl .. "speech.sock")
+    return answers("http+unix:" .. site.run_dir .. "/speech.sock:/health")
   end)
   add("api", { site.program, "api.lua" }, {}, function()
     return answers("http+unix:" .. site.run_dir .. "/api-1.sock:/health")
@@ -72,7 +74,7 @@ function M.list(site, nginx_conf)
   end
   local nginx = { paths.nginx(), "-e", "stderr", "-p", site.run_dir, "-c", nginx_conf }
   add("nginx", nginx, {}, function()
-    return answers(("http://127.0.0.1:%d/health/fleet"):format(site.port))
+    return fleet_free(("http://127.0.0.1:%d/health/fleet"):format(site.port), site.workers)
   end)
   return list
 end
