@@ -203,6 +203,19 @@ static void answer_reload(const char *error) {
   }
 }
 
+/* Its first line; a module that does not load names its place only on the second. */
+static void keep_reload_error(const char *error) {
+  size_t len = strcspn(error, "\n");
+  int second = 0;
+  const char *next = error + len + 1;
+  if (len > 0 && error[len - 1] == ':' && error[len]) {
+    next += strspn(next, " \t");
+    second = (int)strcspn(next, "\n");
+  }
+  snprintf(p.reload_error, sizeof p.reload_error, "%.*s%s%.*s", (int)len, error, second ? " " : "",
+           second, second ? next : "");
+}
+
 static void on_reloaded(void *arg, cxb_generation *gen, bool service, int code, const char *error) {
   (void)arg;
   (void)code;
@@ -213,8 +226,7 @@ static void on_reloaded(void *arg, cxb_generation *gen, bool service, int code, 
   }
   p.reloading = false;
   if (error) {
-    snprintf(p.reload_error, sizeof p.reload_error, "%s", error);
-    p.reload_error[strcspn(p.reload_error, "\n")] = '\0';
+    keep_reload_error(error);
     cxb_metric_add("cxb_reload_failures_total", "", 1);
     cxb_logf(CXB_LOG_ERROR, "reload failed, generation %d serves on: %s",
              cxb_generation_number(cxb_generation_current()), error);
