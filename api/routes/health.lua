@@ -2,12 +2,13 @@
 local json = require("cxb.json")
 
 local function state(ctx, healthy)
-  local app = ctx.app
+  local app, reload, why = ctx.app, cxb.process.reload_state()
   return json.object({
     { "status", healthy and "ok" or "degraded" },
     { "version", cxb.version },
     { "generation", cxb.generation },
-    { "reload", "ok" },
+    { "reload", reload },
+    { "reload_error", why ~= "" and why or nil },
     { "uptime_seconds", math.floor((cxb.time.mono() - app.started_at) / 1000) },
     { "store", { kind = app.store and app.store.kind or "sqlite", ok = healthy } },
     { "cache", { kind = "memory", ok = true } },

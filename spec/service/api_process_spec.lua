@@ -124,6 +124,30 @@ describe("the API's process", function()
     assert.is_true(n > 5)
   end)
 
+  it("keeps its routes when new ones do not load, and says where they are broken", function()
+    local root = world:folder()
+    local copy = world:start({ "cp", "-r", cxb.root .. "/lua", cxb.root .. "/api", root })
+    assert.equal(0, copy:wait(10000))
+    local api = process.start(world, { env = { CXB_ROOT = root } })
+    local path = root .. "/api/routes/calls.lua"
+    local good = world:read(path)
+    world:write(path, good .. "\n}")
+    api.process:kill("HUP")
+    local health = process.wait_until("the failed reload", function()
+      local answer = api:ask("GET", "/health").answer
+      return answer.reload == "failed" and answer
+    end)
+    assert.matches("calls.lua:%d+: ", health.reload_error)
+    assert.same({ "ok", 1 }, { health.status, health.generation })
+    assert.equal(200, api:ask("GET", "/api/v1/calls").status)
+    world:write(path, good)
+    api.process:kill("HUP")
+    process.wait_until("the reload", function()
+      return api:ask("GET", "/health").answer.reload == "ok"
+    end)
+    assert.equal(200, api:ask("GET", "/api/v1/calls").status)
+  end)
+
   it("serves the page with a policy that lets nothing else run", function()
     local api = process.start(world)
     local page = api:ask("GET", "/", { secret = false })

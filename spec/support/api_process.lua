@@ -29,7 +29,8 @@ function api:run(wait)
   local ready = wait ~= false and function()
     return self:ask("GET", "/health/ready").status == 200
   end or nil
-  self.process = self.world:service(cxb.root .. "/api/api.lua", self.env, ready)
+  local root = self.env.CXB_ROOT or cxb.root
+  self.process = self.world:service(root .. "/api/api.lua", self.env, ready)
 end
 
 ---(waits) One request: {status, headers, body, answer (decoded JSON)}; status 0 when there is none.
