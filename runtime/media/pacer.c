@@ -40,7 +40,7 @@ static void run(cxb_pacer *p, bool waited) {
       break;
     }
     if (waited) {
-      int64_t late = now_us() - due;
+      int64_t late = now - due; /* to the call, not to its end */
       cxb_histogram_add(&p->lateness, (uint64_t)(late > 0 ? late : 0));
       p->underruns += late >= FRAME_US;
     }
