@@ -22,7 +22,7 @@ cxb = {}
 ---@field listen? cxb.listen[] sockets of the process; the host keeps them over reloads
 ---@field http? fun(req: cxb.request) one task a request; a handler that answers nothing gets a 500
 ---@field guard? cxb.guard[] requests that take the call slot, checked in C before any Lua runs
----@field start? fun() once, in the first generation, after the sockets listen; a failure ends the process, exit 1
+---@field start? fun() once, in the first generation, before the sockets listen; a failure ends the process, exit 1
 ---@field selftest? fun():boolean?,string? before a generation takes work; nil, why refuses it
 ---@field call_lost? fun(info: {task: string, reason: "script"|"stalled"|"memory", error: string}) runs in a fresh task when the task that held the slot died
 ---@field control? table<string, fun(args: table): table> verbs of the control socket (reload, drain, status are built in; `status` here adds fields)

@@ -332,6 +332,11 @@ static void on_started(void *arg, bool ok, lua_State *co, int n, const char *err
     refuse_start(error);
     return;
   }
+  char why[512];
+  if (open_listeners(cxb_generation_current(), why, sizeof why) != 0) {
+    refuse_start(why);
+    return;
+  }
   set_phase(SERVING);
   cxb_sd_notify("READY=1\nSTATUS=idle");
   cxb_generation_call(cxb_generation_current(), "active", on_active, NULL);
@@ -356,11 +361,6 @@ static void on_loaded(void *arg, cxb_generation *gen, bool service, int code, co
   p.service = true;
   set_phase(STARTING);
   cxb_generation_activate(gen);
-  char why[512];
-  if (open_listeners(gen, why, sizeof why) != 0) {
-    refuse_start(why);
-    return;
-  }
   cxb_generation_call(gen, "start", on_started, NULL);
 }
 

@@ -43,7 +43,7 @@ end
 function site:start_api()
   local env = {
     CXB_RUN_DIR = self.dir, CXB_STATE_DIR = self.state_dir, CXBCORE_SECRET = api_process.SECRET,
-    PATH = cxb.process.env("PATH"), CXB_BOTS_DIR = self.dir .. "/bots",
+    PATH = cxb.process.env("PATH"), CXB_BOTS_SEED_DIR = self.dir .. "/bots",
   }
   for name, value in pairs(self.api_env) do env[name] = value end
   if not self.bot_made then
