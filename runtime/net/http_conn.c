@@ -276,14 +276,9 @@ static const http_parser_settings settings = {
 };
 
 static bool new_request(cxb_http_conn *c) {
-  cxb_http_request *r = malloc(sizeof *r);
+  cxb_http_request *r = cxb_http_request_new(c);
   if (!r)
     return false;
-  memset(r, 0, offsetof(cxb_http_request, names));
-  memset((char *)r + offsetof(cxb_http_request, header_count), 0,
-         sizeof *r - offsetof(cxb_http_request, header_count));
-  r->conn = c;
-  r->refs = 1;
   c->req = r;
   c->in_value = false;
   http_parser_init(&c->parser, HTTP_REQUEST);
@@ -640,4 +635,5 @@ void cxb_http_close_all(void) {
     cxb_http_conn_close(conns);
   if (sweeping && !uv_is_closing((uv_handle_t *)&sweep))
     uv_close((uv_handle_t *)&sweep, NULL);
+  cxb_http_request_free_spare();
 }

@@ -35,7 +35,7 @@ struct cxb_http_request {
   int header_count;
   char *head; /* copy of the head, made when the connection goes before the request */
   size_t head_len;
-  char *path;        /* decoded, allocated when first asked for */
+  char *path;        /* decoded when first asked for: short_path or allocated */
   uint32_t query_at; /* offset behind '?' or 0 */
   cxb_buf body;      /* received, not yet read by the script */
   uint64_t body_total;
@@ -51,6 +51,8 @@ struct cxb_http_request {
   void *on_body_arg;
   void (*on_writable)(cxb_http_request *req, void *arg);
   void *on_writable_arg;
+  cxb_http_request *next_spare; /* while nobody has it */
+  char short_path[128];
 };
 
 struct cxb_http_conn {
@@ -85,6 +87,8 @@ int64_t cxb_http_clock(void);      /* monotonic ms, cached a turn */
 int cxb_http_count_change(int by); /* requests being answered */
 
 /* http_request.c */
+cxb_http_request *cxb_http_request_new(cxb_http_conn *conn); /* one reference; NULL: no memory */
+void cxb_http_request_free_spare(void);
 void cxb_http_request_unref(cxb_http_request *req);
 /* The connection is going: keeps what the script may still ask for. */
 void cxb_http_request_detach(cxb_http_request *req);

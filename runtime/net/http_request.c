@@ -1,5 +1,6 @@
 /* HTTP server: what a request says, its body, and the way out of HTTP. */
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -12,13 +13,59 @@ void cxb_http_request_ref(cxb_http_request *req) {
   req->refs++;
 }
 
+/* Requests that ended wait here for the next, with the memory of their bodies. */
+enum { SPARE_REQUESTS = 64, SPARE_BODY = 4096 };
+static cxb_http_request *spare;
+static int spare_count;
+
+cxb_http_request *cxb_http_request_new(cxb_http_conn *conn) {
+  cxb_http_request *req = spare;
+  cxb_buf body = {0};
+  if (req) {
+    spare = req->next_spare;
+    spare_count--;
+    body = req->body;
+  } else {
+    req = malloc(sizeof *req);
+    if (!req)
+      return NULL;
+  }
+  /* The spans count as far as header_count says. */
+  memset(req, 0, offsetof(cxb_http_request, names));
+  memset(&req->header_count, 0, sizeof *req - offsetof(cxb_http_request, header_count));
+  req->body = body;
+  req->conn = conn;
+  req->refs = 1;
+  return req;
+}
+
 void cxb_http_request_unref(cxb_http_request *req) {
   if (--req->refs > 0)
     return;
-  cxb_buf_free(&req->body);
   free(req->head);
-  free(req->path);
-  free(req);
+  if (req->path != req->short_path)
+    free(req->path);
+  if (req->body.cap > SPARE_BODY)
+    cxb_buf_free(&req->body);
+  if (spare_count < SPARE_REQUESTS) {
+    cxb_buf_clear(&req->body);
+    req->next_spare = spare;
+    spare = req;
+    spare_count++;
+  } else {
+    cxb_buf_free(&req->body);
+    free(req);
+  }
+}
+
+void cxb_http_request_free_spare(void) {
+  while (spare) {
+    cxb_http_request *req = spare;
+    spare = req->next_spare;
+    cxb_buf_free(&req->body);
+    free(req);
+  }
+  spare_count = 0;
 }
 
 const char *cxb_http_span_at(const cxb_http_request *req, cxb_http_span span) {
@@ -79,8 +126,8 @@ static int hex_value(char c) {
 }
 
 /* Percent-decodes `len` bytes; %00 and broken escapes stay as they are. */
-static char *decode_path(const char *p, size_t len) {
-  char *out = malloc(len + 1), *o = out;
+static char *decode_path(cxb_http_request *req, const char *p, size_t len) {
+  char *out = len < sizeof req->short_path ? req->short_path : malloc(len + 1), *o = out;
   if (!out)
     return NULL;
   for (size_t i = 0; i < len; i++) {
@@ -109,7 +156,7 @@ static void split_url(cxb_http_request *req) {
   const char *mark = len ? memchr(url, '?', len) : NULL;
   const char *hash = len ? memchr(url, '#', len) : NULL;
   size_t path_len = mark ? (size_t)(mark - url) : hash ? (size_t)(hash - url) : len;
-  req->path = decode_path(path_len ? url : "/", path_len ? path_len : 1);
+  req->path = decode_path(req, path_len ? url : "/", path_len ? path_len : 1);
   if (mark)
     req->query_at = (uint32_t)(mark + 1 - cxb_http_span_at(req, (cxb_http_span){0, 0}));
 }
@@ -213,9 +260,15 @@ size_t cxb_http_body_ready(cxb_http_request *req, bool *end, bool *gone) {
   return req->body.len;
 }
 
-void cxb_http_body_take(cxb_http_request *req, cxb_buf *out) {
-  *out = req->body;
-  req->body = (cxb_buf){0};
+const char *cxb_http_body_data(const cxb_http_request *req) {
+  return req->body.data ? req->body.data : "";
+}
+
+void cxb_http_body_drop(cxb_http_request *req) {
+  if (req->body.cap > SPARE_BODY)
+    cxb_buf_free(&req->body);
+  else
+    cxb_buf_clear(&req->body);
   if (req->conn && !req->complete)
     cxb_http_conn_resume_reading(req->conn);
 }

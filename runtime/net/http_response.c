@@ -35,6 +35,17 @@ static bool bodyless(const cxb_http_request *req, int status) {
   return req->method == HTTP_HEAD || status == 204 || status == 304 || status < 200;
 }
 
+/* A number that is not negative, and what follows it. Every answer has two: printf() would be felt.
+ */
+static void put_number(cxb_buf *out, int64_t n, const char *after) {
+  char digits[24], *p = digits + sizeof digits;
+  do
+    *--p = (char)('0' + n % 10);
+  while (n /= 10);
+  cxb_buf_add(out, p, (size_t)(digits + sizeof digits - p));
+  cxb_buf_str(out, after);
+}
+
 /* The head of an answer; length < 0 and HTTP/1.1: chunked; HTTP/1.0: until the end of connection.
  */
 static void put_head(cxb_http_request *req, int status, const char *headers, int64_t length) {
@@ -47,14 +58,19 @@ static void put_head(cxb_http_request *req, int status, const char *headers, int
     req->keep_alive = false;
   if (!req->complete) /* the rest of the body is not waited for */
     req->keep_alive = false;
-  cxb_buf_printf(out, "HTTP/1.1 %d %s\r\n", status, reason_of(status));
+  cxb_buf_str(out, "HTTP/1.1 ");
+  put_number(out, status, " ");
+  cxb_buf_str(out, reason_of(status));
+  cxb_buf_str(out, "\r\n");
   cxb_buf_str(out, date_line());
   if (headers)
     cxb_buf_str(out, headers);
-  if (length >= 0 && status != 204 && status >= 200)
-    cxb_buf_printf(out, "Content-Length: %lld\r\n", (long long)length);
-  else if (req->chunked)
+  if (length >= 0 && status != 204 && status >= 200) {
+    cxb_buf_str(out, "Content-Length: ");
+    put_number(out, length, "\r\n");
+  } else if (req->chunked) {
     cxb_buf_str(out, "Transfer-Encoding: chunked\r\n");
+  }
   if (!req->keep_alive)
     cxb_buf_str(out, "Connection: close\r\n");
   else if (!req->http11)

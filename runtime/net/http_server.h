@@ -33,10 +33,11 @@ int cxb_http_finish(cxb_http_request *req);
 /* Breaks the connection: an answer that cannot be completed. */
 void cxb_http_abort(cxb_http_request *req);
 
-/* Bytes of the body that are here; taken by cxb_http_body_take(). *end: there will be no more;
- * *gone: the peer went before the end. */
+/* Bytes of the body that are here, at cxb_http_body_data() until cxb_http_body_drop(). *end: there
+ * will be no more; *gone: the peer went before the end. */
 size_t cxb_http_body_ready(cxb_http_request *req, bool *end, bool *gone);
-void cxb_http_body_take(cxb_http_request *req, cxb_buf *out);
+const char *cxb_http_body_data(const cxb_http_request *req);
+void cxb_http_body_drop(cxb_http_request *req); /* makes room for more to be read */
 void cxb_http_wait_body(cxb_http_request *req, void (*fn)(cxb_http_request *, void *), void *arg);
 void cxb_http_wait_writable(cxb_http_request *req, void (*fn)(cxb_http_request *, void *),
                             void *arg);

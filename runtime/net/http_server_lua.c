@@ -23,8 +23,14 @@
 #define REQUEST_MT "cxb.request"
 enum { DEFAULT_BODY = 1 << 20 };
 
+typedef struct request_object {
+  cxb_http_request *req;
+  bool
+      has_fields; /* its environment is a table of its own: what a script set, what was made once */
+} request_object;
+
 cxb_http_request *cxb_http_check_request(lua_State *L, int index) {
-  return *(cxb_http_request **)luaL_checkudata(L, index, REQUEST_MT);
+  return ((request_object *)luaL_checkudata(L, index, REQUEST_MT))->req;
 }
 
 /* ---- body ---- */
@@ -57,10 +63,8 @@ static int body_answer(lua_State *L, cxb_http_request *req, size_t max) {
     lua_pushnil(L);
     return 1;
   }
-  cxb_buf body;
-  cxb_http_body_take(req, &body);
-  lua_pushlstring(L, body.data ? body.data : "", body.len);
-  cxb_buf_free(&body);
+  lua_pushlstring(L, cxb_http_body_data(req), ready);
+  cxb_http_body_drop(req);
   return 1;
 }
 
@@ -116,10 +120,15 @@ static bool clean(const char *s, size_t len) {
   return true;
 }
 
+/* Lines of one answer's headers, until the next answer's. */
+static cxb_buf lines;
+
 /* Header table at `index` as lines; content-length (if `length`) is taken out. */
-static void header_lines(lua_State *L, int index, cxb_buf *out, int64_t *length, bool *typed) {
+static cxb_buf *header_lines(lua_State *L, int index, int64_t *length, bool *typed) {
+  cxb_buf *out = &lines;
+  cxb_buf_clear(out);
   if (!lua_istable(L, index))
-    return;
+    return out;
   lua_pushnil(L);
   while (lua_next(L, index)) {
     if (lua_type(L, -2) == LUA_TSTRING && lua_isstring(L, -1)) {
@@ -129,14 +138,19 @@ static void header_lines(lua_State *L, int index, cxb_buf *out, int64_t *length,
       value = lua_tolstring(L, -1, &len);
       if (length && strcasecmp(name, "content-length") == 0)
         *length = (int64_t)strtod(value, NULL);
-      else if (clean(name, name_len) && clean(value, len))
-        cxb_buf_printf(out, "%s: %s\r\n", name, value);
+      else if (clean(name, name_len) && clean(value, len)) {
+        cxb_buf_add(out, name, name_len);
+        cxb_buf_str(out, ": ");
+        cxb_buf_add(out, value, len);
+        cxb_buf_str(out, "\r\n");
+      }
       if (typed && strcasecmp(name, "content-type") == 0)
         *typed = true;
       lua_pop(L, 1);
     }
     lua_pop(L, 1);
   }
+  return out;
 }
 
 static int push_answered(lua_State *L, int err) {
@@ -154,35 +168,27 @@ static int l_respond(lua_State *L) {
   luaL_argcheck(L, status >= 100 && status <= 599, 2, "an HTTP status");
   lua_settop(L, 4);
   bool typed = false, json = lua_istable(L, 3);
-  cxb_buf headers = {0};
-  header_lines(L, 4, &headers, NULL, &typed);
+  cxb_buf *headers = header_lines(L, 4, NULL, &typed);
   if (json) {
     lua_pushvalue(L, 3);
-    if (cxb_json_encode(L) != 0) {
-      cxb_buf_free(&headers);
+    if (cxb_json_encode(L) != 0)
       return luaL_error(L, "respond: %s", lua_tostring(L, -1));
-    }
     lua_replace(L, 3);
   }
   if (!typed && !lua_isnil(L, 3))
-    cxb_buf_str(&headers, json ? "Content-Type: application/json\r\n"
-                               : "Content-Type: text/plain; charset=utf-8\r\n");
+    cxb_buf_str(headers, json ? "Content-Type: application/json\r\n"
+                              : "Content-Type: text/plain; charset=utf-8\r\n");
   size_t len = 0;
   const char *body = lua_isnil(L, 3) ? "" : luaL_checklstring(L, 3, &len);
-  int err = cxb_http_respond(req, status, headers.data, body, len);
-  cxb_buf_free(&headers);
-  return push_answered(L, err);
+  return push_answered(L, cxb_http_respond(req, status, headers->data, body, len));
 }
 
 static int l_start(lua_State *L) {
   cxb_http_request *req = cxb_http_check_request(L, 1);
   int status = (int)luaL_checkinteger(L, 2);
-  cxb_buf headers = {0};
   int64_t length = -1;
-  header_lines(L, 3, &headers, &length, NULL);
-  int err = cxb_http_start(req, status, headers.data, length);
-  cxb_buf_free(&headers);
-  return push_answered(L, err);
+  cxb_buf *headers = header_lines(L, 3, &length, NULL);
+  return push_answered(L, cxb_http_start(req, status, headers->data, length));
 }
 
 typedef struct write_wait {
@@ -237,11 +243,9 @@ static void on_file(void *arg, int err) {
 static int l_send_file(lua_State *L) {
   cxb_http_request *req = cxb_http_check_request(L, 1);
   const char *path = luaL_checkstring(L, 2);
-  cxb_buf headers = {0};
-  header_lines(L, 3, &headers, NULL, NULL);
+  cxb_buf *headers = header_lines(L, 3, NULL, NULL);
   write_wait *w = calloc(1, sizeof *w);
-  int err = w ? cxb_http_send_file(req, path, headers.data, on_file, w) : CXB_ENOMEM;
-  cxb_buf_free(&headers);
+  int err = w ? cxb_http_send_file(req, path, headers->data, on_file, w) : CXB_ENOMEM;
   if (err) {
     free(w);
     return cxb_push_error(L, err, NULL);
@@ -309,72 +313,94 @@ static void push_id(lua_State *L, const cxb_http_request *req) {
   lua_pushstring(L, made);
 }
 
-/* req.field: methods, then what a script set or we cached, then the request's own. */
+/* Pushes a field of the request itself; false (nothing pushed) when it has none of this name.
+ * *keep: it takes work and is asked for again. */
+static bool push_field(lua_State *L, cxb_http_request *req, const char *key, bool *keep) {
+  *keep = false;
+  if (strcmp(key, "method") == 0) {
+    lua_pushstring(L, cxb_http_method(req));
+  } else if (strcmp(key, "path") == 0) {
+    lua_pushstring(L, cxb_http_path(req));
+  } else if (strcmp(key, "query") == 0) {
+    size_t len;
+    const char *query = cxb_http_query_span(req, &len);
+    lua_pushlstring(L, query, len);
+  } else if (strcmp(key, "headers") == 0) {
+    push_headers(L, req);
+    *keep = true;
+  } else if (strcmp(key, "remote") == 0) {
+    lua_pushstring(L, cxb_http_remote(req));
+  } else if (strcmp(key, "id") == 0) {
+    push_id(L, req);
+    *keep = true;
+  } else if (strcmp(key, "upgrade") == 0) {
+    lua_pushboolean(L, req->websocket);
+  } else if (strcmp(key, "answered") == 0) {
+    lua_pushboolean(L, req->started || !req->conn);
+  } else {
+    return false;
+  }
+  return true;
+}
+
+/* Pushes the table of fields that belong to the object at 1. */
+static void push_fields(lua_State *L, request_object *object) {
+  if (!object->has_fields) {
+    lua_newtable(L);
+    lua_setfenv(L, 1);
+    object->has_fields = true;
+  }
+  lua_getfenv(L, 1);
+}
+
+/* req.field: methods, then what a script set or was made once, then the request's own. */
 static int l_index(lua_State *L) {
-  cxb_http_request *req = *(cxb_http_request **)lua_touserdata(L, 1);
+  request_object *object = lua_touserdata(L, 1);
   lua_pushvalue(L, 2);
   lua_rawget(L, lua_upvalueindex(1));
   if (!lua_isnil(L, -1))
     return 1;
-  lua_getfenv(L, 1);
-  lua_pushvalue(L, 2);
-  lua_rawget(L, -2);
-  if (!lua_isnil(L, -1) || lua_type(L, 2) != LUA_TSTRING)
-    return 1;
-  lua_pop(L, 1);
-  const char *key = lua_tostring(L, 2);
-  if (strcmp(key, "method") == 0)
-    lua_pushstring(L, cxb_http_method(req));
-  else if (strcmp(key, "path") == 0)
-    lua_pushstring(L, cxb_http_path(req));
-  else if (strcmp(key, "query") == 0) {
-    size_t len;
-    const char *query = cxb_http_query_span(req, &len);
-    lua_pushlstring(L, query, len);
-  } else if (strcmp(key, "headers") == 0)
-    push_headers(L, req);
-  else if (strcmp(key, "remote") == 0)
-    lua_pushstring(L, cxb_http_remote(req));
-  else if (strcmp(key, "id") == 0)
-    push_id(L, req);
-  else if (strcmp(key, "upgrade") == 0) {
-    lua_pushboolean(L, req->websocket);
-    return 1;
-  } else if (strcmp(key, "answered") == 0) {
-    lua_pushboolean(L, req->started || !req->conn);
-    return 1;
-  } else {
-    return 0;
+  if (object->has_fields) {
+    lua_getfenv(L, 1);
+    lua_pushvalue(L, 2);
+    lua_rawget(L, -2);
+    if (!lua_isnil(L, -1))
+      return 1;
   }
-  lua_pushvalue(L, 2);
-  lua_pushvalue(L, -2);
-  lua_rawset(L, -4);
+  bool keep;
+  if (lua_type(L, 2) != LUA_TSTRING || !push_field(L, object->req, lua_tostring(L, 2), &keep))
+    return 0;
+  if (keep) {
+    push_fields(L, object);
+    lua_pushvalue(L, 2);
+    lua_pushvalue(L, -3);
+    lua_rawset(L, -3);
+    lua_pop(L, 1);
+  }
   return 1;
 }
 
 static int l_newindex(lua_State *L) {
-  lua_getfenv(L, 1);
+  push_fields(L, lua_touserdata(L, 1));
   lua_replace(L, 1);
   lua_rawset(L, 1);
   return 0;
 }
 
 static int l_gc(lua_State *L) {
-  cxb_http_request **ud = lua_touserdata(L, 1);
-  if (*ud)
-    cxb_http_request_unref(*ud);
-  *ud = NULL;
+  request_object *object = lua_touserdata(L, 1);
+  if (object->req)
+    cxb_http_request_unref(object->req);
+  object->req = NULL;
   return 0;
 }
 
 static void push_request(lua_State *L, cxb_http_request *req) {
-  cxb_http_request **ud = lua_newuserdata(L, sizeof *ud);
-  *ud = req;
+  request_object *object = lua_newuserdata(L, sizeof *object);
+  *object = (request_object){.req = req};
   cxb_http_request_ref(req);
   luaL_getmetatable(L, REQUEST_MT);
   lua_setmetatable(L, -2);
-  lua_newtable(L);
-  lua_setfenv(L, -2);
 }
 
 /* ---- dispatch ---- */
