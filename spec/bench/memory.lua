@@ -1,12 +1,13 @@
 -- What the platform costs: memory of idle workers and of a live call, spawn to ready, /health/fleet
 -- with every worker busy, and all of `cxbctl up`, idle and with one call.
---   build/cxbrt spec/bench/memory.lua [WAV]
+--   build/cxbrt spec/bench/memory.lua
 
 local json = require("cjson.safe")
 local audio = require("cxbctl.audio")
 local caller = require("cxbctl.caller")
 local procs = require("support.procs")
 local support = require("support.world")
+local voices = require("support.voices")
 
 local WORKERS = 8
 local world = support.new()
@@ -110,7 +111,19 @@ local function eight_workers()
   site.process:stop(30000)
 end
 
-local function four_workers(wav)
+-- One call while the whole is watched: memory at its end, CPU over ten seconds of it.
+local function with_call(site, pids, what, bot, pcm)
+  local one = caller.new({ transport = "cxb", bot = bot, url = (site.url:gsub("^http", "ws")),
+    lines = { { pcm = pcm, name = what } }, patience_ms = bot == "echo" and 500 or nil })
+  local handle = cxb.task.spawn("call", function() return one:run(40000) end)
+  support.wait_until("the call", function() return busy(site) == 1 end, 20000)
+  local percent = cpu_percent(pids, 14)
+  say("= whole platform, one call (%s): %.0f MiB PSS, %.1f %% of one core (aim: 1 vCPU, 1 GB)",
+    what, procs.sum(pids, procs.pss_kb) / 1024, percent)
+  handle:wait(60000)
+end
+
+local function four_workers()
   local site = start_up(4)
   local pids = all_pids(site)
   local idle = settled_pss(pids)
@@ -121,15 +134,10 @@ local function four_workers(wav)
   say("= whole platform idle, 4 workers: %.0f MiB PSS, %.1f %% of one core", idle / 1024,
     cpu_percent(pids, 10))
   local rate = caller.rate("cxb")
-  local pcm = wav and assert(audio.read_wav(wav, rate)) or hum(15, rate)
-  local one = caller.new({ transport = "cxb", bot = wav and "demo" or "echo",
-    url = (site.url:gsub("^http", "ws")), lines = { { pcm = pcm, name = "question" } } })
-  local handle = cxb.task.spawn("call", function() return one:run(40000) end)
-  support.wait_until("the call", function() return busy(site) == 1 end, 20000)
-  local percent = cpu_percent(pids, 10)
-  say("= whole platform, one call: %.0f MiB PSS, %.1f %% of one core (aim: 1 vCPU, 1 GB)",
-    procs.sum(pids, procs.pss_kb) / 1024, percent)
-  handle:wait(60000)
+  with_call(site, pids, "echo", "echo", hum(20, rate))
+  local question = voices.say("rms", "What are your opening hours?", site.dir .. "/question.wav")
+  with_call(site, pids, "demo, speech both ways", "demo", assert(audio.read_wav(question, rate)))
+  say("  speech after a call %.1f MiB", procs.pss_kb(site.pids.speech) / 1024)
   site.process:stop(30000)
 end
 
@@ -158,7 +166,7 @@ end
 local ok, why = xpcall(function()
   spawn_to_ready()
   eight_workers()
-  four_workers(cxb.args[1])
+  four_workers()
 end, debug.traceback)
 world:close()
 if not ok then
