@@ -46,7 +46,12 @@ local keys = { ["1"] = "hours", ["2"] = "account", ["3"] = "agent", ["9"] = "bye
 
 local digit_words = { "zero", "oh", "one", "two", "three", "four", "five", "six", "seven", "eight",
   "nine", "double" }
-local yes_no_words = { "yes", "no", "yeah", "right", "wrong", "correct" }
+local yes_no_words = { "yes", "no", "yeah", "right", "wrong", "correct", "that is right" }
+local menu_words = { "hours", "open", "opening", "close", "agent", "human", "colleague", "person",
+  "transfer", "account", "number", "goodbye" }
+for i = 1, 11 do
+  menu_words[#menu_words + 1] = digit_words[i]
+end
 
 local menu = "You can ask for our opening hours, give me your account number, "
   .. "or ask for a colleague."
@@ -194,7 +199,9 @@ return function(call)
     or "Hello, this is the demo line. " .. menu .. " What can I do for you?"
   local misses, silences, last = 0, 0, prompt
   while true do
-    local heard = call:ask(prompt, { dtmf = { max = 16, timeout = 1.5 }, timeout = 8 })
+    local heard = call:ask(prompt, {
+      dtmf = { max = 16, timeout = 1.5 }, timeout = 8, hints = menu_words,
+    })
     if heard.hangup then
       return
     end
