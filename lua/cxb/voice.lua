@@ -51,9 +51,13 @@ function M:queue(said)
   return list
 end
 
----Opens the provider ahead of the first sentence. (waits)
----@return true?, string? code, string? message
+---Opens the provider ahead of the first sentence, in the voice's own task.
 function M:connect()
+  self.jobs:push({ connect = true })
+end
+
+-- (waits)
+local function open(self)
   if self.tts and not self.tts.lost then
     return true
   end
@@ -83,7 +87,7 @@ function M:cancel()
 end
 
 local function attempt(self, job)
-  local ok, code, message = self:connect()
+  local ok, code, message = open(self)
   if not ok or job.cancelled then
     return nil, code or "cancelled", message
   end
@@ -130,7 +134,9 @@ function M:run()
     if code == "cancelled" then
       break
     end
-    if job and job ~= true and not job.cancelled then
+    if job and job.connect then
+      open(self)
+    elseif job and job.text and not job.cancelled then
       self.job = job
       speak(self, job)
       self.job = nil
@@ -147,7 +153,7 @@ function M:close()
   if not self.closed then
     self.closed = true
     self:cancel()
-    self.jobs:push(true)
+    self.jobs:push({})
   end
 end
 

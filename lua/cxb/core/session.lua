@@ -65,9 +65,7 @@ end
 ---Opens the providers' connections; called while the phone still rings. (does not wait)
 function M:connect()
   if self.config.tts.provider ~= "none" then
-    cxb.task.spawn("tts_connect", function()
-      self.voice:connect()
-    end)
+    self.voice:connect()
   end
   self.ears:connect()
 end
