@@ -395,7 +395,7 @@ static void on_put(void *arg, cxb_sql *sql) {
   cxb_sql_free(sql);
   free(p);
   if (row && !box->closing)
-    cxb_outbox_pump(box);
+    cxb_outbox_pump_soon(box);
   cxb_outbox_answered(box);
 }
 

@@ -9,7 +9,7 @@
 #include "../observe/metrics.h"
 #include "outbox_internal.h"
 
-enum { DISK_RETRY_MS = 1000, LOOK_MS = 5000, DAY_MS = 86400000, TIDY_MS = 3600000 };
+enum { DISK_RETRY_MS = 1000, LOOK_MS = 5000, SHOW_MS = 1000, DAY_MS = 86400000, TIDY_MS = 3600000 };
 
 static double chance(void) {
   uint32_t r;
@@ -44,7 +44,7 @@ static void on_settled(void *arg, cxb_sql *sql) {
   }
   cxb_sql_free(sql);
   if (!box->closing)
-    cxb_outbox_pump(box);
+    cxb_outbox_pump_soon(box);
   cxb_outbox_answered(box);
 }
 
@@ -134,7 +134,7 @@ static void on_reply(void *arg, const cxb_outbox_reply *reply) {
   cxb_outbox_row_set_state(row, ROW_SETTLING);
   settle(row);
   if (!box->closing)
-    cxb_outbox_pump(box);
+    cxb_outbox_pump_soon(box);
   cxb_outbox_end_when_idle(box);
 }
 
@@ -233,7 +233,7 @@ static void on_taken(void *arg, cxb_sql *sql) {
   }
   cxb_sql_free(sql);
   if (!box->closing)
-    cxb_outbox_pump(box);
+    cxb_outbox_pump_soon(box);
   cxb_outbox_answered(box);
 }
 
@@ -248,7 +248,7 @@ static void on_read_only(void *arg, cxb_sql *sql) {
   }
   cxb_sql_free(sql);
   if (!box->closing)
-    cxb_outbox_pump(box);
+    cxb_outbox_pump_soon(box);
   cxb_outbox_answered(box);
 }
 
@@ -356,9 +356,18 @@ void cxb_outbox_pump(cxb_outbox *box) {
   uv_timer_start(&box->timer, cxb_outbox_on_timer, (uint64_t)(next > now ? next - now : 0), 0);
 }
 
+void cxb_outbox_pump_soon(cxb_outbox *box) {
+  uv_ref((uv_handle_t *)&box->timer); /* the pump lets go of it */
+  uv_timer_start(&box->timer, cxb_outbox_on_timer, 0, 0);
+}
+
 void cxb_outbox_on_timer(uv_timer_t *timer) {
   cxb_outbox *box = timer->data;
-  cxb_outbox_show(box);
+  int64_t now = cxb_outbox_mono(box);
+  if (now >= box->show_at) {
+    box->show_at = now + SHOW_MS;
+    cxb_outbox_show(box);
+  }
   cxb_outbox_pump(box);
 }
 
@@ -377,8 +386,6 @@ int cxb_outbox_flush(cxb_outbox *box, int64_t ms, cxb_outbox_done done, void *ar
         row->flush = true;
         row->due = now;
       }
-  /* From the loop, so that `done` is never called in here. */
-  uv_ref((uv_handle_t *)&box->timer); /* somebody waits for it */
-  uv_timer_start(&box->timer, cxb_outbox_on_timer, 0, 0);
+  cxb_outbox_pump_soon(box); /* `done` is never called in here */
   return 0;
 }

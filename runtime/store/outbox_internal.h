@@ -4,7 +4,12 @@
 #include "outbox_schedule.h"
 #include "sqlite.h"
 
-enum { CXB_OUTBOX_KINDS = 4, CXB_OUTBOX_FLYING = 16, CXB_OUTBOX_FLYING_EACH = 4 };
+enum {
+  CXB_OUTBOX_KINDS = 4,
+  CXB_OUTBOX_FLYING = 16,
+  CXB_OUTBOX_FLYING_EACH = 4,
+  CXB_OUTBOX_BUCKETS = 512,
+};
 
 typedef struct outbox_destination {
   struct outbox_destination *next;
@@ -16,7 +21,8 @@ typedef struct outbox_destination {
 
 /* Rows that go one after the other: those of one session and stream. */
 typedef struct outbox_queue {
-  struct outbox_queue *next;
+  struct outbox_queue *next, *before; /* in the order they were made: the oldest rows first */
+  struct outbox_queue *same;          /* bucket */
   uint64_t hash;
   struct outbox_row *head; /* by id */
 } outbox_queue;
@@ -79,11 +85,11 @@ struct cxb_outbox {
   int flying; /* attempts under way */
   bool open, closing, finished;
   outbox_opener *openers;
-  outbox_queue *queues;
+  outbox_queue *queues, *last_queue, *buckets[CXB_OUTBOX_BUCKETS];
   outbox_destination *destinations;
   outbox_hook *hooks;
   outbox_flush *flushes;
-  int64_t tidy_at; /* monotonic: old keys are removed */
+  int64_t tidy_at, show_at; /* monotonic: old keys are removed, metrics set */
   int waiting[CXB_OUTBOX_KINDS], sending[CXB_OUTBOX_KINDS], dead[CXB_OUTBOX_KINDS];
 };
 
@@ -112,6 +118,8 @@ void cxb_outbox_show(const cxb_outbox *box); /* metrics */
 /* outbox_deliver.c */
 /* Begins every attempt that may begin and sets the timer for the next. */
 void cxb_outbox_pump(cxb_outbox *box);
+/* The same, once, in the next turn of the loop. */
+void cxb_outbox_pump_soon(cxb_outbox *box);
 void cxb_outbox_on_timer(uv_timer_t *timer);
 
 /* outbox_file.c: a row to file:, written beside and renamed, on the thread pool. */

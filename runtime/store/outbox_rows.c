@@ -27,19 +27,32 @@ static bool same_queue(const outbox_row *a, const char *kind, const char *sessio
          strcmp(cxb_outbox_stream(a->kind), cxb_outbox_stream(kind)) == 0;
 }
 
-/* Queues keep the order in which they were made, so the oldest rows are looked at first. */
 static outbox_queue *queue_for(cxb_outbox *box, const char *kind, const char *session_id) {
   uint64_t hash = hash_text(hash_text(14695981039346656037u, cxb_outbox_stream(kind)), session_id);
-  outbox_queue **at = &box->queues;
-  for (; *at; at = &(*at)->next)
-    if ((*at)->hash == hash && same_queue((*at)->head, kind, session_id))
-      return *at;
+  outbox_queue **bucket = &box->buckets[hash % CXB_OUTBOX_BUCKETS];
+  for (outbox_queue *q = *bucket; q; q = q->same)
+    if (q->hash == hash && same_queue(q->head, kind, session_id))
+      return q;
   outbox_queue *q = calloc(1, sizeof *q);
-  if (q) {
-    q->hash = hash;
-    *at = q;
-  }
+  if (!q)
+    return NULL;
+  q->hash = hash;
+  q->same = *bucket;
+  *bucket = q;
+  q->before = box->last_queue;
+  *(box->last_queue ? &box->last_queue->next : &box->queues) = q;
+  box->last_queue = q;
   return q;
+}
+
+static void drop_queue(cxb_outbox *box, outbox_queue *q) {
+  outbox_queue **at = &box->buckets[q->hash % CXB_OUTBOX_BUCKETS];
+  while (*at != q)
+    at = &(*at)->same;
+  *at = q->same;
+  *(q->before ? &q->before->next : &box->queues) = q->next;
+  *(q->next ? &q->next->before : &box->last_queue) = q->before;
+  free(q);
 }
 
 static outbox_destination *destination_for(cxb_outbox *box, const char *url) {
@@ -60,20 +73,13 @@ static outbox_destination *destination_for(cxb_outbox *box, const char *url) {
 
 static void leave_queue(outbox_row *row) {
   outbox_queue *q = row->queue;
-  cxb_outbox *box = row->box;
   for (outbox_row **at = &q->head; *at; at = &(*at)->next)
     if (*at == row) {
       *at = row->next;
       break;
     }
-  if (q->head)
-    return;
-  for (outbox_queue **at = &box->queues; *at; at = &(*at)->next)
-    if (*at == q) {
-      *at = q->next;
-      break;
-    }
-  free(q);
+  if (!q->head)
+    drop_queue(row->box, q);
 }
 
 /* A destination that has failed is remembered while rows wait for it. */
