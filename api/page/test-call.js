@@ -7,6 +7,8 @@ const $ = (id) => document.getElementById(id);
 const main = document.querySelector("main");
 const KEYS = "123456789*0#";
 const KEPT_WITHIN_MS = 30000;
+// Events of every call, of no interest to the one who talks.
+const USUAL = ["call_started", "stt_connected", "tts_connected", "opening_done", "turn"];
 let call, transcript, began, ended;
 
 function phase(name) { main.dataset.phase = name; }
@@ -70,7 +72,10 @@ const takers = {
   latency: ({ total_ms: total }) => {
     if (Number.isFinite(total)) $("latency").textContent = `answered in ${Math.round(total)} ms`;
   },
-  event: ({ event }) => transcript.event((event?.type ?? String(event)).replaceAll("_", " ")),
+  event: ({ event }) => {
+    const name = event?.type ?? String(event);
+    if (!USUAL.includes(name)) transcript.event(name.replaceAll("_", " "));
+  },
   end: (message) => { ended = message; },
 };
 

@@ -35,12 +35,25 @@ local function use_page(world, site, ...)
   return report
 end
 
-local function speech(world, text)
+local function le(n, bytes)
+  local out = {}
+  for i = 1, bytes do
+    out[i] = string.char(math.floor(n / 256 ^ (i - 1)) % 256)
+  end
+  return table.concat(out)
+end
+
+-- The microphone runs from before the call: some seconds of silence first, then the words.
+local function speech(world, text, silence)
   support.need("espeak-ng")
   local path = world:folder() .. "/question.wav"
   local p = world:start({ "espeak-ng", "-v", "en-us", "-s", "140", "-w", path, text })
   assert.equal(0, p:wait(10000))
-  return path
+  local words, rate = assert(cxb.media.read_wav(path))
+  local pcm = ("\0\0"):rep(silence * rate) .. words
+  return world:write(path, "RIFF" .. le(36 + #pcm, 4) .. "WAVEfmt " .. le(16, 4) .. le(1, 2)
+    .. le(1, 2) .. le(rate, 4) .. le(rate * 2, 4) .. le(2, 2) .. le(16, 2) .. "data"
+    .. le(#pcm, 4) .. pcm)
 end
 
 local function said(lines, role)
@@ -67,7 +80,7 @@ describe("a test call from the browser", function()
   end)
 
   it("is answered with a voice, and kept with transcript and both channels", function()
-    local report = use_page(world, site, "--wav", speech(world, "When are you open?"),
+    local report = use_page(world, site, "--wav", speech(world, "When are you open?", 4),
       "--seconds", "40", "--screenshot",
       cxb.process.env("CXB_SCREENSHOT") or world:folder() .. "/page.png")
     assert.same({}, report.problems)
