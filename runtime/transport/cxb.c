@@ -8,6 +8,7 @@
 #include "../base/err.h"
 #include "../base/time.h"
 #include "wire_json.h"
+#include "wire_scan.h"
 
 /* What is awaited, then what is. */
 typedef enum { CONNECTED, START, ANSWER, TALKING, HANGING_UP, OVER } phase;
@@ -122,7 +123,9 @@ static int take_media(cxb_leg *leg, json_t *msg) {
     cxb_session_in_alive(cxb_leg_session(leg));
   if (d->phase != TALKING)
     return ignore(leg);
-  return cxb_wire_pcm_in(leg, cxb_wire_str(msg, "payload", NULL));
+  size_t len;
+  const char *payload = cxb_wire_text(msg, "payload", &len);
+  return cxb_wire_pcm_in(leg, payload, len);
 }
 
 static int take_dtmf(cxb_leg *leg, json_t *msg) {
@@ -166,7 +169,22 @@ static const struct {
     {"call-transfer-status", take_transfer_status},
 };
 
+/* The usual frame of the caller; *r is then its result. */
+static bool quick_media(cxb_leg *leg, const char *data, size_t len, int *r) {
+  enum { EVENT, PAYLOAD, COUNT };
+  cxb_scan found[COUNT] = {[EVENT] = {.name = "event"}, [PAYLOAD] = {.name = "payload"}};
+  if (!cxb_scan_object(data, len, found, COUNT) || !cxb_scan_is(&found[EVENT], "media") ||
+      !found[PAYLOAD].value)
+    return false;
+  *r = cxb_wire_pcm_in(leg, found[PAYLOAD].value, found[PAYLOAD].len);
+  return true;
+}
+
 static int dialler_text(cxb_leg *leg, const char *data, size_t len) {
+  const dialler *d = cxb_leg_state(leg);
+  int r = 0;
+  if (d->phase == TALKING && quick_media(leg, data, len, &r))
+    return r;
   json_t *msg = cxb_wire_parse(data, len);
   if (!msg)
     return CXB_EINVAL;
@@ -174,7 +192,7 @@ static int dialler_text(cxb_leg *leg, const char *data, size_t len) {
   size_t i = 0, n = sizeof takers / sizeof *takers;
   while (i < n && strcmp(takers[i].event, event) != 0)
     i++;
-  int r = i < n ? takers[i].take(leg, msg) : ignore(leg);
+  r = i < n ? takers[i].take(leg, msg) : ignore(leg);
   json_decref(msg);
   return r;
 }

@@ -6,6 +6,7 @@
 
 #include "../base/err.h"
 #include "wire_json.h"
+#include "wire_scan.h"
 
 typedef enum { CONNECTED, START, TALKING, OVER } phase; /* what is awaited, then what is */
 
@@ -102,7 +103,9 @@ static int take_media(cxb_leg *leg, const json_t *msg) {
     cxb_leg_ignore(leg);
     return 0;
   }
-  return cxb_wire_ulaw_in(leg, cxb_wire_str(media, "payload", NULL));
+  size_t len;
+  const char *payload = cxb_wire_text(media, "payload", &len);
+  return cxb_wire_ulaw_in(leg, payload, len);
 }
 
 static int take_dtmf(cxb_leg *leg, const json_t *msg) {
@@ -138,13 +141,28 @@ static const struct {
     {"start", true, take_start},  {"connected", true, take_connected}, {"stop", true, take_stop},
 };
 
+/* The usual frame of the caller; *r is then its result. */
+static bool quick_media(cxb_leg *leg, const char *data, size_t len, int *r) {
+  enum { EVENT, TRACK, PAYLOAD, COUNT };
+  cxb_scan found[COUNT] = {[EVENT] = {.name = "event"},
+                           [TRACK] = {.outer = "media", .name = "track"},
+                           [PAYLOAD] = {.outer = "media", .name = "payload"}};
+  if (!cxb_scan_object(data, len, found, COUNT) || !cxb_scan_is(&found[EVENT], "media") ||
+      !cxb_scan_is(&found[TRACK], "inbound") || !found[PAYLOAD].value)
+    return false;
+  *r = cxb_wire_ulaw_in(leg, found[PAYLOAD].value, found[PAYLOAD].len);
+  return true;
+}
+
 static int twilio_text(cxb_leg *leg, const char *data, size_t len) {
   const twilio *t = cxb_leg_state(leg);
+  int r = 0;
+  if (t->phase == TALKING && quick_media(leg, data, len, &r))
+    return r;
   json_t *msg = cxb_wire_parse(data, len);
   if (!msg)
     return CXB_EINVAL;
   const char *event = cxb_wire_str(msg, "event", "");
-  int r = 0;
   size_t i = 0, n = sizeof takers / sizeof *takers;
   while (i < n && strcmp(takers[i].event, event) != 0)
     i++;

@@ -26,6 +26,12 @@ const char *cxb_wire_str(const json_t *obj, const char *key, const char *absent)
   return value ? value : absent;
 }
 
+const char *cxb_wire_text(const json_t *obj, const char *key, size_t *len) {
+  const json_t *value = json_object_get(obj, key);
+  *len = json_string_length(value);
+  return json_string_value(value);
+}
+
 double cxb_wire_num(const json_t *obj, const char *key, double absent) {
   const json_t *value = json_object_get(obj, key);
   return json_is_number(value) ? json_number_value(value) : absent;
@@ -63,8 +69,7 @@ void cxb_wire_dtmf(cxb_leg *leg, const char *digit) {
 }
 
 /* The bytes of a payload; 0: nothing in it (counted), else as cxb_base64_decode(). */
-static long audio_bytes(cxb_leg *leg, const char *base64, void *out) {
-  size_t len = base64 ? strlen(base64) : 0;
+static long audio_bytes(cxb_leg *leg, const char *base64, size_t len, void *out) {
   if (len == 0) {
     cxb_leg_ignore(leg);
     return 0;
@@ -74,9 +79,9 @@ static long audio_bytes(cxb_leg *leg, const char *base64, void *out) {
   return cxb_base64_decode(out, base64, len, false);
 }
 
-int cxb_wire_pcm_in(cxb_leg *leg, const char *base64) {
+int cxb_wire_pcm_in(cxb_leg *leg, const char *base64, size_t len) {
   int16_t pcm[MAX_AUDIO / 2];
-  long n = audio_bytes(leg, base64, pcm);
+  long n = audio_bytes(leg, base64, len, pcm);
   if (n < 0 || n % 2)
     return CXB_ECORRUPT;
   if (n > 0)
@@ -84,10 +89,10 @@ int cxb_wire_pcm_in(cxb_leg *leg, const char *base64) {
   return 0;
 }
 
-int cxb_wire_ulaw_in(cxb_leg *leg, const char *base64) {
+int cxb_wire_ulaw_in(cxb_leg *leg, const char *base64, size_t len) {
   uint8_t bytes[MAX_AUDIO];
   int16_t pcm[MAX_FRAME];
-  long n = audio_bytes(leg, base64, bytes);
+  long n = audio_bytes(leg, base64, len, bytes);
   if (n < 0)
     return CXB_ECORRUPT;
   for (long at = 0; at < n;) {

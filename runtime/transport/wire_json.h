@@ -14,6 +14,8 @@ enum { CXB_WIRE_ID_LEN = 44 };
 json_t *cxb_wire_parse(const char *data, size_t len);
 /* A member that is a string, else `absent` (also when obj is NULL or the type is wrong). */
 const char *cxb_wire_str(const json_t *obj, const char *key, const char *absent);
+/* A member that is a string, with its length; NULL and 0 when it is none. */
+const char *cxb_wire_text(const json_t *obj, const char *key, size_t *len);
 /* A member that is a number, else `absent`. */
 double cxb_wire_num(const json_t *obj, const char *key, double absent);
 /* A member that is an object, else NULL. */
@@ -29,9 +31,9 @@ void cxb_wire_dtmf(cxb_leg *leg, const char *digit);
 
 /* Base64 PCM16 LE into the session. 0, CXB_ECORRUPT: bad base64 or an odd byte count. Empty or
  * missing (NULL): ignored and counted. */
-int cxb_wire_pcm_in(cxb_leg *leg, const char *base64);
+int cxb_wire_pcm_in(cxb_leg *leg, const char *base64, size_t len);
 /* As above for G.711 mu-law. */
-int cxb_wire_ulaw_in(cxb_leg *leg, const char *base64);
+int cxb_wire_ulaw_in(cxb_leg *leg, const char *base64, size_t len);
 /* Appends the base64 of a frame. 0 or CXB_ENOMEM. */
 int cxb_wire_pcm_out(cxb_buf *out, const int16_t *pcm, size_t n);
 int cxb_wire_ulaw_out(cxb_buf *out, const int16_t *pcm, size_t n);
