@@ -1,0 +1,359 @@
+/* What a live call costs: N workers (core.lua, bot echo) each with one Twilio-framed call, voice
+ * activity, keypad detection, recorder and pacer running; CPU time of the workers from the kernel.
+ *
+ *   build/bench/calls [WORKERS [SECONDS [CPU]]]      1 and then 16 workers, 20 s, on CPU 0
+ *
+ * The workers share one CPU, the far ends (this program) run elsewhere when there is another. The
+ * far end sends recorded speech in frames of 20 ms and looks at when each of the bot's frames
+ * comes. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/base64.h"
+#include "base/time.h"
+#include "media/g711.h"
+#include "media/resample.h"
+#include "media/wav.h"
+
+enum { MAX = 256, FRAME = 160, SETTLE_S = 4, LATE_BUCKETS = 2000 };
+#define SPEECH                                                                                     \
+  "/usr/share/pocketsphinx/test/data/librivox/sense_and_sensibility_01_austen_64kb-0870.wav"
+
+typedef struct far_end {
+  pid_t pid;
+  int fd;
+  char in[65536];
+  size_t have;
+  int64_t first_ns; /* arrival of the first of the bot's frames */
+  uint64_t frames, sent;
+} far_end;
+
+static char dir[64];
+static far_end ends[MAX];
+static uint8_t *speech; /* mu-law */
+static size_t speech_frames;
+static uint32_t late[LATE_BUCKETS]; /* of 0.1 ms against the call's own first frame */
+static bool counting;
+
+static void die(const char *what) {
+  fprintf(stderr, "%s: %s\n", what, strerror(errno));
+  for (int i = 0; i < MAX; i++)
+    if (ends[i].pid > 0)
+      kill(ends[i].pid, SIGKILL);
+  exit(1);
+}
+
+static void load_speech(void) {
+  int16_t *pcm = NULL, *at8k = NULL;
+  size_t n = 0, n8 = 0;
+  int rate = 0;
+  if (cxb_wav_read(SPEECH, &pcm, &n, &rate) == 0 &&
+      cxb_resample(pcm, n, rate, 8000, &at8k, &n8) == 0) {
+    printf("far end: recorded speech\n");
+  } else { /* a hum with pauses */
+    n8 = 80000;
+    at8k = malloc(n8 * 2);
+    for (size_t i = 0; i < n8; i++)
+      at8k[i] = (int16_t)(i % 8000 < 5000 ? 6000 * sin((double)i * 0.17) : 0);
+  }
+  speech_frames = n8 / FRAME;
+  speech = malloc(n8);
+  cxb_ulaw_encode(at8k, speech_frames * FRAME, speech);
+  free(pcm);
+  free(at8k);
+}
+
+/* ---- workers ---- */
+
+static void on_cpu(int cpu) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(cpu, &set);
+  sched_setaffinity(0, sizeof set, &set);
+}
+
+static pid_t start_worker(int i, int count, int cpu) {
+  char listen[120], id[12], workers[12];
+  snprintf(listen, sizeof listen, "unix:%s/core-%d.sock", dir, i + 1);
+  snprintf(id, sizeof id, "%d", i + 1);
+  snprintf(workers, sizeof workers, "%d", count);
+  pid_t pid = fork();
+  if (pid)
+    return pid;
+  const char *program = getenv("CXB_BIN");
+  on_cpu(cpu);
+  setenv("CXB_RUN_DIR", dir, 1);
+  setenv("CXB_STATE_DIR", dir, 1);
+  setenv("CXB_LISTEN", listen, 1);
+  setenv("CXB_WORKER_ID", id, 1);
+  setenv("CXBCORE_WORKERS", workers, 1);
+  setenv("CXB_DEV", "1", 1);
+  setenv("CXB_LOG_LEVEL", "warn", 1);
+  execl(program ? program : "build/cxbrt", "cxbrt", "core.lua", (char *)NULL);
+  _exit(127);
+}
+
+static int connect_worker(int i) {
+  struct sockaddr_un at = {.sun_family = AF_UNIX};
+  snprintf(at.sun_path, sizeof at.sun_path, "%s/core-%d.sock", dir, i + 1);
+  for (int tries = 0; tries < 1000; tries++) {
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    if (connect(fd, (struct sockaddr *)&at, sizeof at) == 0)
+      return fd;
+    close(fd);
+    if (waitpid(ends[i].pid, NULL, WNOHANG) != 0)
+      return -1; /* it ended: its reason is on stderr */
+    usleep(10000);
+  }
+  return -1;
+}
+
+/* CPU nanoseconds of all threads of a process. */
+static double cpu_ns(pid_t pid) {
+  char path[300];
+  double sum = 0;
+  snprintf(path, sizeof path, "/proc/%d/task", (int)pid);
+  DIR *tasks = opendir(path);
+  for (struct dirent *e; tasks && (e = readdir(tasks));) {
+    double ns = 0;
+    snprintf(path, sizeof path, "/proc/%d/task/%.20s/schedstat", (int)pid, e->d_name);
+    FILE *f = e->d_name[0] == '.' ? NULL : fopen(path, "r");
+    if (f && fscanf(f, "%lf", &ns) == 1)
+      sum += ns;
+    if (f)
+      fclose(f);
+  }
+  if (tasks)
+    closedir(tasks);
+  return sum;
+}
+
+/* ---- the far ends ---- */
+
+static void put(far_end *e, const char *text, size_t len) {
+  static const uint8_t mask[4] = {0x11, 0x22, 0x33, 0x44};
+  uint8_t frame[2048];
+  size_t n = 2;
+  frame[0] = 0x81;
+  frame[1] = (uint8_t)(0x80 | (len < 126 ? len : 126));
+  if (len >= 126) {
+    frame[2] = (uint8_t)(len >> 8);
+    frame[3] = (uint8_t)len;
+    n = 4;
+  }
+  memcpy(frame + n, mask, 4);
+  n += 4;
+  for (size_t i = 0; i < len; i++)
+    frame[n + i] = (uint8_t)text[i] ^ mask[i & 3];
+  if (write(e->fd, frame, n + len) != (ssize_t)(n + len))
+    die("a worker does not read");
+}
+
+static void open_call(far_end *e, int i) {
+  char text[600];
+  e->fd = connect_worker(i);
+  if (e->fd < 0)
+    die("connect");
+  int n = snprintf(text, sizeof text,
+                   "GET /twilio/echo HTTP/1.1\r\nHost: b\r\nUpgrade: websocket\r\n"
+                   "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+                   "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
+  if (write(e->fd, text, (size_t)n) != n)
+    die("write");
+  for (e->have = 0; !memmem(e->in, e->have, "\r\n\r\n", 4);) {
+    ssize_t r = read(e->fd, e->in + e->have, sizeof e->in - e->have);
+    if (r <= 0)
+      die("no answer to the upgrade");
+    e->have += (size_t)r;
+  }
+  if (memcmp(e->in, "HTTP/1.1 101", 12) != 0)
+    die("not upgraded");
+  e->have = 0;
+  fcntl(e->fd, F_SETFL, O_NONBLOCK);
+  put(e, "{\"event\":\"connected\"}", 21);
+  n = snprintf(
+      text, sizeof text,
+      "{\"event\":\"start\",\"streamSid\":\"MZ%032d\",\"start\":{\"callSid\":\"CA%032d\","
+      "\"mediaFormat\":{\"encoding\":\"audio/x-mulaw\",\"sampleRate\":8000,\"channels\":1},"
+      "\"customParameters\":{\"from\":\"+15550100\",\"to\":\"+15550101\"}}}",
+      i, i);
+  put(e, text, (size_t)n);
+}
+
+static void send_frame(far_end *e, int i) {
+  char text[600], payload[CXB_BASE64_LEN(FRAME) + 1] = {0};
+  size_t at = (e->sent + (size_t)i * 37) % speech_frames;
+  cxb_base64_encode(payload, speech + at * FRAME, FRAME);
+  e->sent++;
+  int n = snprintf(
+      text, sizeof text,
+      "{\"event\":\"media\",\"sequenceNumber\":\"%lu\",\"media\":{\"track\":\"inbound\","
+      "\"chunk\":\"%lu\",\"timestamp\":\"%lu\",\"payload\":\"%s\"},"
+      "\"streamSid\":\"MZ%032d\"}",
+      (unsigned long)e->sent + 1, (unsigned long)e->sent, (unsigned long)e->sent * 20, payload, i);
+  put(e, text, (size_t)n);
+}
+
+/* The bot's frames: how late each is, against the first one and 20 ms a frame. */
+static void took(far_end *e, const char *text, size_t len) {
+  if (len < 16 || memcmp(text, "{\"event\":\"media\"", 16) != 0)
+    return;
+  int64_t now = cxb_mono_ns();
+  if (!counting || !e->first_ns) {
+    e->first_ns = now;
+    e->frames = 0;
+  }
+  int64_t over = now - e->first_ns - (int64_t)e->frames++ * 20000000;
+  if (over < 0) { /* an earlier one is the better measure */
+    e->first_ns += over;
+    over = 0;
+  }
+  size_t bucket = (size_t)(over / 100000);
+  late[bucket < LATE_BUCKETS ? bucket : LATE_BUCKETS - 1] += counting;
+}
+
+static void receive(far_end *e) {
+  ssize_t r;
+  while ((r = read(e->fd, e->in + e->have, sizeof e->in - e->have)) > 0) {
+    e->have += (size_t)r;
+    size_t at = 0;
+    while (e->have - at >= 4) {
+      size_t len = (uint8_t)e->in[at + 1] & 127, head = 2;
+      if (len == 126) {
+        len = (size_t)((uint8_t)e->in[at + 2] << 8 | (uint8_t)e->in[at + 3]);
+        head = 4;
+      }
+      if (e->have - at < head + len)
+        break;
+      if ((e->in[at] & 15) == 8)
+        die("a worker closed its call");
+      took(e, e->in + at + head, len);
+      at += head + len;
+    }
+    memmove(e->in, e->in + at, e->have -= at);
+  }
+  if (r == 0)
+    die("a worker went away");
+}
+
+/* Every call sends each 20 ms, the calls evenly spread over them. */
+static void carry(int count, double seconds) {
+  int64_t from = cxb_mono_ns();
+  uint64_t slots = (uint64_t)(seconds * 50) * (uint64_t)count;
+  for (uint64_t k = 0; k < slots; k++) {
+    int64_t due = from + (int64_t)(k * 20000000 / (uint64_t)count);
+    while (cxb_mono_ns() < due) { /* ≤ 1 ms naps, so that arrivals are seen when they come */
+      int64_t nap = due - cxb_mono_ns();
+      const struct timespec t = {.tv_nsec = nap > 1000000 ? 1000000 : nap > 0 ? nap : 0};
+      nanosleep(&t, NULL);
+      for (int i = 0; i < count; i++)
+        receive(&ends[i]);
+    }
+    send_frame(&ends[k % (uint64_t)count], (int)(k % (uint64_t)count));
+  }
+}
+
+static double late_ms(double percent) {
+  uint64_t total = 0, seen = 0;
+  for (int i = 0; i < LATE_BUCKETS; i++)
+    total += late[i];
+  for (int i = 0; i < LATE_BUCKETS; i++)
+    if ((double)(seen += late[i]) >= (double)total * percent / 100)
+      return (i + 1) / 10.0;
+  return 0;
+}
+
+static double all_ns(int count) {
+  double sum = 0;
+  for (int i = 0; i < count; i++)
+    sum += cpu_ns(ends[i].pid);
+  return sum;
+}
+
+static void measure(int count, double seconds, int cpu) {
+  memset(ends, 0, sizeof ends);
+  memset(late, 0, sizeof late);
+  counting = false;
+  snprintf(dir, sizeof dir, "/tmp/cxb-bench-XXXXXX");
+  if (!mkdtemp(dir))
+    die("mkdtemp");
+  for (int i = 0; i < count; i++)
+    ends[i].pid = start_worker(i, count, cpu);
+  for (int i = 0; i < count; i++) {
+    int fd = connect_worker(i);
+    if (fd < 0)
+      die("a worker did not start");
+    close(fd);
+  }
+  usleep(500000);
+  double idle = all_ns(count), from = (double)cxb_mono_ns();
+  sleep(3);
+  idle = (all_ns(count) - idle) / ((double)cxb_mono_ns() - from) * 1000 / count;
+  for (int i = 0; i < count; i++)
+    open_call(&ends[i], i);
+  carry(count, SETTLE_S);
+  counting = true;
+  double before = all_ns(count);
+  from = (double)cxb_mono_ns();
+  carry(count, seconds);
+  double took_ns = (double)cxb_mono_ns() - from;
+  double ms = (all_ns(count) - before) / took_ns * 1000 / count;
+  uint64_t frames = 0;
+  for (int i = 0; i < count; i++)
+    frames += ends[i].frames;
+  printf(
+      "%d workers: idle %.2f ms/s each, in a call %.2f ms/s; the bot's frames: %.2f of %.2f a "
+      "second, late p50 %.1f ms, p99 %.1f ms\n",
+      count, idle, ms, (double)frames / count / seconds, 50.0, late_ms(50), late_ms(99));
+  printf(
+      "= live call, Twilio framing, echo, %d workers on one core: %.2f ms CPU a second, %.0f "
+      "calls a core (aim ≥ 400)\n",
+      count, ms, 1000 / ms);
+  for (int i = 0; i < count; i++)
+    put(&ends[i], "{\"event\":\"stop\"}", 16);
+  usleep(300000);
+  for (int i = 0; i < count; i++) {
+    close(ends[i].fd);
+    kill(ends[i].pid, SIGTERM);
+  }
+  for (int i = 0; i < count; i++)
+    waitpid(ends[i].pid, NULL, 0);
+  char command[100];
+  snprintf(command, sizeof command, "rm -rf %s", dir);
+  if (system(command) != 0)
+    fprintf(stderr, "%s stays\n", dir);
+}
+
+int main(int argc, char **argv) {
+  int count = argc > 1 ? atoi(argv[1]) : 0, cpu = argc > 3 ? atoi(argv[3]) : 0;
+  double seconds = argc > 2 ? atof(argv[2]) : 20;
+  signal(SIGPIPE, SIG_IGN);
+  setvbuf(stdout, NULL, _IOLBF, 0);
+  if (count < 0 || count > MAX || seconds < 1) {
+    fprintf(stderr, "calls [WORKERS 1-%d [SECONDS [CPU]]]\n", MAX);
+    return 2;
+  }
+  load_speech();
+  if (sysconf(_SC_NPROCESSORS_ONLN) > 1)
+    on_cpu(cpu == 0 ? 1 : 0);
+  if (count) {
+    measure(count, seconds, cpu);
+  } else {
+    measure(1, seconds, cpu);
+    measure(16, seconds, cpu);
+  }
+  return 0;
+}
