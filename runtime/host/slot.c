@@ -16,10 +16,10 @@ static void changed(void) {
 }
 
 int cxb_slot_take(const char **reason) {
-  if (used >= max_calls)
-    *reason = "at_capacity";
-  else if (cxb_draining())
+  if (cxb_draining())
     *reason = "draining";
+  else if (used >= max_calls)
+    *reason = "at_capacity";
   else if (blocked[0])
     *reason = blocked;
   else {
