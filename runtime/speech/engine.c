@@ -6,16 +6,11 @@
 #include <stdlib.h>
 
 #include "../base/err.h"
+#include "blocks.h"
 
-/* An inference takes and returns tens of megabytes at every step. Left to itself malloc would ask
- * the kernel for fresh zeroed pages each time, which is two thirds of the run time. */
-static void tune_malloc(void) {
-  mallopt(M_ARENA_MAX, 1);
-  mallopt(M_MMAP_MAX, 0);
-  mallopt(M_TRIM_THRESHOLD, 256 << 20);
-}
-
+/* After a busy time: what the last inferences used goes back to the system. */
 static void give_back(void) {
+  cxb_blocks_trim();
   malloc_trim(0);
 }
 
@@ -57,8 +52,7 @@ int cxb_engine_open(const cxb_engine_config *config, cxb_engine **out, char *why
     cxb_engine_close(engine);
     return err;
   }
-  malloc_trim(0);
-  tune_malloc();
+  give_back();
   *out = engine;
   return 0;
 }

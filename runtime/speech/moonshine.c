@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "../base/err.h"
+#include "blocks.h"
 #include "vocab.h"
 
 enum {
@@ -212,6 +213,7 @@ int cxb_moonshine_transcribe(const cxb_moonshine *model, const float *pcm, size_
   d->model = model;
   d->options = options;
   int err = encode(d, pcm, n);
+  cxb_blocks_trim(); /* the decoder has no use for blocks of the encoder's sizes */
   const int64_t empty[] = {0, HEADS, 1, HEAD_SIZE};
   for (size_t i = 0; !err && i < CACHES; i++)
     err = cxb_ort_value_new(model->ort, CXB_ORT_FLOAT, NULL, 0, empty, 4, &d->cache[i]);
@@ -226,6 +228,7 @@ int cxb_moonshine_transcribe(const cxb_moonshine *model, const float *pcm, size_
   cxb_ort_value_release(model->ort, d->hidden);
   for (size_t i = 0; i < CACHES; i++)
     cxb_ort_value_release(model->ort, d->cache[i]);
+  cxb_blocks_trim();
   free(d);
   return err;
 }

@@ -15,8 +15,9 @@
 #include <unistd.h>
 
 #include "../base/err.h"
+#include "blocks.h"
 
-enum { ORT_API_VERSION = 16, ORT_SLOTS = 170 };
+enum { ORT_API_VERSION = 16, ORT_SLOTS = 180 };
 
 typedef struct ort_status ort_status;
 typedef struct ort_env ort_env;
@@ -25,6 +26,15 @@ typedef struct ort_session ort_session;
 typedef struct ort_memory_info ort_memory_info;
 typedef struct ort_shape ort_shape;
 typedef void ort_run_options;
+
+/* The library's interface of an allocator; it looks at no more than the version promises. */
+typedef struct ort_allocator ort_allocator;
+struct ort_allocator {
+  uint32_t version;
+  void *(*take)(ort_allocator *allocator, size_t size);
+  void (*give_back)(ort_allocator *allocator, void *memory);
+  const ort_memory_info *(*info)(const ort_allocator *allocator);
+};
 
 /* position, result, name, parameters */
 #define ORT_CALLS(X)                                                                               \
@@ -58,7 +68,8 @@ typedef void ort_run_options;
   X(96, void, release_value, (cxb_ort_value *))                                                    \
   X(99, void, release_shape, (ort_shape *))                                                        \
   X(100, void, release_options, (ort_options *))                                                   \
-  X(130, ort_status *, add_config, (ort_options *, const char *, const char *))
+  X(130, ort_status *, add_config, (ort_options *, const char *, const char *))                    \
+  X(176, ort_status *, register_allocator, (ort_env *, ort_allocator *))
 
 typedef struct ort_api {
 #define X(slot, result, name, parameters) result(*name) parameters;
@@ -76,6 +87,7 @@ struct cxb_ort {
   ort_api api;
   ort_env *env;
   ort_memory_info *memory;
+  ort_allocator allocator;
 };
 
 struct cxb_ort_model {
@@ -114,6 +126,21 @@ static void bind_calls(ort_api *api, const void *table) {
 #undef X
 }
 
+static void *allocator_take(ort_allocator *allocator, size_t size) {
+  (void)allocator;
+  return cxb_blocks_take(size);
+}
+
+static void allocator_give_back(ort_allocator *allocator, void *memory) {
+  (void)allocator;
+  cxb_blocks_return(memory);
+}
+
+static const ort_memory_info *allocator_info(const ort_allocator *allocator) {
+  return ((const cxb_ort *)(const void *)((const char *)allocator - offsetof(cxb_ort, allocator)))
+      ->memory;
+}
+
 static int load(cxb_ort *ort, const char *path) {
   /* it stays: its C++ globals outlive it badly */
   ort->library = dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
@@ -128,13 +155,18 @@ static int load(cxb_ort *ort, const char *path) {
   if (!table)
     return fail(CXB_EUNSUPPORTED, "the library is too old: API 16 expected");
   bind_calls(&ort->api, table);
-  enum { LEVEL_FATAL = 4, ARENA_ALLOCATOR = 1, MEMORY_DEFAULT = 0 };
+  enum { LEVEL_FATAL = 4, DEVICE_ALLOCATOR = 0, MEMORY_DEFAULT = 0 };
   int err = check(&ort->api, ort->api.create_env(LEVEL_FATAL, "cxb", &ort->env), CXB_EIO);
   if (err)
     return err;
-  return check(&ort->api,
-               ort->api.create_cpu_memory_info(ARENA_ALLOCATOR, MEMORY_DEFAULT, &ort->memory),
-               CXB_ENOMEM);
+  err = check(&ort->api,
+              ort->api.create_cpu_memory_info(DEVICE_ALLOCATOR, MEMORY_DEFAULT, &ort->memory),
+              CXB_ENOMEM);
+  if (err)
+    return err;
+  ort->allocator =
+      (ort_allocator){ORT_API_VERSION, allocator_take, allocator_give_back, allocator_info};
+  return check(&ort->api, ort->api.register_allocator(ort->env, &ort->allocator), CXB_ENOMEM);
 }
 
 int cxb_ort_open(const char *path, cxb_ort **out) {
@@ -166,9 +198,10 @@ typedef struct option {
   const char *key, *value;
 } option;
 
-/* What keeps the process small: no arena and no memory pattern (what is freed can be used by
- * others), no second, packed copy of the weights, no busy waiting. */
+/* What keeps the process small: memory from blocks.c, which gives it back, in place of the
+ * library's arena and its patterns; no second, packed copy of the weights; no busy waiting. */
 static const option common_options[] = {
+    {"session.use_env_allocators", "1"},
     {"session.intra_op.allow_spinning", "0"},
     {"session.disable_prepacking", "1"},
     {NULL, NULL},
@@ -263,6 +296,7 @@ static int convert(cxb_ort *ort, const char *path, const char *compact) {
   int err = open_plain(&model, path, 1, temporary);
   if (model.session)
     ort->api.release_session(model.session);
+  cxb_blocks_trim();
   malloc_trim(0);
   if (!err && rename(temporary, compact) != 0)
     err = fail(CXB_EIO, compact);

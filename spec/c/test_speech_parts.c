@@ -7,9 +7,45 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "speech/blocks.h"
 #include "speech/say_text.h"
 #include "speech/segment.h"
 #include "speech/turn.h"
+
+/* ---- memory ---- */
+
+static void a_block_is_used_again_until_it_is_given_back(void **state) {
+  const size_t sizes[] = {1, 1000, 65472, 65473, 100000, 1 << 20, 37748736};
+  for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+    uint8_t *block = cxb_blocks_take(sizes[i]);
+    assert_non_null(block);
+    assert_int_equal((uintptr_t)block % 64, 0);
+    block[0] = 1;
+    block[sizes[i] - 1] = 2;
+    cxb_blocks_return(block);
+    if (sizes[i] >= 65472) {
+      assert_true(cxb_blocks_kept() >= sizes[i]);
+      assert_ptr_equal(cxb_blocks_take(sizes[i]), block);
+      assert_int_equal(block[0], 1);
+      cxb_blocks_return(block);
+    }
+    cxb_blocks_trim();
+    assert_int_equal(cxb_blocks_kept(), 0);
+  }
+  cxb_blocks_return(NULL);
+}
+
+static void what_is_kept_is_bounded_and_too_much_is_refused(void **state) {
+  void *held[40];
+  for (size_t i = 0; i < 40; i++)
+    held[i] = cxb_blocks_take(10 << 20);
+  for (size_t i = 0; i < 40; i++)
+    cxb_blocks_return(held[i]);
+  assert_true(cxb_blocks_kept() > 100 << 20 && cxb_blocks_kept() <= 192 << 20);
+  cxb_blocks_trim();
+  assert_null(cxb_blocks_take(SIZE_MAX));
+  assert_null(cxb_blocks_take(SIZE_MAX / 2));
+}
 
 /* ---- segmentation ---- */
 
@@ -190,6 +226,8 @@ static void an_endless_sentence_is_cut_at_a_blank_or_by_force(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(a_block_is_used_again_until_it_is_given_back),
+      cmocka_unit_test(what_is_kept_is_bounded_and_too_much_is_refused),
       cmocka_unit_test(speech_begins_after_start_ms_and_names_its_onset),
       cmocka_unit_test(a_click_is_no_speech),
       cmocka_unit_test(a_short_dip_does_not_delay_the_beginning),
