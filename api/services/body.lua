@@ -1,34 +1,11 @@
 -- Request bodies: JSON objects, UTF-8 without NUL, at most 32 levels deep.
 local errors = require("services.errors")
 local json = require("cxb.json")
+local utf8 = require("cxb.utf8")
 
 local M = {}
 
 local DEPTH = 32
-
--- Position of the first byte that is not UTF-8 (RFC 3629), nil when all is well.
-local function bad_utf8(text)
-  local at = text:find("[\128-\255]")
-  while at do
-    local a, b, c, d = text:byte(at, at + 3)
-    local function tail(byte)
-      return byte and byte >= 0x80 and byte <= 0xBF
-    end
-    local size
-    if a >= 0xC2 and a <= 0xDF and tail(b) then
-      size = 2
-    elseif a >= 0xE0 and a <= 0xEF and tail(b) and tail(c)
-      and not (a == 0xE0 and b < 0xA0) and not (a == 0xED and b > 0x9F) then
-      size = 3
-    elseif a >= 0xF0 and a <= 0xF4 and tail(b) and tail(c) and tail(d)
-      and not (a == 0xF0 and b < 0x90) and not (a == 0xF4 and b > 0x8F) then
-      size = 4
-    else
-      return at
-    end
-    at = text:find("[\128-\255]", at + size)
-  end
-end
 
 local function too_deep(value, depth)
   if type(value) ~= "table" then
@@ -65,7 +42,7 @@ end
 ---@param text string
 ---@return table? object, api.error?
 function M.parse(text)
-  local at = bad_utf8(text)
+  local at = utf8.first_bad(text)
   if at then
     return invalid(("Not UTF-8 at byte %d."):format(at))
   end

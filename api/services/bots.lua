@@ -12,17 +12,18 @@ local function title(id)
   return (id:gsub("[_-]+", " "):gsub("^%l", string.upper))
 end
 
-local function seed_one(store, dir, file)
+-- The document of a file; nil when it holds no bot. `seed` remembers what it was made from.
+local function read_seed(dir, file)
   local id = file:match("^([%w_-]+)%.json$")
   if not id or #id > 64 then
-    return true
+    return nil
   end
   local text, code, message = cxb.fs.read(dir .. "/" .. file)
   local doc = text and json.decode_object(text)
   if not doc then
     cxb.log.warn("bot file left out", { file = file, error = text and "not a JSON object"
       or message or code })
-    return true
+    return nil
   end
   for _, name in ipairs(call_bound) do
     doc[name] = nil
@@ -30,24 +31,48 @@ local function seed_one(store, dir, file)
   doc._id = id
   doc.name = doc.name or title(id)
   doc.is_active = doc.is_active ~= false
-  local _, err = store:insert("bots", doc)
-  if err and err.code ~= "duplicate" then
-    return nil, err
-  end
-  return true
+  doc.seed = cxb.crypto.hex(cxb.crypto.sha256(text))
+  return doc
 end
 
----(waits) Puts the shipped bots into a store that has none.
+-- A bot that is still as a file made it follows that file; one that a person changed has no `seed`.
+local function refresh(store, doc)
+  local found, err = store:get("bots", doc._id)
+  if not found then
+    return err.code == "not_found", err
+  elseif not found.seed or found.seed == doc.seed then
+    return true
+  end
+  local gone = {}
+  for name in pairs(found) do
+    if doc[name] == nil and name ~= "v" and name ~= "created_at" and name ~= "updated_at" then
+      gone[#gone + 1] = name
+    end
+  end
+  doc._id = nil
+  local changed
+  changed, err = store:update("bots", found._id, { set = doc, unset = gone },
+    { expect = { v = found.v } })
+  return changed ~= nil or err.code == "conflict", err
+end
+
+---(waits) Puts the shipped bots into a store that has none; in another, those that nobody changed
+---follow their files.
 ---@return true?, table? err
 function M.seed(store, dir)
   local n, err = store:count("bots", {}, { max = 1 })
   if not n then
     return nil, err
-  elseif n > 0 then
-    return true
   end
   for _, file in ipairs(cxb.fs.list(dir) or {}) do
-    local ok, why = seed_one(store, dir, file)
+    local doc = read_seed(dir, file)
+    local ok, why = true, nil
+    if doc and n == 0 then
+      ok, why = store:insert("bots", doc)
+      ok = ok or why.code == "duplicate"
+    elseif doc then
+      ok, why = refresh(store, doc)
+    end
     if not ok then
       return nil, why
     end

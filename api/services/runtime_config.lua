@@ -1,7 +1,8 @@
 -- What a call worker asks for before a call: GET /config/{bot_id} (api.md §5.6, core.md §4).
-local errors = require("services.errors")
+local body = require("services.body")
 local bots = require("services.bots")
 local calls = require("services.calls")
+local errors = require("services.errors")
 local hours = require("services.hours")
 local json = require("cxb.json")
 local template = require("cxb.template")
@@ -39,7 +40,7 @@ local function missing_key(bot)
 end
 
 local function event_of(text)
-  return text and json.decode_object(text) or {}
+  return text and body.parse(text) or {}
 end
 
 local function answer(bot, call, vars, webhook_url)

@@ -6,6 +6,7 @@
 --   additionalProperties: true (kept), false (the default: an error), or a schema for the values
 --   nullable: a JSON null is accepted and kept
 local times = require("cxb.times")
+local utf8 = require("cxb.utf8")
 
 local M = {}
 
@@ -85,8 +86,8 @@ function checks.string(schema, value, path, report)
   if n < (schema.minLength or 0) or n > (schema.maxLength or math.huge) then
     return report(path, "length", bounds(schema.minLength, schema.maxLength, " characters"))
   end
-  if value:find("%z") then
-    return report(path, "format", "no NUL character")
+  if value:find("%z") or utf8.first_bad(value) then
+    return report(path, "format", "must be UTF-8 without NUL")
   end
   if schema.format then
     local kept, rule = formats[schema.format](value)

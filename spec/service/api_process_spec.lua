@@ -44,6 +44,26 @@ describe("the API's process", function()
     assert.equal(2, #api:ask("GET", "/api/v1/bots").answer.items)
   end)
 
+  it("gives a shipped bot its edited file at a reload, but not one that a person changed", function()
+    local seeds = world:folder()
+    world:write(seeds .. "/one.json", '{"flow":"echo","opening_message":"first"}')
+    world:write(seeds .. "/two.json", '{"flow":"echo","opening_message":"first"}')
+    local api = process.start(world, { env = { CXB_BOTS_SEED_DIR = seeds } })
+    local db = assert(cxb.sqlite.open(api.dir .. "/state/cxb.db"))
+    assert(db:exec("UPDATE bots SET doc=json_remove(doc,'$.seed') WHERE _id='two'"))
+    db:close()
+    for _, name in ipairs({ "one", "two", "three" }) do
+      world:write(seeds .. "/" .. name .. ".json", '{"flow":"demo"}')
+    end
+    api.process:kill("HUP")
+    process.wait_until("the edited bot", function()
+      return api:ask("GET", "/api/v1/config/one").answer.flow == "demo"
+    end)
+    assert.equal("", api:ask("GET", "/api/v1/config/one").answer.opening_message)
+    assert.equal("first", api:ask("GET", "/api/v1/config/two").answer.opening_message)
+    assert.equal(404, api:ask("GET", "/api/v1/config/three").status)
+  end)
+
   it("refuses to start on a bad value and names variable and rule", function()
     for name, case in pairs({
       CXB_API_LISTEN = { "nonsense", "HOST:PORT" },

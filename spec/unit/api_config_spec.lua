@@ -113,7 +113,8 @@ describe("the configuration of a call", function()
   end)
 
   it("takes anything that is not an object for an empty event", function()
-    for _, text in ipairs({ "", "[]", "7", "{", "null", '"x"' }) do
+    for _, text in ipairs({ "", "[]", "7", "{", "null", '"x"', '{"a":"\\u0000"}',
+      '{"a":"\255"}' }) do
       assert.truthy(build(text), text)
     end
   end)

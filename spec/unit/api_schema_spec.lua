@@ -50,6 +50,13 @@ describe("schema", function()
     assert.truthy(schema.check(bot, { name = "मदन" }))
   end)
 
+  it("takes only UTF-8 without NUL for text", function()
+    for _, name in ipairs({ "a\0b", "\255", "\192\128", "\237\160\128", "\240\159\152" }) do
+      assert.equal("name:format", paths(select(2, schema.check(bot, { name = name }))))
+    end
+    assert.truthy(schema.check(bot, { name = "é😀" }))
+  end)
+
   it("tells a list from an object and null from absent", function()
     local null = require("cxb.json").null
     assert.equal("more:type tags:type", paths(select(2, schema.check(bot,
