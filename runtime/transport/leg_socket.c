@@ -114,7 +114,13 @@ static char *query_of(const char *head, size_t len) {
   const char *from = question + 1;
   size_t rest = line - (size_t)(from - head);
   const char *space = memchr(from, ' ', rest);
-  return strndup(from, space ? (size_t)(space - from) : rest);
+  size_t n = space ? (size_t)(space - from) : rest;
+  char *query = malloc(n + 1);
+  if (query) {
+    memcpy(query, from, n);
+    query[n] = '\0';
+  }
+  return query;
 }
 
 static void adopt(void *arg) {
