@@ -12,12 +12,13 @@
 
 /* What is awaited, then what is. */
 typedef enum { CONNECTED, START, ANSWER, TALKING, HANGING_UP, OVER } phase;
-enum { ANSWER_S = 60 };
+enum { ANSWER_S = 60, TRANSFER_MS = 10000, TRANSFER_QUIET_MS = 2000 };
 
 typedef struct dialler {
   phase phase;
   int rate;
   uint32_t chunk;
+  bool flushed;      /* reverse-media-stop was the last word about audio */
   json_t *connected; /* its event fields, until start */
   cxb_buf stream_id; /* each as JSON, quotes included */
   cxb_buf caller_id, did;
@@ -25,6 +26,7 @@ typedef struct dialler {
   cxb_buf out;
   int64_t stamp_second; /* of `stamp`, so that it is made once a second */
   char stamp[24];
+  int64_t media_at, transfer_at; /* last media; when a transfer began, 0: none under way */
 } dialler;
 
 static int ignore(cxb_leg *leg) {
@@ -118,13 +120,14 @@ static int take_answer(cxb_leg *leg, json_t *msg) {
 }
 
 static int take_media(cxb_leg *leg, json_t *msg) {
-  const dialler *d = cxb_leg_state(leg);
+  dialler *d = cxb_leg_state(leg);
   if (d->phase == ANSWER) /* ringing: nobody listens, but the far end lives */
     cxb_session_in_alive(cxb_leg_session(leg));
   if (d->phase != TALKING)
     return ignore(leg);
   size_t len;
   const char *payload = cxb_wire_text(msg, "payload", &len);
+  d->media_at = cxb_leg_now(leg);
   return cxb_wire_pcm_in(leg, payload, len);
 }
 
@@ -135,21 +138,47 @@ static int take_dtmf(cxb_leg *leg, json_t *msg) {
   return 0;
 }
 
-/* The far end may also stay silent: the session's clock decides then. */
+static void end_transfer(cxb_leg *leg, bool ok, const char *reason) {
+  dialler *d = cxb_leg_state(leg);
+  if (!d->transfer_at)
+    return;
+  d->transfer_at = 0;
+  cxb_leg_timer(leg, 0);
+  cxb_session_in_transfer(cxb_leg_session(leg), ok, reason);
+}
+
 static int take_transfer_status(cxb_leg *leg, json_t *msg) {
   const dialler *d = cxb_leg_state(leg);
   const char *status = cxb_wire_str(msg, "status", "");
   bool ok = strcmp(status, "ok") == 0;
-  if (d->phase != TALKING || (!ok && strcmp(status, "failed") != 0))
+  if (!d->transfer_at || (!ok && strcmp(status, "failed") != 0))
     return ignore(leg);
-  cxb_session_in_transfer(cxb_leg_session(leg), ok, cxb_wire_str(msg, "reason", ""));
+  end_transfer(leg, ok, cxb_wire_str(msg, "reason", ""));
   return 0;
+}
+
+/* Of a transfer that the dialler says nothing about: media that stops for 2 s means that the caller
+ * has left us, media that still flows after 10 s that nobody took them. */
+static void dialler_timer(cxb_leg *leg) {
+  const dialler *d = cxb_leg_state(leg);
+  if (!d->transfer_at)
+    return;
+  int64_t now = cxb_leg_now(leg);
+  int64_t quiet_since = d->media_at > d->transfer_at ? d->media_at : d->transfer_at;
+  int64_t gone_at = quiet_since + TRANSFER_QUIET_MS, late_at = d->transfer_at + TRANSFER_MS;
+  if (now >= gone_at)
+    end_transfer(leg, true, "media_stopped");
+  else if (now >= late_at)
+    end_transfer(leg, false, "timeout");
+  else
+    cxb_leg_timer(leg, (int)((gone_at < late_at ? gone_at : late_at) - now));
 }
 
 static int take_hangup(cxb_leg *leg, json_t *msg) {
   dialler *d = cxb_leg_state(leg);
   if (d->phase == OVER)
     return ignore(leg);
+  end_transfer(leg, true, "hangup");
   d->phase = OVER;
   cxb_session_in_stop(cxb_leg_session(leg), cxb_wire_str(msg, "disconnectedBy", ""));
   cxb_leg_close(leg, 1000, "");
@@ -176,6 +205,7 @@ static bool quick_media(cxb_leg *leg, const char *data, size_t len, int *r) {
   if (!cxb_scan_object(data, len, found, COUNT) || !cxb_scan_is(&found[EVENT], "media") ||
       !found[PAYLOAD].value)
     return false;
+  ((dialler *)cxb_leg_state(leg))->media_at = cxb_leg_now(leg);
   *r = cxb_wire_pcm_in(leg, found[PAYLOAD].value, found[PAYLOAD].len);
   return true;
 }
@@ -231,6 +261,7 @@ static int dialler_frame(cxb_leg *leg, const int16_t *pcm, size_t n) {
   if (r < 0)
     return r;
   d->chunk++;
+  d->flushed = false;
   return cxb_leg_send_text(leg, d->out.data, d->out.len);
 }
 
@@ -246,13 +277,17 @@ static int send_event(cxb_leg *leg, const char *event, const char *more) {
 }
 
 static int dialler_clear(cxb_leg *leg) {
-  return send_event(leg, "reverse-media-stop", "");
+  int r = send_event(leg, "reverse-media-stop", "");
+  ((dialler *)cxb_leg_state(leg))->flushed = r == 0;
+  return r;
 }
 
 static int dialler_transfer(cxb_leg *leg, const cxb_transfer *t) {
-  const dialler *d = cxb_leg_state(leg);
+  dialler *d = cxb_leg_state(leg);
   if (d->phase != TALKING)
     return CXB_ECLOSED;
+  if (d->transfer_at)
+    return CXB_EBUSY;
   const char *names[] = {"transferTo", "transferType", "reason"};
   const char *values[] = {t->to, t->type, t->reason};
   cxb_buf more = {0};
@@ -266,7 +301,11 @@ static int dialler_transfer(cxb_leg *leg, const cxb_transfer *t) {
   if (!r)
     r = send_event(leg, "reverse-call-transfer", more.data);
   cxb_buf_free(&more);
-  return r;
+  if (r < 0)
+    return r;
+  d->transfer_at = cxb_leg_now(leg);
+  cxb_leg_timer(leg, TRANSFER_QUIET_MS);
+  return 0;
 }
 
 /* The dialler confirms with hangup-call; the session closes by force when it does not. */
@@ -274,7 +313,8 @@ static int dialler_hangup(cxb_leg *leg) {
   dialler *d = cxb_leg_state(leg);
   if (d->phase >= HANGING_UP)
     return 0;
-  int r = send_event(leg, "reverse-media-stop", "");
+  end_transfer(leg, false, "hangup");
+  int r = d->flushed ? 0 : dialler_clear(leg);
   if (!r)
     r = send_event(leg, "reverse-hangup-call", "");
   d->phase = HANGING_UP;
@@ -285,6 +325,7 @@ static int dialler_hangup(cxb_leg *leg) {
 
 static void dialler_closed(cxb_leg *leg) {
   dialler *d = cxb_leg_state(leg);
+  end_transfer(leg, true, "closed");
   json_decref(d->connected);
   d->connected = NULL;
   cxb_buf_free(&d->stream_id);
@@ -303,5 +344,6 @@ const cxb_serializer cxb_serializer_cxb = {
     .clear = dialler_clear,
     .transfer = dialler_transfer,
     .hangup = dialler_hangup,
+    .timer = dialler_timer,
     .closed = dialler_closed,
 };

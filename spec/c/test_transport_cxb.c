@@ -254,6 +254,11 @@ static void test_bot_hangup(void **state) {
   feed(s, "{\"event\":\"hangup-call\",\"disconnectedBy\":\"bot\"}");
   heard(s, "stop [bot]\nclosed 1000 \n");
   closes_with(s, 1000);
+  s = talking(); /* flushed a moment ago: not again */
+  s->ops->clear(s->leg);
+  s->ops->hangup(s->leg);
+  sent(s, goodbye);
+  end(s);
   s = talking(); /* never confirmed: the session's clock closes it */
   s->ops->hangup(s->leg);
   s->ops->close(s->leg, 1000);
@@ -280,7 +285,7 @@ static void test_customer_hangup(void **state) {
 
 static const cxb_transfer desk = {.to = "+9180", .type = "sip", .reason = "wants \"Asha\""};
 
-static void test_transfer(void **state) {
+static cxb_session *transferring(void) {
   cxb_session *s = talking();
   assert_true(s->ops->can_transfer);
   assert_int_equal(s->ops->transfer(s->leg, &desk), 0);
@@ -288,14 +293,60 @@ static void test_transfer(void **state) {
        "{\"event\":\"reverse-call-transfer\",\"streamId\":\"stream-abc\","
        "\"callerId\":\"+919876543210\",\"did\":\"+911234567890\",\"transferTo\":\"+9180\","
        "\"transferType\":\"sip\",\"reason\":\"wants \\\"Asha\\\"\"}\n");
-  feed(s, "{\"event\":\"call-transfer-status\",\"status\":\"failed\",\"reason\":\"busy\"}");
+  assert_int_equal(s->ops->transfer(s->leg, &desk), CXB_EBUSY);
+  return s;
+}
+
+static void test_transfer_told(void **state) {
+  cxb_session *s = transferring();
   feed(s, "{\"event\":\"call-transfer-status\",\"status\":\"ok\"}");
-  heard(s, "transfer failed [busy]\ntransfer ok []\n");
+  heard(s, "transfer ok []\n");
+  feed(s, "{\"event\":\"call-transfer-status\",\"status\":\"failed\",\"reason\":\"late\"}");
+  heard(s, "");
+  end(s);
+  s = transferring();
   feed(s, "{\"event\":\"call-transfer-status\",\"status\":1}");
   heard(s, "");
+  feed(s, "{\"event\":\"call-transfer-status\",\"status\":\"failed\",\"reason\":\"busy\"}");
+  heard(s, "transfer failed [busy]\n");
+  assert_int_equal(s->ops->transfer(s->leg, &desk), 0); /* another try */
+  end(s);
+  s = transferring();
+  feed(s, "{\"event\":\"hangup-call\"}");
+  heard(s, "transfer ok [hangup]\nstop []\nclosed 1000 \n");
+  end(s);
+  s = transferring();
+  cxb_leg_lost(s->leg, 1006);
+  heard(s, "transfer ok [closed]\nclosed 1006 \n");
+  end(s);
+  s = transferring();
   s->ops->hangup(s->leg);
+  heard(s, "transfer failed [hangup]\n");
   assert_int_equal(s->ops->transfer(s->leg, &desk), CXB_ECLOSED);
   end(s);
+}
+
+static void carry_media(cxb_session *s, int frames) {
+  for (int i = 0; i < frames; i++) {
+    cxb_leg_advance(s->leg, 20);
+    feed_media(s, media, "abcd", 4);
+  }
+}
+
+static void test_transfer_silent(void **state) {
+  cxb_session *s = transferring();
+  carry_media(s, 50); /* media stops after 1 s */
+  cxb_leg_advance(s->leg, 1999);
+  heard(s, "");
+  cxb_leg_advance(s->leg, 1);
+  heard(s, "transfer ok [media_stopped]\n");
+  end(s);
+  s = transferring();
+  carry_media(s, 499); /* it goes on */
+  heard(s, "");
+  carry_media(s, 1);
+  heard(s, "transfer failed [timeout]\n");
+  closes_with(s, 0);
 }
 
 int main(void) {
@@ -307,7 +358,7 @@ int main(void) {
       cmocka_unit_test(test_early_media),    cmocka_unit_test(test_oversize),
       cmocka_unit_test(test_media_out),      cmocka_unit_test(test_clear),
       cmocka_unit_test(test_bot_hangup),     cmocka_unit_test(test_customer_hangup),
-      cmocka_unit_test(test_transfer),
+      cmocka_unit_test(test_transfer_told),  cmocka_unit_test(test_transfer_silent),
   };
   return cmocka_run_group_tests_name("the CXB dialler's wire", tests, NULL, NULL);
 }

@@ -273,7 +273,8 @@ class Call:
 
     def note(self, event, msg):
         self.log.append({"t_ms": round(self.ms()), "event": event,
-                         **{k: v for k, v in msg.items() if k not in ("event", "type")}})
+                         **{("data" if k == "event" else k): v for k, v in msg.items()
+                            if k != "type" and v is not event}})
 
     def reply(self, msg):
         self.replies.append(json.dumps(msg))
@@ -424,7 +425,8 @@ class Call:
             await asyncio.sleep(max(0, self.began + tick * FRAME_MS / 1000 - time.monotonic()))
             self.play()
             self.next_turn()
-            for message in [*self.replies, self.wire.media(self.caller_frame())]:
+            media = [] if self.args.mute else [self.wire.media(self.caller_frame())]
+            for message in [*self.replies, *media]:
                 await ws.send(message)
             self.replies.clear()
             if self.ms() > self.args.max_s * 1000:
@@ -547,6 +549,7 @@ def arguments():
     p.add_argument("--transfer", default="ok", help="cxb: ok, failed or silent")
     p.add_argument("--no-goodbye", action="store_true", help="cxb: do not confirm the bot's hang-up")
     p.add_argument("--deaf", action="store_true", help="never answer marks or clears")
+    p.add_argument("--mute", action="store_true", help="send no audio at all")
     p.add_argument("--vanish", action="store_true", help="end without a goodbye: cut the socket")
     p.add_argument("--record-bot", metavar="WAV", help="what the far end played, on the call's clock")
     p.add_argument("--json", action="store_true", help="one JSON line instead of a few words")
