@@ -31,6 +31,9 @@ static int listener_count;
 static cxb_http_conn *conns;
 static int conn_count, active;
 static size_t max_head = 16384;
+#define DEFAULT_TIMES                                                                              \
+  { 75000, 10000, 15000, 30000, 2000 }
+static cxb_http_times times = DEFAULT_TIMES;
 static uv_timer_t sweep;
 static bool sweeping, stopped;
 cxb_http_handler cxb_http_on_request;
@@ -43,6 +46,10 @@ void cxb_http_set_handler(cxb_http_handler handler) {
 
 void cxb_http_set_max_head(size_t bytes) {
   max_head = bytes;
+}
+
+void cxb_http_set_times(const cxb_http_times *wanted) {
+  times = wanted ? *wanted : (cxb_http_times)DEFAULT_TIMES;
 }
 
 int cxb_http_active(void) {
@@ -63,6 +70,12 @@ int64_t cxb_http_clock(void) {
 
 static void set_deadline(cxb_http_conn *c, int64_t ms) {
   c->deadline_ms = cxb_http_clock() + ms;
+}
+
+/* Bytes wait in libuv: some must have left by then. */
+static void expect_progress(cxb_http_conn *c) {
+  c->unsent = c->stream.write_queue_size;
+  set_deadline(c, times.send_ms);
 }
 
 /* ---- end of a connection ---- */
@@ -104,7 +117,8 @@ static void linger(cxb_http_conn *c) {
     return;
   c->lingering = true;
   c->shut = true;
-  set_deadline(c, CXB_HTTP_LINGER_MS);
+  if (c->in_flight == 0)
+    set_deadline(c, times.linger_ms);
   c->shutdown.data = c;
   if (uv_shutdown(&c->shutdown, &c->stream, on_shutdown) != 0) {
     cxb_http_conn_close(c);
@@ -134,8 +148,14 @@ static void on_written(uv_write_t *w, int status) {
     return;
   }
   cxb_http_request *req = c->req;
-  if (req)
-    set_deadline(c, CXB_HTTP_SEND_MS);
+  if (c->in_flight > 0 || req)
+    expect_progress(c);
+  else if (c->lingering && c->peer_done)
+    cxb_http_conn_close(c);
+  else
+    set_deadline(c, c->lingering ? times.linger_ms : times.idle_ms);
+  if (c->closing)
+    return;
   if (req && req->on_writable && c->in_flight < CXB_HTTP_WRITE_HIGH / 2) {
     void (*fn)(cxb_http_request *, void *) = req->on_writable;
     req->on_writable = NULL;
@@ -168,7 +188,6 @@ void cxb_http_conn_flush(cxb_http_conn *c) {
     job->conn = c;
     job->len = rest;
     c->in_flight += rest;
-    set_deadline(c, CXB_HTTP_SEND_MS);
     uv_buf_t buf = uv_buf_init(job->data, (unsigned)rest);
     if (uv_write(&job->req, &c->stream, &buf, 1, on_written) != 0) {
       c->in_flight -= rest;
@@ -176,6 +195,7 @@ void cxb_http_conn_flush(cxb_http_conn *c) {
       cxb_http_conn_close(c);
       return;
     }
+    expect_progress(c);
   }
   if (c->out.cap > 65536)
     cxb_buf_free(&c->out);
@@ -206,6 +226,8 @@ static int on_url(http_parser *p, const char *at, size_t len) {
 static int on_field(http_parser *p, const char *at, size_t len) {
   cxb_http_conn *c = p->data;
   cxb_http_request *r = c->req;
+  if (r->head_done)
+    return 0; /* trailers of a chunked body say nothing to us */
   if (r->header_count == 0 || c->in_value) {
     if (r->header_count == CXB_HTTP_MAX_HEADERS)
       return -1;
@@ -218,6 +240,8 @@ static int on_field(http_parser *p, const char *at, size_t len) {
 
 static int on_value(http_parser *p, const char *at, size_t len) {
   cxb_http_conn *c = p->data;
+  if (c->req->head_done)
+    return 0;
   cxb_http_span *v = &c->req->values[c->req->header_count - 1];
   bool fresh = !c->in_value;
   c->in_value = true;
@@ -238,9 +262,23 @@ static size_t head_end(const cxb_http_conn *c, const cxb_http_request *r) {
   return p ? (size_t)(p - c->in.data) : c->in.len;
 }
 
+/* Debian's http_parser lets blanks and more into names of headers. A blank before the colon makes
+ * another server see another header, so all but RFC 9110's tokens are refused. */
+static bool is_token(const char *s, size_t len) {
+  static const char marks[] = "!#$%&'*+-.^_`|~";
+  for (size_t i = 0; i < len; i++)
+    if (!((s[i] >= 'a' && s[i] <= 'z') || (s[i] >= 'A' && s[i] <= 'Z') ||
+          (s[i] >= '0' && s[i] <= '9') || (s[i] && strchr(marks, s[i]))))
+      return false;
+  return len > 0;
+}
+
 static int on_head_done(http_parser *p) {
   cxb_http_conn *c = p->data;
   cxb_http_request *r = c->req;
+  for (int i = 0; i < r->header_count; i++)
+    if (!is_token(c->in.data + r->names[i].at, r->names[i].len))
+      return -1;
   r->head_done = true;
   r->head_len = head_end(c, r);
   r->method = (uint8_t)p->method;
@@ -249,7 +287,7 @@ static int on_head_done(http_parser *p) {
   r->keep_alive = http_should_keep_alive(p) && !r->upgrade && !stopped;
   const char *expect = cxb_http_header(r, "expect");
   r->expect_continue = r->http11 && expect && strcasecmp(expect, "100-continue") == 0;
-  set_deadline(c, CXB_HTTP_BODY_MS);
+  set_deadline(c, times.body_ms);
   return 0;
 }
 
@@ -400,6 +438,12 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf) {
   cxb_http_conn *c = s->data;
   if (n == 0)
     return;
+  if (n == UV_EOF && c->lingering && c->in_flight > 0) {
+    c->peer_done = true; /* it sends no more, but may still read */
+    c->reading = false;
+    uv_read_stop(&c->stream);
+    return;
+  }
   if (n < 0) {
     cxb_http_conn_close(c);
     return;
@@ -407,7 +451,7 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf) {
   if (c->lingering)
     return;
   if (!c->req && c->in.len == 0)
-    set_deadline(c, CXB_HTTP_HEAD_MS);
+    set_deadline(c, times.head_ms);
   c->in.len += (size_t)n;
   c->in.data[c->in.len] = '\0';
   c->corked = true;
@@ -451,7 +495,7 @@ void cxb_http_conn_request_done(cxb_http_conn *c) {
   c->parsed = 0;
   if (c->in.len == 0 && c->in.cap > 65536)
     cxb_buf_free(&c->in);
-  set_deadline(c, c->in.len ? CXB_HTTP_HEAD_MS : CXB_HTTP_IDLE_MS);
+  set_deadline(c, c->in.len ? times.head_ms : times.idle_ms);
   cxb_http_conn_resume_reading(c);
   if (!c->corked && c->in.len > 0 && !c->closing) {
     c->corked = true;
@@ -467,15 +511,19 @@ void cxb_http_conn_request_done(cxb_http_conn *c) {
 static void check_deadline(cxb_http_conn *c, int64_t now) {
   if (now < c->deadline_ms)
     return;
+  if (c->in_flight > 0 && c->stream.write_queue_size < c->unsent) {
+    expect_progress(c);
+    return;
+  }
   cxb_http_request *r = c->req;
   bool answering = r && r->dispatched && r->complete;
   if (answering && c->in_flight == 0)
     return; /* the handler's own time */
   if (r && r->dispatched && !r->complete && c->in_flight == 0) {
-    bool slow = r->body_total - c->body_mark < 1024 * CXB_HTTP_BODY_MS / 1000;
+    bool slow = r->body_total - c->body_mark < (uint64_t)(1024 * times.body_ms / 1000);
     bool wanted = c->reading;
     c->body_mark = r->body_total;
-    set_deadline(c, CXB_HTTP_BODY_MS);
+    set_deadline(c, times.body_ms);
     if (!slow || !wanted)
       return;
     reject(c, 408, "request_timeout");
@@ -528,7 +576,7 @@ static void on_connection(uv_stream_t *server, int status) {
     conns->prev = c;
   conns = c;
   conn_count++;
-  set_deadline(c, CXB_HTTP_HEAD_MS);
+  set_deadline(c, times.head_ms);
   if (uv_accept(server, &c->stream) != 0 || conn_count > MAX_CONNECTIONS) {
     cxb_http_conn_close(c);
     return;

@@ -14,11 +14,6 @@ enum {
   CXB_HTTP_MAX_HEADERS = 100,
   CXB_HTTP_READ_STOP = 256 * 1024,  /* unread body bytes at which reading pauses */
   CXB_HTTP_WRITE_HIGH = 256 * 1024, /* unsent bytes at which a writer waits */
-  CXB_HTTP_IDLE_MS = 75000,
-  CXB_HTTP_HEAD_MS = 10000,
-  CXB_HTTP_BODY_MS = 15000, /* without 1 KiB/s of body */
-  CXB_HTTP_SEND_MS = 30000, /* without a byte taken by the peer */
-  CXB_HTTP_LINGER_MS = 2000,
 };
 
 typedef struct cxb_http_conn cxb_http_conn;
@@ -66,12 +61,13 @@ struct cxb_http_conn {
   cxb_buf in;       /* from the current request's first byte on */
   size_t parsed;    /* bytes of `in` the parser has seen */
   cxb_buf out;      /* corked output of this turn */
-  size_t in_flight; /* bytes given to libuv, not yet taken */
+  size_t in_flight; /* bytes given to libuv in writes that have not ended */
+  size_t unsent;    /* libuv's queue when the deadline of sending was set */
   cxb_http_request *req;
   cxb_http_conn *next, *prev;
   int64_t deadline_ms; /* of the present phase */
   uint64_t body_mark;  /* body_total when the body's deadline was set */
-  bool reading, corked, closing, lingering, in_value, shut;
+  bool reading, corked, closing, lingering, in_value, shut, peer_done;
   uv_shutdown_t shutdown;
 };
 

@@ -14,6 +14,16 @@ typedef void (*cxb_http_handler)(cxb_http_request *req);
 void cxb_http_set_handler(cxb_http_handler handler);
 void cxb_http_set_max_head(size_t bytes); /* 16 KiB, the URL (<= 32 KiB) not counted */
 
+/* What is not done in time ends the connection; checked every half second. */
+typedef struct cxb_http_times {
+  int64_t idle_ms;   /* 75 s between requests */
+  int64_t head_ms;   /* 10 s from a request's first byte to the end of its head */
+  int64_t body_ms;   /* 15 s in which less than 1 KiB/s of an awaited body comes: 408 */
+  int64_t send_ms;   /* 30 s without a byte of the answer taken */
+  int64_t linger_ms; /* 2 s for the peer to close after our last byte */
+} cxb_http_times;
+void cxb_http_set_times(const cxb_http_times *times); /* NULL: those above */
+
 /* addr "unix:/path" (mode applied) or "tcp:HOST:PORT"; port 0 is written back to *port. */
 int cxb_http_listen(const char *addr, int mode, int *port, char *why, size_t why_len);
 void cxb_http_stop_listening(void); /* idle connections are closed too */

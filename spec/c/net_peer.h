@@ -2,6 +2,7 @@
  */
 #pragma once
 #include <fcntl.h>
+#include <errno.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>

@@ -1,0 +1,386 @@
+/* The HTTP server from C, without a script: every split of its input, its deadlines, random input.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "base/buf.h"
+#include "host/host.h"
+#include "net/http_server.h"
+#include "net_peer.h"
+
+/* The host's list of rooms: none is needed. */
+const cxb_module *const cxb_modules[] = {NULL};
+const int cxb_modules_count = 0;
+
+static char dir[] = "/tmp/cxb-test-http-XXXXXX";
+static char path[64];
+static int handled;
+
+/* ---- the service ---- */
+
+static void answer_with_body(cxb_http_request *req, void *arg) {
+  bool end, gone;
+  size_t n = cxb_http_body_ready(req, &end, &gone);
+  if (gone)
+    return;
+  if (!end) {
+    cxb_http_wait_body(req, answer_with_body, arg);
+    return;
+  }
+  cxb_http_respond(req, 200, NULL, cxb_http_body_data(req), n);
+}
+
+static void on_request(cxb_http_request *req) {
+  static char big[8 << 20];
+  handled++;
+  const char *where = cxb_http_path(req);
+  cxb_http_query(req);
+  cxb_http_header(req, "content-type");
+  if (strcmp(where, "/big") == 0)
+    cxb_http_respond(req, 200, NULL, big, sizeof big);
+  else if (strcmp(where, "/early") == 0)
+    cxb_http_respond(req, 200, NULL, "no body read", 12);
+  else
+    answer_with_body(req, NULL);
+}
+
+/* ---- a peer that sends bytes as they are ---- */
+
+typedef struct peer {
+  int fd;
+  cxb_buf got;
+  bool ended;
+} peer;
+
+static void peer_open(peer *p) {
+  struct sockaddr_un addr = {.sun_family = AF_UNIX};
+  snprintf(addr.sun_path, sizeof addr.sun_path, "%s", path);
+  *p = (peer){.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
+  assert_int_equal(connect(p->fd, (struct sockaddr *)&addr, sizeof addr), 0);
+}
+
+static void peer_close(peer *p) {
+  close(p->fd);
+  cxb_buf_free(&p->got);
+}
+
+static void peer_read(peer *p, size_t most) {
+  char bytes[65536];
+  while (most > 0 && !p->ended) {
+    ssize_t n = read(p->fd, bytes, most < sizeof bytes ? most : sizeof bytes);
+    if (n < 0 && errno == EAGAIN)
+      return;
+    if (n <= 0)
+      p->ended = true;
+    else if (cxb_buf_add(&p->got, bytes, (size_t)n) == 0)
+      most -= (size_t)n;
+  }
+}
+
+static void turn(void) {
+  uv_run(cxb_loop(), UV_RUN_NOWAIT);
+}
+
+static void peer_send(peer *p, const char *data, size_t len) {
+  while (len > 0) {
+    ssize_t n = write(p->fd, data, len);
+    if (n < 0 && errno != EAGAIN)
+      return; /* the server has had enough */
+    if (n > 0) {
+      data += n;
+      len -= (size_t)n;
+    }
+    turn();
+  }
+}
+
+static bool peer_ended(void *arg) {
+  peer_read(arg, SIZE_MAX);
+  return ((peer *)arg)->ended;
+}
+
+static bool peer_answered(void *arg) {
+  peer *p = arg;
+  peer_read(p, SIZE_MAX);
+  return p->ended || (p->got.data && strstr(p->got.data, "\r\n\r\n"));
+}
+
+static int count(const peer *p, const char *word) {
+  int n = 0;
+  size_t len = strlen(word);
+  for (const char *at = p->got.data; at; n++) {
+    at = memmem(at, (size_t)(p->got.data + p->got.len - at), word, len);
+    if (!at)
+      break;
+    at += len;
+  }
+  return n;
+}
+
+static const cxb_http_times quick = {1500, 300, 300, 300, 300};
+
+static int group_setup(void **state) {
+  char why[200];
+  assert_non_null(mkdtemp(dir));
+  snprintf(path, sizeof path, "%s/s", dir);
+  assert_int_equal(uv_loop_init(cxb_loop()), 0);
+  cxb_http_set_handler(on_request);
+  assert_int_equal(cxb_http_listen("tcp:nowhere", 0600, NULL, why, sizeof why) < 0, 1);
+  char addr[80];
+  snprintf(addr, sizeof addr, "unix:%s", path);
+  assert_int_equal(cxb_http_listen(addr, 0600, NULL, why, sizeof why), 0);
+  return 0;
+}
+
+static int group_teardown(void **state) {
+  cxb_http_close_all();
+  peer_loop_close(cxb_loop());
+  rmdir(dir);
+  return 0;
+}
+
+static bool no_connections(void *arg) {
+  return cxb_http_connections() == 0;
+}
+
+static int settle(void **state) {
+  cxb_http_set_times(NULL);
+  peer_run_until(cxb_loop(), no_connections, NULL, 5000);
+  assert_int_equal(cxb_http_active(), 0);
+  return 0;
+}
+
+/* ---- tests ---- */
+
+static const char PIPELINE[] =
+    "POST /a?x=%31 HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nfirst"
+    "POST /b HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n"
+    "X-Empty:\r\n\r\n3\r\nsec\r\n3;ext=1\r\nond\r\n0\r\nTrailer: t\r\n\r\n"
+    "GET /c HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+
+static void every_split_of_the_input_gives_the_same_answers(void **state) {
+  for (size_t split = 1; split < sizeof PIPELINE - 1; split++) {
+    peer p;
+    peer_open(&p);
+    peer_send(&p, PIPELINE, split);
+    turn();
+    peer_send(&p, PIPELINE + split, sizeof PIPELINE - 1 - split);
+    peer_run_until(cxb_loop(), peer_ended, &p, 5000);
+    if (count(&p, "HTTP/1.1 200 OK\r\n") != 3)
+      print_message("split at %zu: %s\n", split, p.got.data ? p.got.data : "(nothing)");
+    assert_int_equal(count(&p, "HTTP/1.1 200 OK\r\n"), 3);
+    const char *first = strstr(p.got.data, "\r\n\r\nfirst");
+    assert_non_null(first);
+    assert_non_null(strstr(first, "\r\n\r\nsecond"));
+    peer_close(&p);
+  }
+}
+
+static void a_body_nobody_reads_does_not_become_a_request(void **state) {
+  static const char request[] = "POST /early HTTP/1.1\r\nHost: h\r\nContent-Length: 60\r\n\r\n";
+  static const char body[] =
+      "GET /smuggled HTTP/1.1\r\nHost: h\r\n\r\nGET /x HTTP/1.1\r\n\r\n\r\n\r\n\r\n";
+  peer p;
+  peer_open(&p);
+  handled = 0;
+  peer_send(&p, request, sizeof request - 1);
+  turn();
+  peer_send(&p, body, 60);
+  cxb_http_set_times(&quick);
+  peer_run_until(cxb_loop(), peer_ended, &p, 5000);
+  assert_int_equal(count(&p, "HTTP/1.1 200"), 1);
+  assert_int_equal(handled, 1);
+  peer_close(&p);
+}
+
+static void ambiguous_and_malformed_requests_are_refused(void **state) {
+  static const char *const requests[] = {
+      "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nTransfer-Encoding: "
+      "chunked\r\n\r\n0\r\n\r\n",
+      "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
+      "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: -1\r\n\r\n",
+      "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999999999999999\r\n\r\n",
+      "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nZ\r\n",
+      "GET / HTTP/1.1\r\nHost: h\r\nA: b\r\n folded\r\n\r\n",
+      "GET / HTTP/1.1\r\nHo st: h\r\n\r\n",
+      "POST / HTTP/1.1\r\nTransfer-Encoding : chunked\r\nContent-Length: 3\r\n\r\nabc",
+      "GET /\x01 HTTP/1.1\r\n\r\n",
+  };
+  for (size_t i = 0; i < sizeof requests / sizeof *requests; i++) {
+    peer p;
+    peer_open(&p);
+    peer_send(&p, requests[i], strlen(requests[i]));
+    peer_run_until(cxb_loop(), peer_answered, &p, 5000);
+    if (count(&p, "HTTP/1.1 400 Bad Request\r\n") != 1)
+      print_message("request %zu: %s\n", i, p.got.data ? p.got.data : "(nothing)");
+    assert_int_equal(count(&p, "HTTP/1.1 400 Bad Request\r\n"), 1);
+    assert_int_equal(count(&p, "{\"error\":\"bad_request\"}"), 1);
+    peer_close(&p);
+  }
+}
+
+static void a_slow_head_and_an_idle_connection_are_closed(void **state) {
+  static const char *const starts[] = {
+      "", "G", "GET / HTTP/1.1\r\nHost: ", "GET / HTTP/1.1\r\nHost: h\r\n\r\n"};
+  cxb_http_set_times(&quick);
+  for (size_t i = 0; i < sizeof starts / sizeof *starts; i++) {
+    peer p;
+    peer_open(&p);
+    peer_send(&p, starts[i], strlen(starts[i]));
+    peer_run_until(cxb_loop(), peer_ended, &p, 5000);
+    assert_int_equal(count(&p, "HTTP/1.1"), i == 3);
+    peer_close(&p);
+  }
+}
+
+static void a_head_that_trickles_is_closed_however_often_a_byte_comes(void **state) {
+  cxb_http_set_times(&quick);
+  peer p;
+  peer_open(&p);
+  uv_update_time(cxb_loop());
+  uint64_t end = uv_now(cxb_loop()) + 5000;
+  peer_send(&p, "GET / HTTP/1.1\r\nX: ", 19);
+  while (!peer_ended(&p) && uv_now(cxb_loop()) < end) {
+    peer_send(&p, "x", 1);
+    usleep(5000);
+    turn();
+  }
+  assert_true(p.ended);
+  peer_close(&p);
+}
+
+static void a_body_that_does_not_come_is_408(void **state) {
+  static const char request[] = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5000\r\n\r\nabc";
+  cxb_http_set_times(&quick);
+  peer p;
+  peer_open(&p);
+  peer_send(&p, request, sizeof request - 1);
+  peer_run_until(cxb_loop(), peer_ended, &p, 5000);
+  assert_int_equal(count(&p, "HTTP/1.1 408"), 1);
+  peer_close(&p);
+}
+
+static void an_answer_nobody_takes_is_given_up(void **state) {
+  cxb_http_set_times(&quick);
+  peer p;
+  peer_open(&p);
+  peer_send(&p, "GET /big HTTP/1.1\r\nHost: h\r\n\r\n", 30);
+  turn();
+  peer_run_until(cxb_loop(), no_connections, NULL, 5000);
+  peer_run_until(cxb_loop(), peer_ended, &p, 5000);
+  assert_true(p.got.len < 8 << 20);
+  peer_close(&p);
+}
+
+/* Takes a little now and then, for several times what the deadline of sending allows. */
+static void read_slowly(const char *request, bool half_close) {
+  cxb_http_set_times(&quick);
+  peer p;
+  peer_open(&p);
+  peer_send(&p, request, strlen(request));
+  turn();
+  if (half_close)
+    shutdown(p.fd, SHUT_WR);
+  for (int i = 0; i < 60; i++) {
+    peer_read(&p, 65536);
+    usleep(30000);
+    turn();
+  }
+  assert_false(p.ended);
+  cxb_http_set_times(NULL);
+  uv_update_time(cxb_loop());
+  uint64_t end = uv_now(cxb_loop()) + 10000;
+  while (!p.ended && p.got.len < 8 << 20 && uv_now(cxb_loop()) < end) {
+    peer_read(&p, SIZE_MAX);
+    turn();
+  }
+  assert_true(p.got.len > 8 << 20);
+  peer_close(&p);
+}
+
+static void a_slow_reader_that_goes_on_reading_gets_it_all(void **state) {
+  read_slowly("GET /big HTTP/1.1\r\nHost: h\r\n\r\n", false);
+}
+
+static void the_end_of_a_connection_waits_for_a_slow_reader(void **state) {
+  read_slowly("GET /big HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", false);
+}
+
+static void a_peer_that_has_sent_all_may_still_read(void **state) {
+  read_slowly("GET /big HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", true);
+}
+
+static uint64_t seed = 88172645463325252u;
+
+static uint32_t dice(uint32_t sides) {
+  seed ^= seed << 13;
+  seed ^= seed >> 7;
+  seed ^= seed << 17;
+  return (uint32_t)(seed % sides);
+}
+
+/* Well-formed requests with damage: bytes changed, cut out, doubled. */
+static void survives_damaged_requests(void **state) {
+  static const char upgrade[] =
+      "GET /w HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n"
+      "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\nframes";
+  cxb_http_set_times(&quick);
+  for (int i = 0; i < 20000; i++) {
+    char bytes[1024];
+    size_t len = dice(4) ? sizeof PIPELINE - 1 : sizeof upgrade - 1;
+    memcpy(bytes, len == sizeof PIPELINE - 1 ? PIPELINE : upgrade, len);
+    for (uint32_t damage = dice(4); damage > 0; damage--) {
+      size_t at = dice((uint32_t)len), n = dice(20);
+      if (at + n > len)
+        n = len - at;
+      switch (dice(3)) {
+      case 0:
+        bytes[at] = (char)dice(256);
+        break;
+      case 1:
+        memmove(bytes + at, bytes + at + n, len - at - n);
+        len -= n;
+        break;
+      default:
+        memmove(bytes + at + n, bytes + at, len - at);
+        len += n;
+      }
+    }
+    peer p;
+    peer_open(&p);
+    size_t split = dice((uint32_t)len + 1);
+    peer_send(&p, bytes, split);
+    peer_send(&p, bytes + split, len - split);
+    turn();
+    turn();
+    peer_read(&p, SIZE_MAX);
+    peer_close(&p);
+    turn();
+  }
+  assert_true(handled > 10000);
+}
+
+int main(void) {
+  peer_setup();
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test_teardown(every_split_of_the_input_gives_the_same_answers, settle),
+      cmocka_unit_test_teardown(a_body_nobody_reads_does_not_become_a_request, settle),
+      cmocka_unit_test_teardown(ambiguous_and_malformed_requests_are_refused, settle),
+      cmocka_unit_test_teardown(a_slow_head_and_an_idle_connection_are_closed, settle),
+      cmocka_unit_test_teardown(a_head_that_trickles_is_closed_however_often_a_byte_comes, settle),
+      cmocka_unit_test_teardown(a_body_that_does_not_come_is_408, settle),
+      cmocka_unit_test_teardown(an_answer_nobody_takes_is_given_up, settle),
+      cmocka_unit_test_teardown(a_slow_reader_that_goes_on_reading_gets_it_all, settle),
+      cmocka_unit_test_teardown(the_end_of_a_connection_waits_for_a_slow_reader, settle),
+      cmocka_unit_test_teardown(a_peer_that_has_sent_all_may_still_read, settle),
+      cmocka_unit_test_teardown(survives_damaged_requests, settle),
+  };
+  return cmocka_run_group_tests(tests, group_setup, group_teardown);
+}
