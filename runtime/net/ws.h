@@ -56,8 +56,8 @@ int cxb_ws_connect(cxb_ws_context *ctx, const char *url, const char *headers, co
                    void *user, cxb_ws **out);
 
 /* Queues one message (copied). CXB_EAGAIN: the message was queued but the buffer is above its
- * limit; CXB_ECLOSED: not queued. Tries to write at once when the socket is writable. Above four times
- * the limit the connection is ended with 1006 "slow peer". */
+ * limit; CXB_ECLOSED: not queued. Tries to write at once when the socket is writable. Above four
+ * times the limit the connection is ended with 1006 "slow peer". */
 int cxb_ws_send(cxb_ws *ws, bool binary, const void *data, size_t len);
 size_t cxb_ws_queued(const cxb_ws *ws); /* bytes not yet given to the socket */
 /* Sends what is queued, then a close frame. Later sends answer CXB_ECLOSED. Idempotent. The
