@@ -29,20 +29,9 @@ int64_t cxb_outbox_delay(int failures, double chance) {
 
 /* "Sun, 06 Nov 1994 08:49:37 GMT"; seconds since 1970 or -1. */
 static int64_t http_date(const char *text) {
-  static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
-  char month[4];
   struct tm tm = {0};
-  int end = 0;
-  if (sscanf(text, "%*3[A-Za-z], %2d %3[A-Za-z] %4d %2d:%2d:%2d GMT%n", &tm.tm_mday, month,
-             &tm.tm_year, &tm.tm_hour, &tm.tm_min, &tm.tm_sec, &end) != 6 ||
-      end == 0 || strlen(month) != 3)
-    return -1;
-  const char *at = strstr(months, month);
-  if (!at || (at - months) % 3 != 0)
-    return -1;
-  tm.tm_mon = (int)(at - months) / 3;
-  tm.tm_year -= 1900;
-  return (int64_t)timegm(&tm);
+  const char *end = strptime(text, "%a, %d %b %Y %H:%M:%S GMT", &tm);
+  return end && *end == '\0' ? (int64_t)timegm(&tm) : -1;
 }
 
 int64_t cxb_outbox_retry_after(const char *value, int64_t utc_ms) {

@@ -274,8 +274,10 @@ static void a_full_disk_shows_in_sync_and_is_survived(void **state) {
   /* Room again: what waited is written where the torn record was. */
   append_number(m.j, 101);
   assert_int_equal(sync_now(m.j), 0);
+  append_number(m.j, 102);
+  assert_int_equal(sync_now(m.j), 0);
   int64_t torn_at;
-  assert_int_equal(numbers_in(in_folder("full.jnl"), &torn_at), 101);
+  assert_int_equal(numbers_in(in_folder("full.jnl"), &torn_at), 102);
   assert_int_equal(torn_at, -1);
   close_now(m.j, true);
 }

@@ -243,6 +243,15 @@ static void values_keep_their_type(void **state) {
   close_all(db);
 }
 
+static void a_commit_waits_for_the_disk_unless_told_otherwise(void **state) {
+  cxb_sqlite *db = open_plain("full.db");
+  assert_int_equal(number(db, "PRAGMA synchronous"), 2); /* FULL */
+  cxb_sqlite_close(db);
+  opening o = open_with(in_folder("normal.db"), (cxb_sqlite_options){.sync_normal = true});
+  assert_int_equal(number(o.db, "PRAGMA synchronous"), 1);
+  close_all(o.db);
+}
+
 static void the_same_path_is_one_connection(void **state) {
   cxb_sqlite *a = open_plain("same.db");
   char other[256];
@@ -388,6 +397,7 @@ int main(void) {
       cmocka_unit_test(a_with_that_writes_is_written),
       cmocka_unit_test(scripts_cannot_tear_the_shared_transaction),
       cmocka_unit_test(values_keep_their_type),
+      cmocka_unit_test(a_commit_waits_for_the_disk_unless_told_otherwise),
       cmocka_unit_test(the_same_path_is_one_connection),
       cmocka_unit_test(opening_while_it_is_being_closed_waits_for_that),
       cmocka_unit_test(a_locked_file_belongs_to_one_process),
