@@ -6,36 +6,51 @@ local text = require("cxb.text")
 
 local M = {}
 
-local least_alike = 0.74
+local least_alike = 0.76
 
--- How well `word` is found among the words said; 0: not.
-local function found(word, words)
-  local best = 0
-  for i, said in ipairs(words) do
-    local alike = text.likeness(word, said)
-    local following = words[i + 1]
-    if alike < 1 and following and #word >= 6 then
-      alike = math.max(alike, text.likeness(word, said .. following))
-    end
-    -- A stem counts as the word: "open" in "opening", "clos" in "closes".
-    if alike < 0.95 and #word >= 4 and #said > #word and said:sub(1, #word) == word then
-      alike = 0.95
-    end
-    best = math.max(best, alike)
+-- How alike a word of a phrase and one that was said are; `following` was said next.
+local function alike(word, said, following)
+  local best = text.likeness(word, said)
+  if best < 1 and following and #word >= 6 then
+    best = math.max(best, text.likeness(word, said .. following))
   end
-  return best >= least_alike and best or 0
+  -- A stem counts as the word ("open" in "opening"), a long word inside another nearly does.
+  if best < 0.95 and #word >= 4 and #said > #word and said:sub(1, #word) == word then
+    best = 0.95
+  elseif best < 0.85 and #word >= 6 and said:find(word, 1, true) then
+    best = 0.85
+  end
+  return best
 end
 
+-- How well `word` is found among the words said, and where; 0: not.
+local function found(word, words)
+  local best, where = 0, nil
+  for i, said in ipairs(words) do
+    local a = alike(word, said, words[i + 1])
+    if a > best then
+      best, where = a, i
+    end
+  end
+  if best < least_alike then
+    return 0
+  end
+  return best, where
+end
+
+-- The words of a phrase may lie apart, but count a little less the farther they do.
 local function phrase_score(phrase, words)
-  local sum, count = 0, 0
+  local sum, first, last = 0, nil, nil
   for _, word in ipairs(phrase) do
-    local alike = found(word, words)
-    if alike == 0 then
+    local a, where = found(word, words)
+    if a == 0 then
       return 0
     end
-    sum, count = sum + alike, count + 1
+    sum = sum + a
+    first, last = math.min(first or where, where), math.max(last or where, where)
   end
-  return sum / count + 0.03 * (count - 1)
+  local count = #phrase
+  return sum / count + 0.03 * (count - 1) - 0.01 * math.max(0, last - first + 1 - count)
 end
 
 ---@param table_of table<string, string[]> intent → phrases
@@ -59,7 +74,7 @@ end
 ---@param matcher table of M.compile
 ---@param said string
 ---@return string? name the best intent, nil when none matches
----@return number score about 0.74 to 1.1
+---@return number score about 0.76 to 1.1
 function M.match(matcher, said)
   local words = text.words(said)
   local best, score = nil, 0

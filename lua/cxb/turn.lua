@@ -7,7 +7,8 @@
 --    the text is usually there before the turn may end.
 --  * The end of turn. It falls a delay after the LAST VOICED FRAME, not after the silence event:
 --    400 ms when the words form a closed sentence, answer a question or are known to be complete,
---    1,200 ms after a hesitation, digits or a conjunction (people pause there), else 600 ms.
+--    1,200 ms after a hesitation, digits or a conjunction (people pause there) and while digits are
+--    asked for, else 600 ms; also after a lone "yes," which often has more behind it.
 -- Voice before the delay is over takes the decision back; the words are kept and joined.
 local text = require("cxb.text")
 local numbers = require("cxb.numbers")
@@ -52,7 +53,8 @@ function M.new(opts)
     long_ms = opts.long_ms or 1200, dynamic = opts.dynamic ~= false,
     floor_ms = opts.floor_ms or 0, max_utterance_ms = opts.max_utterance_ms or 60000,
     high_intent = high, backchannels = quiet, hesitations = set_of(english.hesitations),
-    joining = set_of(english.conjunctions), next_id = 0, segments = {}, partial = "",
+    joining = set_of(english.conjunctions), openers = set_of(english.openers), next_id = 0,
+    segments = {}, partial = "",
   }, M)
 end
 
@@ -118,9 +120,14 @@ function M:words_so_far()
   return all
 end
 
+-- "Yes, … that is right": a lone opening word is often followed by the rest of the answer.
+local function may_go_on(self, said, words)
+  return said:match(",%s*$") ~= nil or (#words == 1 and self.openers[words[1]] == true)
+end
+
 ---Milliseconds from the last voiced frame to the end of the turn, for these words.
 ---@param said string
----@param expect? {answer?: boolean, complete?: fun(said: string): boolean}
+---@param expect? {answer?: boolean, digits?: boolean, complete?: fun(said: string): boolean}
 function M:delay(said, expect)
   if not self.dynamic then
     return math.max(self.delay_ms, self.floor_ms)
@@ -130,9 +137,11 @@ function M:delay(said, expect)
   local delay = self.delay_ms
   if expect and expect.complete and expect.complete(said) then
     delay = self.short_ms
-  elseif last and (self.hesitations[last] or self.joining[last]
-    or numbers.is_digit_word(last)) then
+  elseif (expect and expect.digits) or (last and (self.hesitations[last] or self.joining[last]
+    or numbers.is_digit_word(last))) then
     delay = self.long_ms
+  elseif may_go_on(self, said, words) then
+    delay = math.max(self.delay_ms, self.short_ms)
   elseif said:match("[.?!]%s*$") or (expect and expect.answer) then
     delay = self.short_ms
   end

@@ -19,6 +19,7 @@ local wants = intent.compile({
     "agent", "human", "real person", "person", "representative", "operator", "transfer",
     "transfer me", "talk to someone", "speak to someone", "talk to somebody", "speak to somebody",
     "speak with", "talk with", "colleague", "customer service", "connect me", "put me through",
+    "talk to", "speak to", "can i talk", "can i speak",
     "advisor", "adviser", "manager", "staff", "support", "someone else",
   },
   bye = {
@@ -132,7 +133,7 @@ local function ask_account(call, first)
   for _ = 1, 3 do
     if not digits then
       local heard = call:ask(question, {
-        dtmf = { max = 16 }, timeout = 10, hints = digit_words,
+        dtmf = { max = 16 }, timeout = 10, hints = digit_words, digits = true,
       })
       if heard.hangup then
         return
@@ -149,7 +150,8 @@ local function ask_account(call, first)
       elseif right then
         call:intent("account_number", { digits = right })
         call:set("account", right)
-        call:say(("Thank you. I have noted account number %s."):format(numbers.spell(right)))
+        call:say(("Thank you. I have noted account number %s."):format(numbers.spell(right)),
+          { barge = false }) -- what follows a "yes" is no new question
         return
       end
       question = "Let us try again. Please say your account number, one digit at a time."
@@ -160,6 +162,20 @@ local function ask_account(call, first)
     digits = nil
   end
   call:say("Sorry, I could not get your account number.")
+end
+
+local politeness = { thank = true, thanks = true, you = true, please = true, great = true,
+  it = true, is = true, thats = true, that = true, very = true, much = true, well = true }
+
+-- "Yes, right, thank you": an answer to something already settled.
+local function only_agrees(said)
+  local words = text.words(said)
+  for _, word in ipairs(words) do
+    if not politeness[word] and intent.match(answers, word) ~= "yes" then
+      return false
+    end
+  end
+  return #words > 0
 end
 
 -- Each answers true when the call is over.
@@ -219,6 +235,8 @@ return function(call)
       return say_goodbye(call)
     elseif name == "again" then
       prompt = last
+    elseif not name and not heard.unclear and not heard.dtmf and only_agrees(heard.text) then
+      prompt = "What can I do for you?"
     elseif name then
       misses, silences = 0, 0
       if tasks[name](call, heard) then

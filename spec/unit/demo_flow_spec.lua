@@ -76,6 +76,13 @@ describe("the demo flow", function()
     assert.equal("flow", call.hung_up)
   end)
 
+  it("takes what follows an answer for no question", function()
+    local call = run({ say("my account number is 4 0 7 2"), say("Yes."), say("That is right."),
+      say("Yeah, thank you.") })
+    assert.is_nil(call.all:find("did not understand", 1, true))
+    assert.equal("What can I do for you?", call.said[#call.said])
+  end)
+
   it("repeats its question when asked to", function()
     local call = run({ say("Can you repeat that?") })
     assert.equal(call.said[1], call.said[2])

@@ -122,6 +122,7 @@ end
 ---@field timeout? number seconds of silence before {silence=true}, 8
 ---@field dtmf? false|{max?: integer, terminators?: string, timeout?: number} keys: seconds between
 ---@field complete? fun(text: string): boolean these words need no more waiting
+---@field digits? boolean digits are asked for: people pause between them
 ---@field hints? string[] words likely to come: the recogniser prefers them where it doubts
 
 ---@class cxb.call.heard
@@ -161,7 +162,9 @@ end
 function M:listen(opts)
   opts = opts or {}
   local keys = key_rules(opts.dtmf)
-  local expect = { answer = self.said_question, complete = opts.complete }
+  local expect = {
+    answer = self.said_question, digits = opts.digits, complete = opts.complete,
+  }
   local timeout_ms = (opts.timeout or 8) * 1000
   local silence_at = cxb.time.mono() + timeout_ms
   self.session:state("listening")

@@ -13,6 +13,8 @@ return {
   },
   -- A speaker who stops at one of these goes on in a moment.
   hesitations = { "um", "uh", "er", "erm", "hmm", "uhm", "ah", "well", "so", "like", "matlab" },
+  openers = { "yes", "yeah", "yep", "no", "nope", "okay", "ok", "right", "oh", "hello", "sorry",
+    "please", "thanks", "haan", "nahi" },
   conjunctions = {
     "and", "or", "but", "because", "if", "when", "that", "the", "a", "an", "of", "with", "my",
     "is", "aur", "ya", "lekin", "kyunki",
