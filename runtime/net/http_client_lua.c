@@ -221,6 +221,7 @@ static int l_cancel(lua_State *L) {
   return 0;
 }
 
+/* As in a request: repeated ones are joined by ", ". */
 static void push_headers(lua_State *L, const char *lines) {
   lua_newtable(L);
   while (lines && *lines) {
@@ -231,7 +232,16 @@ static void push_headers(lua_State *L, const char *lines) {
       while (n > 0 && (*value == ' ' || *value == '\t'))
         value++, n--;
       lua_pushlstring(L, lines, name);
+      lua_pushvalue(L, -1);
+      lua_rawget(L, -3);
+      bool repeated = !lua_isnil(L, -1);
+      if (repeated)
+        lua_pushliteral(L, ", ");
+      else
+        lua_pop(L, 1);
       lua_pushlstring(L, value, n);
+      if (repeated)
+        lua_concat(L, 3);
       lua_rawset(L, -3);
     }
     lines += len + strspn(lines + len, "\r\n");

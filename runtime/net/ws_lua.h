@@ -6,4 +6,4 @@
 /* Serves the upgrade in `head` (malloc'd, taken) from `fd` (taken); options table at `opts`.
  * Waits until it is open: the script gets conn, or nil, code, message. */
 int cxb_ws_lua_accept(lua_State *L, int opts, int fd, char *head, size_t head_len);
-    ;
+;

@@ -1,0 +1,191 @@
+-- cxb.http against an independent server (Python's http.server) and our own: uploads in pieces,
+-- answers into sinks, redirects, TLS, connections that break.
+
+local json = require "cjson.safe"
+local World = require "support.world"
+
+local PYTHON = [[
+import http.server, json, ssl, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def log_message(self, *a): pass
+    def answer(self, status, body, headers={}):
+        self.send_response(status)
+        for name, value in headers.items(): self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def do_POST(self):
+        pieces, body = 0, b""
+        if self.headers.get("Transfer-Encoding") == "chunked":
+            while True:
+                n = int(self.rfile.readline(), 16)
+                piece = self.rfile.read(n)
+                self.rfile.readline()
+                if not n: break
+                pieces, body = pieces + 1, body + piece
+        else:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.answer(200, json.dumps({"pieces": pieces, "size": len(body), "first": body[:5].decode(),
+            "type": self.headers.get("Content-Type", "")}).encode())
+    def do_GET(self):
+        if self.path == "/break":
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            self.wfile.write(b"only this")
+            self.wfile.flush()
+            self.connection.close()
+            self.close_connection = True
+        elif self.path == "/redirect": self.answer(302, b"", {"Location": "/headers"})
+        elif self.path.startswith("/away"): self.answer(307, b"", {"Location": self.path[6:]})
+        elif self.path == "/headers": self.answer(200, json.dumps(dict(self.headers)).encode())
+        elif self.path == "/twice":
+            self.answer(200, b"x", {"X-One": "1", "x-one": "2"})
+        elif self.path == "/audio": self.answer(200, bytes(i % 251 for i in range(300000)))
+        elif self.path == "/failed": self.answer(503, b"busy")
+        else: self.answer(404, b"")
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+if len(sys.argv) > 1:
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(sys.argv[1])
+    server.socket = tls.wrap_socket(server.socket, server_side=True)
+print(server.server_port, flush=True)
+server.serve_forever()
+]]
+
+local ECHO = [[
+return {
+  name = "echo", listen = { { addr = "unix:" .. os.getenv("SPEC_DIR") .. "/echo.sock" } },
+  http = function(req)
+    if not req.upgrade then return req:respond(200, "up") end
+    local conn = assert(req:websocket())
+    while true do
+      local kind, data = conn:receive()
+      if not kind then return end
+      conn:send_binary(data)
+    end
+  end,
+}
+]]
+
+local world, url
+
+local function python_server(...)
+  local p = world:start { "/usr/bin/python3", "-c", PYTHON, ... }
+  return world:wait_until("the server's port", function() return tonumber(p.log[1]) end)
+end
+
+setup(function()
+  world = World.new()
+  url = "http://127.0.0.1:" .. python_server()
+end)
+
+teardown(function() world:close() end)
+
+describe("an upload", function()
+  it("of a string carries its length", function()
+    local answer = assert(cxb.http.request {
+      url = url, method = "POST", body = ("x"):rep(100000), headers = { ["content-type"] = "text/x" },
+    })
+    assert.same({ pieces = 0, size = 100000, first = "xxxxx", type = "text/x" }, json.decode(answer.body))
+  end)
+
+  it("of a function goes piece by piece, and the function may wait", function()
+    local n = 0
+    local answer = assert(cxb.http.request {
+      url = url, method = "POST", body = function()
+        n = n + 1
+        cxb.time.sleep(2)
+        return n <= 20 and ("%05d"):format(n) .. ("x"):rep(4995) or nil
+      end,
+    })
+    local seen = json.decode(answer.body)
+    assert.equal(100000, seen.size)
+    assert.equal("00001", seen.first)
+    assert.is_true(seen.pieces > 1)
+  end)
+
+  it("whose function fails raises in the task that asked", function()
+    local ok, why = pcall(cxb.http.request, {
+      url = url, method = "POST", body = function() error("no more of it") end,
+    })
+    assert.is_false(ok)
+    assert.matches("no more of it", tostring(why))
+  end)
+end)
+
+describe("an answer", function()
+  it("has lower-case names and joins what is repeated", function()
+    assert.equal("1, 2", assert(cxb.http.request { url = url .. "/twice" }).headers["x-one"])
+  end)
+
+  it("is no error because of its status", function()
+    local answer = assert(cxb.http.request { url = url .. "/failed" })
+    assert.same({ 503, "busy" }, { answer.status, answer.body })
+  end)
+
+  it("that breaks off is 'closed', not a short body", function()
+    local answer, code = cxb.http.request { url = url .. "/break" }
+    assert.is_nil(answer)
+    assert.equal("closed", code)
+  end)
+
+  it("goes into a sink without the script, in order and whole", function()
+    local dir = world:folder()
+    world:write(dir .. "/echo.lua", ECHO)
+    world:service(dir .. "/echo.lua", { SPEC_DIR = dir }, dir .. "/echo.sock")
+    local conn = assert(cxb.ws.connect("ws+unix:" .. dir .. "/echo.sock:/"))
+    local answer = assert(cxb.http.request { url = url .. "/audio", sink = conn:sink() })
+    assert.equal(200, answer.status)
+    assert.is_nil(answer.body)
+    local pieces, size = {}, 0
+    while size < 300000 do
+      local kind, data = conn:receive(5000)
+      assert.equal("binary", kind)
+      pieces[#pieces + 1], size = data, size + #data
+    end
+    local text = table.concat(pieces)
+    assert.equal(300000, #text)
+    for i = 0, 299999, 997 do assert.equal(i % 251, text:byte(i + 1)) end
+    conn:close()
+  end)
+end)
+
+describe("a redirect", function()
+  it("is handed out unless it was allowed", function()
+    assert.equal(302, assert(cxb.http.request { url = url .. "/redirect" }).status)
+    assert.equal(200, assert(cxb.http.request { url = url .. "/redirect", redirects = 1 }).status)
+  end)
+
+  it("does not take credentials to another origin", function()
+    local other = "http://127.0.0.1:" .. python_server()
+    local answer = assert(cxb.http.request {
+      url = url .. "/away/" .. other .. "/headers", redirects = 1,
+      headers = { authorization = "Bearer s3cret" },
+    })
+    assert.equal(200, answer.status)
+    assert.is_nil(answer.body:find("s3cret", 1, true))
+  end)
+
+  it("leads to no other scheme than HTTP", function()
+    local answer, code = cxb.http.request { url = url .. "/away/file:///etc/hostname", redirects = 1 }
+    assert.is_nil(answer)
+    assert.is_string(code)
+  end)
+end)
+
+describe("TLS", function()
+  it("refuses a certificate nobody vouches for, and does not show the query", function()
+    local dir = world:folder()
+    local openssl = world:start { "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+      "-keyout", dir .. "/key.pem", "-out", dir .. "/cert.pem", "-subj", "/CN=localhost" }
+    assert.equal(0, openssl:wait(20000))
+    world:write(dir .. "/both.pem", world:read(dir .. "/key.pem") .. world:read(dir .. "/cert.pem"))
+    local port = python_server(dir .. "/both.pem")
+    local answer, code, message = cxb.http.request { url = "https://localhost:" .. port .. "/x?token=s3cret" }
+    assert.is_nil(answer)
+    assert.equal("tls", code)
+    assert.is_nil(message:find("s3cret", 1, true))
+  end)
+end)
