@@ -329,7 +329,7 @@ function leg:hangup() end
 function leg:abort(code) end
 ---(waits) frees the leg; after it every method returns nil, "closed"
 function leg:close() end
----@return table frames_in, frames_out, underruns, drops, pacing_us_p50, pacing_us_p99, pacing_us_max, clock_ms, recorded_bytes
+---@return table frames_in, frames_out, underruns, drops (messages and flooding frames; of these bad_message, bad_audio), ignored, pacing_us_p50, pacing_us_p99, pacing_us_max, clock_ms, recorded_bytes
 function leg:stats() end
 
 ---Samples of a WAV file as PCM16 LE mono and their rate; nil, "not_found" | "unsupported".

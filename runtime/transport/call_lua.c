@@ -205,7 +205,7 @@ static int l_accept(lua_State *L) {
   size_t head_len;
   err = cxb_http_take_socket(req, &fd, &head, &head_len);
   if (!err)
-    err = cxb_leg_accept(m.media, c->session, ser, fd, head, head_len);
+    err = cxb_leg_accept(m.media, c->session, ser, fd, head, head_len, &c->counts);
   if (err) {
     cxb_call_end(c);
     return cxb_push_error(L, err, NULL);

@@ -1,4 +1,5 @@
 /* A leg: what every wire has in common. What carries it is in leg_socket.c and leg_detached.c. */
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -64,7 +65,7 @@ cxb_session *cxb_leg_session(cxb_leg *leg) {
 }
 
 void cxb_leg_ignore(cxb_leg *leg) {
-  leg->ignored++;
+  atomic_fetch_add(&leg->counts->ignored, 1);
 }
 
 static bool over(const cxb_leg *leg) {
@@ -164,8 +165,13 @@ static void judge(cxb_leg *leg, int result) {
   case CXB_EUNSUPPORTED:
     cxb_leg_close(leg, 1003, "format_unsupported");
     break;
+  case CXB_ECORRUPT:
+    atomic_fetch_add(&leg->counts->bad_audio, 1);
+    cxb_session_in_drop(leg->session, "bad_audio");
+    break;
   default:
-    cxb_session_in_drop(leg->session, result == CXB_ECORRUPT ? "bad_audio" : "bad_message");
+    atomic_fetch_add(&leg->counts->bad_message, 1);
+    cxb_session_in_drop(leg->session, "bad_message");
   }
 }
 
@@ -214,6 +220,7 @@ int cxb_leg_init(cxb_leg *leg, const cxb_serializer *ser, const cxb_leg_link *li
   leg->ser = ser;
   leg->link = link;
   leg->session = session;
+  leg->counts = &leg->own;
   leg->ops = (cxb_wire){
       .name = ser->name,
       .lead_ms = ser->lead_ms,
@@ -245,8 +252,8 @@ int cxb_leg_close_code(const cxb_leg *leg) {
   return leg->close_code;
 }
 
-uint64_t cxb_leg_ignored(const cxb_leg *leg) {
-  return leg->ignored;
+const cxb_leg_counts *cxb_leg_counted(const cxb_leg *leg) {
+  return leg->counts;
 }
 
 const cxb_wire *cxb_leg_wire(const cxb_leg *leg) {

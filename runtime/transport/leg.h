@@ -38,11 +38,18 @@ extern const cxb_serializer cxb_serializer_cxb, cxb_serializer_twilio, cxb_seria
 extern const cxb_serializer *const cxb_serializers[]; /* NULL-terminated */
 const cxb_serializer *cxb_serializer_find(const char *name);
 
+/* Messages that were not what they should be, by what became of them. Written on the leg's thread,
+ * read from any. */
+typedef struct cxb_leg_counts {
+  _Atomic uint64_t ignored, bad_message, bad_audio;
+} cxb_leg_counts;
+
 /* Main loop: hands an upgrade's socket to the media loop, where `session` gets it as its wire; the
  * 101 leaves from there. Takes fd and head (malloc'd), also on failure. When the upgrade cannot be
- * served the session hears cxb_session_in_closed() without a start. */
+ * served the session hears cxb_session_in_closed() without a start. `counts` stays the caller's and
+ * must outlive the session; NULL: nobody looks. */
 int cxb_leg_accept(cxb_media *media, cxb_session *session, const cxb_serializer *ser, int fd,
-                   char *head, size_t head_len);
+                   char *head, size_t head_len, cxb_leg_counts *counts);
 /* Main loop, when no leg is left: closes the media loop's WebSocket context; done on the media
  * loop. */
 void cxb_leg_shutdown(cxb_media *media, void (*done)(void *arg), void *arg);
@@ -69,7 +76,7 @@ int cxb_leg_feed(cxb_leg *leg, bool binary, const void *data, size_t len);
 void cxb_leg_advance(cxb_leg *leg, int ms);
 void cxb_leg_lost(cxb_leg *leg, int code);  /* the far end's socket is gone */
 int cxb_leg_close_code(const cxb_leg *leg); /* 0 while open */
-uint64_t cxb_leg_ignored(const cxb_leg *leg);
+const cxb_leg_counts *cxb_leg_counted(const cxb_leg *leg);
 const cxb_wire *
 cxb_leg_wire(const cxb_leg *leg); /* what the session calls, with the leg as `wire` */
 void cxb_leg_free_detached(cxb_leg *leg);

@@ -23,8 +23,8 @@ struct cxb_leg {
   cxb_wire ops;
   void *state;                      /* the serializer's */
   int64_t deadline[CXB_LEG_TIMERS]; /* 0: none */
-  uint64_t ignored;
-  int close_code; /* 0: not closing */
+  cxb_leg_counts own, *counts;      /* counts: own, or the caller's */
+  int close_code;                   /* 0: not closing */
   const char *close_reason;
   bool gone, released;
 };

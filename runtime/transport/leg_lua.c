@@ -279,12 +279,21 @@ static int l_stats(lua_State *L) {
     const char *name;
     double value;
   } all[] = {
-      {"frames_in", (double)s.frames_in},           {"frames_out", (double)s.frames_out},
-      {"underruns", (double)s.underruns},           {"drops", (double)s.drops},
-      {"frame_errors", (double)s.frame_errors},     {"pacing_count", (double)s.pacing_count},
-      {"pacing_us_p50", s.pacing_us_p50},           {"pacing_us_p99", s.pacing_us_p99},
-      {"pacing_us_max", s.pacing_us_max},           {"clock_ms", (double)s.clock_ms},
-      {"heard_total_ms", (double)s.heard_total_ms}, {"recorded_bytes", (double)s.recorded_bytes},
+      {"frames_in", (double)s.frames_in},
+      {"frames_out", (double)s.frames_out},
+      {"underruns", (double)s.underruns},
+      {"drops", (double)s.drops},
+      {"ignored", (double)c->counts.ignored},
+      {"bad_message", (double)c->counts.bad_message},
+      {"bad_audio", (double)c->counts.bad_audio},
+      {"frame_errors", (double)s.frame_errors},
+      {"pacing_count", (double)s.pacing_count},
+      {"pacing_us_p50", s.pacing_us_p50},
+      {"pacing_us_p99", s.pacing_us_p99},
+      {"pacing_us_max", s.pacing_us_max},
+      {"clock_ms", (double)s.clock_ms},
+      {"heard_total_ms", (double)s.heard_total_ms},
+      {"recorded_bytes", (double)s.recorded_bytes},
   };
   lua_createtable(L, 0, sizeof all / sizeof *all);
   for (size_t i = 0; i < sizeof all / sizeof *all; i++) {

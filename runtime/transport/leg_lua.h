@@ -15,6 +15,7 @@ typedef struct cxb_call {
   lua_State *L;         /* the generation's; NULL: the object was collected */
   int *queue;           /* registry references of events not yet read */
   size_t first, count, cap;
+  cxb_leg_counts counts;
   cxb_wait reader, closer;
   bool reading; /* reader waits */
   bool closing; /* leg:close(), or the object was collected */

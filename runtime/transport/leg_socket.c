@@ -145,7 +145,7 @@ static void adopt(void *arg) {
 }
 
 int cxb_leg_accept(cxb_media *media, cxb_session *session, const cxb_serializer *ser, int fd,
-                   char *head, size_t head_len) {
+                   char *head, size_t head_len, cxb_leg_counts *counts) {
   socket_leg *s = calloc(1, sizeof *s);
   if (!s || cxb_leg_init(&s->leg, ser, &socket_link, session) < 0) {
     free(s);
@@ -153,6 +153,8 @@ int cxb_leg_accept(cxb_media *media, cxb_session *session, const cxb_serializer 
     close(fd);
     return CXB_ENOMEM;
   }
+  if (counts)
+    s->leg.counts = counts;
   s->media = media;
   s->fd = fd;
   s->head = head;

@@ -37,7 +37,7 @@ static void test_handshake(void **state) {
         "\"streamId\":\"stream-abc\",\"campaign\":{\"id\":7}}\n");
   feed(s, answer);
   heard(s, "answer\n");
-  assert_int_equal(cxb_leg_ignored(s->leg), 0);
+  assert_int_equal(cxb_leg_counted(s->leg)->ignored, 0);
   closes_with(s, 0);
 }
 
@@ -142,7 +142,7 @@ static void test_media_in(void **state) {
   feed(s, "{\"event\":\"media\",\"payload\":17}");
   feed(s, "{\"event\":\"media\"}");
   heard(s, "");
-  assert_int_equal(cxb_leg_ignored(s->leg), 3);
+  assert_int_equal(cxb_leg_counted(s->leg)->ignored, 3);
   assert_int_equal(s->audio.len, 324);
   closes_with(s, 0);
 }
@@ -164,13 +164,14 @@ static void test_tolerance(void **state) {
     feed(s, ignored[i]);
   feed_binary(s, "\0\0", 2);
   heard(s, "");
-  assert_int_equal(cxb_leg_ignored(s->leg), n + 1);
+  assert_int_equal(cxb_leg_counted(s->leg)->ignored, n + 1);
   static const char *const dropped[] = {
       "", "{", "nonsense", "[1]", "\"media\"", "{\"event\":\"x\"} {}", "{\"event\":\"\xff\"}"};
   for (size_t i = 0; i < sizeof dropped / sizeof *dropped; i++) {
     feed(s, dropped[i]);
     heard(s, "drop bad_message\n");
   }
+  assert_int_equal(cxb_leg_counted(s->leg)->bad_message, sizeof dropped / sizeof *dropped);
   feed(s, "{\"event\":\"dtmf\",\"digit\":\"#\",\"extra\":[]}");
   feed(s, "{\"event\":\"dtmf\",\"digit\":\"b\"}");
   heard(s, "dtmf #\ndtmf B\n");

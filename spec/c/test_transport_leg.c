@@ -172,7 +172,7 @@ static talk *begin(const char *wire, const char *head) {
   t->fd = pair[0];
   fcntl(t->fd, F_SETFL, O_NONBLOCK);
   assert_int_equal(cxb_leg_accept(t->media, t->session, cxb_serializer_find(wire), pair[1],
-                                  strdup(head), strlen(head)),
+                                  strdup(head), strlen(head), NULL),
                    0);
   return t;
 }
@@ -255,7 +255,8 @@ static void test_early_frames(void **state) {
   char *copy = malloc(n);
   memcpy(copy, head, n);
   assert_int_equal(
-      cxb_leg_accept(t->media, t->session, cxb_serializer_find("twilio"), pair[1], copy, n), 0);
+      cxb_leg_accept(t->media, t->session, cxb_serializer_find("twilio"), pair[1], copy, n, NULL),
+      0);
   RUN_UNTIL(t, true, strstr(t->log.data, "answer"));
   end(t);
 }

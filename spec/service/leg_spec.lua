@@ -105,7 +105,7 @@ describe("a leg", function()
       assert.is_true(report.ok)
       assert.equal(1000, report.close_code)
       assert.equal(0, report.chunk_gaps)
-      assert.is_true(report.bot_ms > report.duration_ms - 300)
+      assert.is_true(report.bot_ms > report.duration_ms - 600)
       assert.is_number(report.first_bot_ms)
       assert.equal(1, #events("start"))
       assert.equal(1, #events("speech"))
@@ -136,7 +136,7 @@ describe("a leg", function()
         clear = clear or (event.dropped_ms and event)
       end
       -- Marks of the far end are exact; without them the pacer's clock knows it to the lead.
-      local slack = transport == "browser" and 0 or 140
+      local slack = transport == "browser" and 0 or 300
       assert.is_true(math.abs(clear.played_ms - cleared.heard_ms) <= slack,
         ("far end %d ms, told %d ms"):format(clear.played_ms, cleared.heard_ms))
       assert.is_true(cleared.heard_ms < 8000)

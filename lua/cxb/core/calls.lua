@@ -150,9 +150,14 @@ end
 
 local function media_figures(call, stats)
   cxb.metrics.count("cxb_media_underruns_total", nil, stats.underruns or 0)
-  if (stats.drops or 0) > 0 then
-    cxb.metrics.count("cxb_bad_frames_total", { transport = call.transport, reason = "dropped" },
-      stats.drops)
+  local counts = { ignored = stats.ignored or 0, bad_message = stats.bad_message or 0,
+    bad_audio = stats.bad_audio or 0 }
+  counts.flood = (stats.drops or 0) - counts.bad_message - counts.bad_audio
+  for reason, count in pairs(counts) do
+    if count > 0 then
+      cxb.metrics.count("cxb_bad_frames_total", { transport = call.transport, reason = reason },
+        count)
+    end
   end
   if stats.pacing_us_p99 then
     cxb.metrics.observe("cxb_media_pacing_error_seconds", nil, stats.pacing_us_p99 / 1e6)

@@ -17,7 +17,7 @@ M.list = {
   { name = "cxb_media_pacing_error_seconds", type = "histogram",
     help = "Lateness of frames, 99th percentile of a call",
     buckets = { 0.0001, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02 } },
-  { name = "cxb_bad_frames_total", type = "counter", help = "Messages dropped" },
+  { name = "cxb_bad_frames_total", type = "counter", help = "Messages dropped or ignored" },
   { name = "cxb_barge_ins_total", type = "counter", help = "Interruptions of the bot" },
   { name = "cxb_provider_errors_total", type = "counter", help = "Errors of speech providers" },
   { name = "cxb_config_fetch_seconds", type = "histogram", buckets = short,
