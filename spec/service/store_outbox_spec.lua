@@ -125,6 +125,15 @@ describe("the outbox", function()
     assert.is_nil(state(other))
   end)
 
+  it("counts its rows and attempts by kind", function()
+    local function shown(line) return cxb.metrics.render("worker"):find(line, 1, true) end
+    await(assert(put("s1", "/403", { kind = "handoff" })), "dead")
+    World.wait_until("the gauge", function()
+      return shown('cxb_outbox_rows{kind="handoff",state="dead"} 1')
+    end)
+    assert.truthy(shown('cxb_outbox_attempts_total{kind="handoff",result="dead"} 1'))
+  end)
+
   it("waits as long as it is asked to, in seconds or until a date", function()
     local ids = { assert(put("s1", "/429/1/2")), assert(put("s2", "/503/1/date")) }
     local from = cxb.time.mono()

@@ -22,8 +22,6 @@ M.list = {
   { name = "cxb_provider_errors_total", type = "counter", help = "Errors of speech providers" },
   { name = "cxb_config_fetch_seconds", type = "histogram", buckets = short,
     help = "Fetching a call's configuration" },
-  { name = "cxb_outbox_rows", type = "gauge", help = "Undelivered rows" },
-  { name = "cxb_outbox_oldest_age_seconds", type = "gauge", help = "Age of the oldest of them" },
   { name = "cxb_journal_recovered_total", type = "counter", help = "Results made from journals" },
   { name = "cxb_disk_free_bytes", type = "gauge", help = "Free disk below CXB_STATE_DIR" },
   { name = "cxb_worker_rss_bytes", type = "gauge", help = "Resident memory" },
@@ -50,11 +48,6 @@ function M.sample(c, calls, box)
   cxb.metrics.set("cxb_worker_calls_served", nil, calls.served)
   local stats = box and box:stats()
   if stats then
-    for _, state in ipairs({ "ready", "sending", "dead" }) do
-      cxb.metrics.set("cxb_outbox_rows", { kind = "result", state = state }, stats[state] or 0)
-    end
-    cxb.metrics.set("cxb_outbox_oldest_age_seconds", { kind = "result" },
-      stats.oldest_age_seconds or 0)
     cxb.scoreboard.update({ outbox = (stats.ready or 0) + (stats.sending or 0) })
   end
   return free
