@@ -71,9 +71,20 @@ struct cxb_http_conn {
   uv_shutdown_t shutdown;
 };
 
-extern cxb_http_handler cxb_http_on_request;
+/* http_parse.c */
+/* Feeds what was read to the parser, one request after another, until one has to be waited for. */
+void cxb_http_parse(cxb_http_conn *conn);
+/* Refuses the request under way and, after its answer, the connection. */
+void cxb_http_parse_reject(cxb_http_conn *conn, int status, const char *code);
 
 /* http_conn.c */
+void cxb_http_conn_accept(uv_stream_t *server, bool unix_socket);
+/* No request is answered by keeping the connection from now on; idle ones, or (`now`) all, close.
+ */
+void cxb_http_conn_stop_all(bool now);
+bool cxb_http_stopping(void);
+void cxb_http_conn_expect_body(cxb_http_conn *conn); /* its deadline is the body's from now on */
+void cxb_http_conn_stop_reading(cxb_http_conn *conn);
 void cxb_http_conn_close(cxb_http_conn *conn);
 void cxb_http_conn_flush(cxb_http_conn *conn);
 /* The response is complete: next request, or goodbye. */

@@ -1,0 +1,120 @@
+/* HTTP server: the sockets it listens on. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "../base/err.h"
+#include "../host/host.h"
+#include "../host/unix_path.h"
+#include "http_internal.h"
+
+enum { LISTENERS = 8, BACKLOG = 511 };
+
+typedef struct listener {
+  union {
+    uv_handle_t handle;
+    uv_stream_t stream;
+    uv_tcp_t tcp;
+    uv_pipe_t pipe;
+  };
+  char path[108];
+  bool unix_socket, open;
+} listener;
+
+static listener listeners[LISTENERS];
+static int listener_count;
+
+static void on_connection(uv_stream_t *server, int status) {
+  listener *l = server->data;
+  if (status == 0)
+    cxb_http_conn_accept(server, l->unix_socket);
+}
+
+static int bind_unix(listener *l, const char *path, int mode) {
+  uv_pipe_init(cxb_loop(), &l->pipe, 0);
+  l->unix_socket = true;
+  snprintf(l->path, sizeof l->path, "%s", path);
+  cxb_unix_path_clear(path);
+  int rc = uv_pipe_bind(&l->pipe, path);
+  if (rc == 0 && chmod(path, (mode_t)mode) != 0)
+    rc = -errno;
+  return rc;
+}
+
+static int bind_tcp(listener *l, const char *text) {
+  uv_tcp_init(cxb_loop(), &l->tcp);
+  char host[64];
+  const char *colon = strrchr(text, ':');
+  size_t n = colon ? (size_t)(colon - text) : 0;
+  if (!colon || n >= sizeof host)
+    return UV_EINVAL;
+  memcpy(host, text, n);
+  host[n] = '\0';
+  char *end;
+  long port = strtol(colon + 1, &end, 10);
+  if (end == colon + 1 || *end || port < 0 || port > 65535)
+    return UV_EINVAL;
+  struct sockaddr_storage ss;
+  int rc = host[0] == '[' && n > 2
+               ? (host[n - 1] = '\0', uv_ip6_addr(host + 1, (int)port, (struct sockaddr_in6 *)&ss))
+               : uv_ip4_addr(host, (int)port, (struct sockaddr_in *)&ss);
+  return rc ? rc : uv_tcp_bind(&l->tcp, (struct sockaddr *)&ss, 0);
+}
+
+static int bound_port(listener *l) {
+  struct sockaddr_storage ss;
+  int n = sizeof ss;
+  if (l->unix_socket || uv_tcp_getsockname(&l->tcp, (struct sockaddr *)&ss, &n) != 0)
+    return 0;
+  return ntohs(ss.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&ss)->sin6_port
+                                        : ((struct sockaddr_in *)&ss)->sin_port);
+}
+
+int cxb_http_listen(const char *addr, int mode, int *port, char *why, size_t why_len) {
+  bool is_unix = strncmp(addr, "unix:", 5) == 0, is_tcp = strncmp(addr, "tcp:", 4) == 0;
+  if ((!is_unix && !is_tcp) || (is_unix && strlen(addr + 5) >= sizeof listeners[0].path) ||
+      listener_count == LISTENERS) {
+    snprintf(why, why_len,
+             "listen: %s: unix:/path (< 108 bytes) or tcp:HOST:PORT is expected, at most %d", addr,
+             LISTENERS);
+    return CXB_EINVAL;
+  }
+  listener *l = &listeners[listener_count];
+  *l = (listener){0};
+  int rc = is_unix ? bind_unix(l, addr + 5, mode) : bind_tcp(l, addr + 4);
+  l->handle.data = l;
+  if (rc == 0)
+    rc = uv_listen(&l->stream, BACKLOG, on_connection);
+  if (rc != 0) {
+    snprintf(why, why_len, "listen: %s: %s", addr, uv_strerror(rc));
+    uv_close(&l->handle, NULL);
+    uv_run(cxb_loop(), UV_RUN_NOWAIT);
+    return rc == UV_EADDRINUSE ? CXB_EBUSY : CXB_EIO;
+  }
+  l->open = true;
+  listener_count++;
+  if (port)
+    *port = bound_port(l);
+  return 0;
+}
+
+void cxb_http_stop_listening(void) {
+  for (int i = 0; i < listener_count; i++) {
+    if (!listeners[i].open)
+      continue;
+    listeners[i].open = false;
+    uv_close(&listeners[i].handle, NULL);
+    if (listeners[i].unix_socket)
+      unlink(listeners[i].path);
+  }
+  cxb_http_conn_stop_all(false);
+}
+
+void cxb_http_close_all(void) {
+  cxb_http_stop_listening();
+  cxb_http_conn_stop_all(true);
+  cxb_http_request_free_spare();
+}
