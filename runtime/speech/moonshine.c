@@ -43,6 +43,7 @@ typedef struct decoding {
   cxb_ort_value *cache[CACHES];
   int64_t tokens[MAX_TOKENS];
   size_t ntokens;
+  bool looped;
   double log_probability;
 } decoding;
 
@@ -180,6 +181,20 @@ static int choose(decoding *d, cxb_ort_value *logits, int64_t banned, int64_t *t
   return 0;
 }
 
+/* Tokens without what is said again and again at their end: a group of up to eight tokens that
+ * comes three times or more stays once. */
+static size_t without_loop(const int64_t *tokens, size_t n) {
+  enum { LONGEST_GROUP = 8, LEAST_TIMES = 3 };
+  for (size_t group = 1; group <= LONGEST_GROUP; group++) {
+    size_t same = 0;
+    while (same + group < n && tokens[n - 1 - same] == tokens[n - 1 - same - group])
+      same++;
+    if (same >= group * (LEAST_TIMES - 1))
+      return n - same;
+  }
+  return n;
+}
+
 static int decode(decoding *d, size_t max_tokens) {
   const cxb_transcribe_options *options = d->options;
   int64_t token = START;
@@ -196,10 +211,13 @@ static int decode(decoding *d, size_t max_tokens) {
       cxb_ort_value_release(d->model->ort, outputs[i]);
     if (err)
       return err;
-    if (token == END || step == max_tokens)
+    if (token == END)
       return 0;
-    d->tokens[d->ntokens++] = token;
+    if (step < max_tokens)
+      d->tokens[d->ntokens++] = token;
   }
+  d->looped = true;
+  d->ntokens = without_loop(d->tokens, d->ntokens);
   return 0;
 }
 
@@ -222,7 +240,7 @@ int cxb_moonshine_transcribe(const cxb_moonshine *model, const float *pcm, size_
   if (!err) {
     cxb_vocab_text(model->vocab, d->tokens, d->ntokens, out->text, sizeof out->text);
     out->tokens = (int)d->ntokens;
-    out->seconds = (double)n / CXB_STT_RATE;
+    out->looped = d->looped;
     out->confidence = out->text[0] ? exp(d->log_probability / (double)(d->ntokens + 1)) : 0;
   }
   cxb_ort_value_release(model->ort, d->hidden);

@@ -16,7 +16,7 @@ typedef struct cxb_transcript {
   char text[CXB_STT_TEXT_BYTES]; /* UTF-8, "" when nothing was recognised */
   double confidence;             /* exp(mean log probability of the tokens), 0 … 1; 0 for "" */
   int tokens;
-  double seconds; /* of audio */
+  bool looped; /* it did not end by itself: what it repeated at its end was cut off */
 } cxb_transcript;
 
 /* Opens moonshine_encoder.onnx, moonshine_decoder.onnx and vocab.bin of the folder `dir`. */

@@ -493,6 +493,16 @@ static void new_turn(cxb_recognizer *rec, cxb_turn *fresh) {
   rec->last_partial = NULL;
 }
 
+/* Speech up to the last sample makes the model go on inventing: silence takes the place of what was
+ * not heard yet. */
+static void end_quietly(cxb_recognizer *rec, int64_t end) {
+  static const int16_t silence[POST_ROLL];
+  int64_t missing = end - rec->heard;
+  if (missing > 0 && missing <= POST_ROLL && !rec->turn->last->frozen &&
+      cxb_turn_append(rec->turn, silence, (size_t)missing) != 0)
+    emit_error(rec, "engine", "out of memory");
+}
+
 static void on_finalize(cxb_recognizer *rec, const char *id) {
   cxb_segmenter *s = &rec->segmenter;
   cxb_turn *fresh = cxb_turn_new(), **end = &rec->closing;
@@ -504,6 +514,8 @@ static void on_finalize(cxb_recognizer *rec, const char *id) {
     keep(rec, 0, (s->last_voice + 1) * WINDOW + POST_ROLL);
   else if (!s->speaking && s->run > 1)
     keep_voice(rec, s->onset, s->last_voice, POST_ROLL);
+  if (rec->turn->first)
+    end_quietly(rec, (s->last_voice + 1) * WINDOW + POST_ROLL);
   memcpy(rec->turn->id, id, sizeof rec->turn->id);
   while (*end)
     end = &(*end)->next;

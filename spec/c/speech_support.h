@@ -73,3 +73,41 @@ static inline const char *plain(const char *text) {
   out[at] = 0;
   return out;
 }
+
+/* A person's digits, recorded at 8 kHz (Debian's asterisk-core-sounds-en-wav), one after another.
+ */
+static inline int16_t *spoken_digits(const char *digits, size_t *n) {
+  int16_t *all = malloc(16 << 20);
+  *n = 0;
+  for (; *digits; digits++) {
+    char path[PATH_MAX];
+    size_t one;
+    snprintf(path, sizeof path, "/usr/share/asterisk/sounds/en_US_f_Allison/digits/%c.wav",
+             *digits);
+    int16_t *samples = read_samples(path, &one);
+    memcpy(all + *n, samples, one * sizeof *samples);
+    *n += one;
+    free(samples);
+  }
+  return all;
+}
+
+/* The digits of a text, whether written as figures or as words. */
+static inline const char *digits_of(const char *text) {
+  static const char *const names[] = {"zero", "one", "two",   "three", "four",
+                                      "five", "six", "seven", "eight", "nine"};
+  static char out[256];
+  size_t at = 0;
+  for (const char *word = plain(text); *word && at < sizeof out - 1;) {
+    size_t len = strcspn(word, " ");
+    for (size_t i = 0; i < len; i++)
+      if (isdigit((unsigned char)word[i]) && at < sizeof out - 1)
+        out[at++] = word[i];
+    for (size_t d = 0; d < 10; d++)
+      if (strlen(names[d]) == len && memcmp(names[d], word, len) == 0)
+        out[at++] = (char)('0' + d);
+    word += len + strspn(word + len, " ");
+  }
+  out[at] = 0;
+  return out;
+}

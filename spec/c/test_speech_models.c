@@ -5,6 +5,7 @@
 #include <cmocka.h>
 
 #include "base/err.h"
+#include "media/resample.h"
 #include "speech/moonshine.h"
 #include "speech/silero.h"
 #include "speech/vocab.h"
@@ -151,6 +152,25 @@ static void repetition_ends_at_the_token_limit(void **state) {
   cxb_moonshine_close(moonshine);
 }
 
+static void what_is_repeated_at_the_end_is_cut_off(void **state) {
+  cxb_moonshine *moonshine = NULL;
+  cxb_transcript transcript;
+  size_t n, wide_n;
+  int16_t *wide, *pcm = spoken_digits("10077", &n);
+  assert_int_equal(cxb_resample(pcm, n, 8000, CXB_STT_RATE, &wide, &wide_n), 0);
+  float *samples = to_float(wide, wide_n);
+  assert_int_equal(cxb_moonshine_open(ort, models_folder(), 1, &moonshine), 0);
+  assert_int_equal(
+      cxb_moonshine_transcribe(moonshine, samples, wide_n, &plain_options, &transcript), 0);
+  assert_true(transcript.looped);
+  assert_memory_equal(digits_of(transcript.text), "100", 3);
+  assert_true(strlen(digits_of(transcript.text)) <= 6);
+  cxb_moonshine_close(moonshine);
+  free(samples);
+  free(wide);
+  free(pcm);
+}
+
 static void voice_activity_tells_speech_from_silence(void **state) {
   cxb_silero *silero = NULL;
   cxb_silero_state stream = {0};
@@ -183,6 +203,7 @@ int main(void) {
       cmocka_unit_test(recorded_sentences_are_transcribed),
       cmocka_unit_test(bad_lengths_and_cancellation_have_their_own_errors),
       cmocka_unit_test(repetition_ends_at_the_token_limit),
+      cmocka_unit_test(what_is_repeated_at_the_end_is_cut_off),
       cmocka_unit_test(voice_activity_tells_speech_from_silence),
   };
   return cmocka_run_group_tests(tests, open_runtime, close_runtime);
