@@ -45,8 +45,8 @@ static void fail(cxb_ws_attempt *a, int code, const char *what, const char *deta
 
 /* ---- answer ---- */
 
-static void become_open(cxb_ws_attempt *a, size_t head_len) {
-  cxb_ws *ws = a->ws;
+static void become_open(cxb_ws *ws, size_t head_len) {
+  cxb_ws_attempt *a = ws->attempt;
   ws->early_len = a->head.len - head_len;
   if (ws->early_len) {
     ws->early = malloc(ws->early_len);
@@ -64,7 +64,8 @@ static void become_open(cxb_ws_attempt *a, size_t head_len) {
     cxb_ws_stream_begin(ws);
 }
 
-static void on_answer_bytes(cxb_ws_attempt *a, const uint8_t *data, size_t len) {
+static void on_answer_bytes(cxb_ws *ws, const uint8_t *data, size_t len) {
+  cxb_ws_attempt *a = ws->attempt;
   if (cxb_buf_add(&a->head, data, len)) {
     fail(a, 1006, "closed", "out of memory");
     return;
@@ -78,7 +79,7 @@ static void on_answer_bytes(cxb_ws_attempt *a, const uint8_t *data, size_t len) 
   size_t head_len = (size_t)(end + 4 - a->head.data);
   int status = cxb_ws_check_answer(a->head.data, head_len, a->key, a->protocol);
   if (status == 101) {
-    become_open(a, head_len);
+    become_open(ws, head_len);
   } else if (status > 0) {
     char text[32];
     snprintf(text, sizeof text, "HTTP status %d", status);
@@ -122,7 +123,7 @@ static void tls_answer(cxb_ws *ws) {
   while (n > 0 && ws->attempt && ws->state == WS_CONNECTING) {
     n = cxb_ws_tls_read(ws->tls, plain, sizeof plain);
     if (n > 0)
-      on_answer_bytes(ws->attempt, plain, (size_t)n);
+      on_answer_bytes(ws, plain, (size_t)n);
   }
   if (n < 0 && ws->attempt && ws->state == WS_CONNECTING)
     fail(ws->attempt, 1006, "closed", "the peer closed the connection");
@@ -144,7 +145,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf) {
   if (n < 0) {
     fail(a, 1006, "closed", "the peer closed the connection");
   } else if (!ws->tls) {
-    on_answer_bytes(a, (const uint8_t *)buf->base, (size_t)n);
+    on_answer_bytes(ws, (const uint8_t *)buf->base, (size_t)n);
   } else if (cxb_ws_tls_push(ws->tls, (const uint8_t *)buf->base, (size_t)n)) {
     fail(a, 1006, "closed", "out of memory");
   } else {
