@@ -21,6 +21,12 @@ static cxb_task *running, *ending;
 static cxb_task *ready_head, *ready_tail;
 static int count;
 
+/* Inside a task, or in what its end calls, another one is only made ready: whoever runs the first
+ * runs it next, so that tasks that end one another never pile up on the C stack. */
+static bool in_task(void) {
+  return running || ending;
+}
+
 /* ---- finding ---- */
 
 cxb_task *cxb_task_find(uint64_t id) {
@@ -71,11 +77,17 @@ int cxb_task_count(void) {
 }
 
 void cxb_task_each(void (*fn)(cxb_task *task, void *arg), void *arg) {
-  for (int i = 0; i < BUCKETS; i++)
-    for (cxb_task *t = buckets[i], *next; t; t = next) {
-      next = t->next_hash;
+  uint64_t *ids = calloc((size_t)count + 1, sizeof *ids);
+  size_t n = 0;
+  for (int i = 0; ids && i < BUCKETS; i++)
+    for (cxb_task *t = buckets[i]; t; t = t->next_hash)
+      ids[n++] = t->id;
+  for (size_t i = 0; i < n; i++) {
+    cxb_task *t = cxb_task_find(ids[i]);
+    if (t)
       fn(t, arg);
-    }
+  }
+  free(ids);
 }
 
 /* ---- life ---- */
@@ -159,7 +171,7 @@ static void run(cxb_task *t, int nargs) {
 }
 
 static void drain_ready(void) {
-  while (ready_head && !running) {
+  while (ready_head && !in_task()) {
     cxb_task *t = ready_head;
     ready_head = t->next_ready;
     if (!ready_head)
@@ -201,7 +213,7 @@ cxb_task *cxb_task_start(cxb_generation *gen, lua_State *L, int nargs, const cha
   count++;
   lua_xmove(L, t->co, nargs + 1);
   uint64_t id = t->id;
-  if (running) {
+  if (in_task()) {
     make_ready(t, nargs);
     return t;
   }
@@ -304,7 +316,7 @@ void cxb_wait_resume(const cxb_wait *wait, int nresults) {
   t->cancel = NULL;
   if (t->timer_made)
     uv_timer_stop(&t->timer);
-  if (running) {
+  if (in_task()) {
     make_ready(t, nresults);
     return;
   }

@@ -46,7 +46,8 @@ int cxb_task_wait_ms(lua_State *L, cxb_wait *wait, int64_t timeout_ms, void (*ca
 lua_State *cxb_wait_stack(const cxb_wait *wait);
 
 /* Continues the task with the `nresults` values on top of its stack. Never call it from inside a
- * binding running on the same task; from another task's binding it is deferred to the loop. */
+ * binding running on the same task; from another task's binding, or from an on_end, it is deferred
+ * until that task waits or has ended. */
 void cxb_wait_resume(const cxb_wait *wait, int nresults);
 
 /* Pushes nil, "code", "message" on L and returns 3: what a binding returns for `err`

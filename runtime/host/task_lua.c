@@ -26,6 +26,14 @@ static void push_handles(lua_State *L) {
   lua_getfield(L, LUA_REGISTRYINDEX, "cxb.task.handles");
 }
 
+/* Nobody can ask for the results any more. */
+static int l_handle_gc(lua_State *L) {
+  handle *h = lua_touserdata(L, 1);
+  luaL_unref(L, LUA_REGISTRYINDEX, h->results_ref);
+  h->results_ref = LUA_NOREF;
+  return 0;
+}
+
 static handle *push_new_handle(lua_State *L, uint64_t id) {
   handle *h = lua_newuserdata(L, sizeof *h);
   *h = (handle){.id = id, .results_ref = LUA_NOREF};
@@ -286,6 +294,8 @@ static void open_task(lua_State *L, cxb_generation *gen) {
   lua_newtable(L);
   luaL_register(L, NULL, methods);
   lua_setfield(L, -2, "__index");
+  lua_pushcfunction(L, l_handle_gc);
+  lua_setfield(L, -2, "__gc");
   lua_pop(L, 1);
   lua_newtable(L);
   lua_setfield(L, LUA_REGISTRYINDEX, "cxb.task.handles");

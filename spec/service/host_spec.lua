@@ -144,6 +144,23 @@ describe("tasks", function()
     assert.same({ "cancelled", "cancelled" }, { task:wait(1000) })
   end)
 
+  it("may wait for one another in rows of any length", function()
+    local n = 0
+    for _ = 1, 100000 do cxb.task.spawn("next", function() n = n + 1 end):wait() end
+    assert.equal(100000, n)
+  end)
+
+  it("keep nothing of what they returned once nobody holds them", function()
+    collectgarbage()
+    local before = collectgarbage("count")
+    for i = 1, 2000 do
+      cxb.task.spawn("gone", function() return ("%08d"):format(i):rep(1000) end):wait()
+    end
+    collectgarbage() -- finds the handles
+    collectgarbage() -- and then what they held
+    assert.is_true(collectgarbage("count") - before < 4000)
+  end)
+
   it("cannot wait inside a coroutine of their own", function()
     local ok, message = coroutine.wrap(function() return pcall(cxb.time.sleep, 1) end)()
     assert.is_false(ok)
