@@ -44,7 +44,7 @@ typedef struct child {
   uv_pipe_t out;
   cxb_buf lines;
   cxb_wait exit_wait, line_wait;
-  bool exited, closed, out_open, out_ended;
+  bool exited, out_ended;
   int64_t code;
   int sig, refs; /* Lua, process handle, pipe handle */
 } child;
@@ -212,7 +212,6 @@ static int spawn(lua_State *L, child *c, char **args, char **env, const char *cw
     c->out.data = c;
     uv_pipe_open(&c->out, pair[0]);
     c->refs++;
-    c->out_open = true;
     uv_read_start((uv_stream_t *)&c->out, on_child_alloc, on_child_read);
   } else {
     c->out_ended = true;
@@ -251,8 +250,11 @@ static int l_spawn(lua_State *L) {
     free(*e);
   free(env);
   if (rc != 0) {
-    uv_close((uv_handle_t *)&c->process, on_handle_closed);
     c->refs--;
+    if (c->process.loop) /* uv_spawn() was reached */
+      uv_close((uv_handle_t *)&c->process, on_handle_closed);
+    else
+      child_unref(c);
     return cxb_push_error(L, rc == UV_ENOENT ? CXB_ENOENT : CXB_EIO, "%s: %s", args[0],
                           uv_strerror(rc));
   }

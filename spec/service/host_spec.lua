@@ -246,6 +246,16 @@ describe("signals", function()
   end)
 end)
 
+describe("a child", function()
+  it("is not started, and the process lives, when its output has no place", function()
+    local child, code, message = cxb.process.spawn {
+      args = { "true" }, stdout = dir .. "/absent/log",
+    }
+    assert.same({ "io" }, { code, child })
+    assert.matches("permission denied", message)
+  end)
+end)
+
 describe("containment", function()
   it("names a task that does not yield, then ends it whatever it catches; others go on", function()
     local child = serve([[ control = {
