@@ -155,7 +155,8 @@ void cxb_session_clear(cxb_session *s);
 int cxb_session_tap(cxb_session *s, cxb_sink *sink, int rate, int replay_ms);
 
 /* Stereo WAV from the call's start on, or from now. CXB_ENOENT (no such folder), CXB_ENOSPC,
- * CXB_EIO; CXB_EBUSY when it is recorded already. CXB_EV_CLOSED comes after the file is complete. */
+ * CXB_EIO; CXB_EBUSY when it is recorded already. CXB_EV_CLOSED comes after the file is complete.
+ */
 int cxb_session_record(cxb_session *s, const char *path);
 void cxb_session_record_pause(cxb_session *s, bool pause);
 void cxb_session_note(cxb_session *s, const char *json, size_t len);

@@ -26,7 +26,7 @@ enum {
   CXB_REPLAY_MS = 2000,
   CXB_HANGUP_MS = 2000,      /* our goodbye is answered by then, or the wire is closed by force */
   CXB_CLEAR_ANSWER_MS = 600, /* a wire answers a clear within 500 */
-  CXB_GAP_MS = 200,           /* a late frame is no silence yet */
+  CXB_GAP_MS = 200,          /* a late frame is no silence yet */
   CXB_MARK_MS = 2000,        /* a mark this late will not come */
   CXB_TRANSFER_MS = 10000,   /* the far end has taken the caller by then */
   CXB_TRANSFER_QUIET_MS = 2000,

@@ -23,7 +23,8 @@ void cxb_vad_floor(cxb_vad *v, double level);
  * the voice began, for silence where the last voiced frame ended. */
 cxb_vad_edge cxb_vad_frame(cxb_vad *v, const int16_t *pcm, size_t n, int64_t t_ms,
                            int64_t *edge_ms);
-/* No more frames come (a sender that keeps silent by sending nothing): ends speech, if there is any. */
+/* No more frames come (a sender that keeps silent by sending nothing): ends speech, if there is
+ * any. */
 cxb_vad_edge cxb_vad_gap(cxb_vad *v, int64_t *edge_ms);
 int cxb_vad_stop_ms(const cxb_vad *v);
 bool cxb_vad_speaking(const cxb_vad *v); /* between SPEECH and SILENCE */
