@@ -16,13 +16,12 @@ enum { ANSWER_S = 60, TRANSFER_MS = 10000, TRANSFER_QUIET_MS = 2000 };
 
 typedef struct dialler {
   phase phase;
-  int rate;
   uint32_t chunk;
   bool flushed;      /* reverse-media-stop was the last word about audio */
   json_t *connected; /* its event fields, until start */
   cxb_buf stream_id; /* each as JSON, quotes included */
   cxb_buf caller_id, did;
-  const char *direction;
+  cxb_buf before, after; /* of reverse-media: chunk to payload, timestamp to the end */
   cxb_buf out;
   int64_t stamp_second; /* of `stamp`, so that it is made once a second */
   char stamp[24];
@@ -60,6 +59,23 @@ static int quoted(cxb_buf *out, const char *text) {
   return cxb_buf_json(out, text, strlen(text));
 }
 
+/* What the messages out say of the call. */
+static int prepare(dialler *d, const cxb_start *s) {
+  int r = quoted(&d->stream_id, s->stream_id);
+  if (!r)
+    r = quoted(&d->caller_id, s->caller_id);
+  if (!r)
+    r = quoted(&d->did, s->did);
+  if (!r)
+    r = cxb_buf_printf(&d->before, ",\"did\":%s,\"payload\":\"", d->did.data);
+  if (!r)
+    r = cxb_buf_printf(&d->after,
+                       "\",\"streamId\":%s,\"callerId\":%s,\"chunk_durn_ms\":%d,"
+                       "\"callDirection\":\"%s\",\"encoding\":\"LINEAR16\",\"sampleRate\":%d}",
+                       d->stream_id.data, d->caller_id.data, CXB_FRAME_MS, s->direction, s->rate);
+  return r;
+}
+
 static int announce(cxb_leg *leg, const cxb_start *start) {
   char *text = json_dumps(((dialler *)cxb_leg_state(leg))->connected, JSON_COMPACT);
   if (!text)
@@ -77,25 +93,24 @@ static int take_start(cxb_leg *leg, json_t *msg) {
     return CXB_EPROTO;
   if (d->phase != START)
     return ignore(leg);
-  if (!format_ok(cxb_wire_obj(msg, "mediaFormat"), &d->rate))
+  int rate;
+  if (!format_ok(cxb_wire_obj(msg, "mediaFormat"), &rate))
     return CXB_EUNSUPPORTED;
   char made[CXB_WIRE_ID_LEN];
   cxb_wire_make_id(made);
   const char *id = cxb_wire_str(msg, "streamId", "");
   if (!*id)
     id = cxb_wire_str(d->connected, "streamId", "");
-  cxb_start s = {.rate = d->rate, .stream_id = *id ? id : made};
-  d->direction = cxb_wire_direction(cxb_wire_str(d->connected, "callDirection", ""));
+  cxb_start s = {.rate = rate, .stream_id = *id ? id : made};
+  s.direction = cxb_wire_direction(cxb_wire_str(d->connected, "callDirection", ""));
   cxb_wire_set(d->connected, "callerId", "");
   cxb_wire_set(d->connected, "did", "");
-  cxb_wire_set(d->connected, "callDirection", d->direction);
+  cxb_wire_set(d->connected, "callDirection", s.direction);
   cxb_wire_set(d->connected, "streamId", s.stream_id);
-  s.direction = d->direction;
   s.caller_id = cxb_wire_str(d->connected, "callerId", "");
   s.did = cxb_wire_str(d->connected, "did", "");
-  s.from_number = strcmp(d->direction, "outgoing") == 0 ? s.did : NULL;
-  if (quoted(&d->stream_id, s.stream_id) < 0 || quoted(&d->caller_id, s.caller_id) < 0 ||
-      quoted(&d->did, s.did) < 0)
+  s.from_number = strcmp(s.direction, "outgoing") == 0 ? s.did : NULL;
+  if (prepare(d, &s) < 0)
     return CXB_ENOMEM;
   int r = announce(leg, &s);
   if (r < 0)
@@ -241,23 +256,37 @@ static const char *stamp(dialler *d) {
   return d->stamp;
 }
 
+/* The decimal digits of `n` at the end of `out`; returns where they begin. */
+static const char *decimal(char out[12], uint32_t n) {
+  char *at = out + 11;
+  *at = '\0';
+  do
+    *--at = (char)('0' + n % 10);
+  while (n /= 10);
+  return at;
+}
+
+/* Fifty times a second: what stays the same is kept, nothing is formatted. */
 static int dialler_frame(cxb_leg *leg, const int16_t *pcm, size_t n) {
+  static const char head[] = "{\"event\":\"reverse-media\",\"chunk\":";
   dialler *d = cxb_leg_state(leg);
+  char digits[12];
   if (d->phase != TALKING)
     return CXB_ECLOSED;
   cxb_buf_clear(&d->out);
-  int r =
-      cxb_buf_printf(&d->out, "{\"event\":\"reverse-media\",\"chunk\":%u,\"did\":%s,\"payload\":\"",
-                     d->chunk + 1, d->did.data);
+  int r = cxb_buf_add(&d->out, head, sizeof head - 1);
+  if (!r)
+    r = cxb_buf_str(&d->out, decimal(digits, d->chunk + 1));
+  if (!r)
+    r = cxb_buf_add(&d->out, d->before.data, d->before.len);
   if (!r)
     r = cxb_wire_pcm_out(&d->out, pcm, n);
   if (!r)
-    r = cxb_buf_printf(&d->out,
-                       "\",\"timestamp\":\"%s\",\"streamId\":%s,\"callerId\":%s,"
-                       "\"chunk_durn_ms\":%d,\"callDirection\":\"%s\","
-                       "\"encoding\":\"LINEAR16\",\"sampleRate\":%d}",
-                       stamp(d), d->stream_id.data, d->caller_id.data,
-                       (int)(n * 1000 / (size_t)d->rate), d->direction, d->rate);
+    r = cxb_buf_str(&d->out, "\",\"timestamp\":\"");
+  if (!r)
+    r = cxb_buf_str(&d->out, stamp(d));
+  if (!r)
+    r = cxb_buf_add(&d->out, d->after.data, d->after.len);
   if (r < 0)
     return r;
   d->chunk++;
@@ -331,6 +360,8 @@ static void dialler_closed(cxb_leg *leg) {
   cxb_buf_free(&d->stream_id);
   cxb_buf_free(&d->caller_id);
   cxb_buf_free(&d->did);
+  cxb_buf_free(&d->before);
+  cxb_buf_free(&d->after);
   cxb_buf_free(&d->out);
 }
 

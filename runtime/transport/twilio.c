@@ -12,7 +12,8 @@ typedef enum { CONNECTED, START, TALKING, OVER } phase; /* what is awaited, then
 
 typedef struct twilio {
   phase phase;
-  cxb_buf sid; /* the streamSid as JSON, quotes included */
+  cxb_buf sid;   /* the streamSid as JSON, quotes included */
+  cxb_buf media; /* a media message up to its payload */
   cxb_buf out;
   cxb_wire_marks marks;
 } twilio;
@@ -75,6 +76,9 @@ static int take_start(cxb_leg *leg, const json_t *msg) {
   const char *direction = cxb_wire_direction(cxb_wire_str(custom, "direction", ""));
   bool outgoing = strcmp(direction, "outgoing") == 0;
   int r = cxb_buf_json(&t->sid, sid, strlen(sid));
+  if (!r)
+    r = cxb_buf_printf(&t->media, "{\"event\":\"media\",\"streamSid\":%s,\"media\":{\"payload\":\"",
+                       t->sid.data);
   if (r < 0)
     return r;
   cxb_start s = {.rate = 8000,
@@ -174,46 +178,48 @@ static int twilio_text(cxb_leg *leg, const char *data, size_t len) {
   return r;
 }
 
-/* {"event":"<event>","streamSid":"…" without its end, in the reused buffer. */
-static int begin(twilio *t, const char *event) {
+/* Sends {"event":"<event>","streamSid":"…"<more>} from the reused buffer. */
+static int send_event(cxb_leg *leg, const char *event, const char *more) {
+  twilio *t = cxb_leg_state(leg);
   if (t->phase != TALKING)
     return CXB_ECLOSED;
   cxb_buf_clear(&t->out);
-  return cxb_buf_printf(&t->out, "{\"event\":\"%s\",\"streamSid\":%s", event, t->sid.data);
-}
-
-static int finish(cxb_leg *leg, const char *end) {
-  twilio *t = cxb_leg_state(leg);
-  int r = cxb_buf_str(&t->out, end);
+  int r =
+      cxb_buf_printf(&t->out, "{\"event\":\"%s\",\"streamSid\":%s%s}", event, t->sid.data, more);
   return r < 0 ? r : cxb_leg_send_text(leg, t->out.data, t->out.len);
 }
 
+/* Fifty times a second: the beginning is kept, nothing is formatted. */
 static int twilio_frame(cxb_leg *leg, const int16_t *pcm, size_t n) {
   twilio *t = cxb_leg_state(leg);
-  int r = begin(t, "media");
-  if (!r)
-    r = cxb_buf_str(&t->out, ",\"media\":{\"payload\":\"");
+  if (t->phase != TALKING)
+    return CXB_ECLOSED;
+  cxb_buf_clear(&t->out);
+  int r = cxb_buf_add(&t->out, t->media.data, t->media.len);
   if (!r)
     r = cxb_wire_ulaw_out(&t->out, pcm, n);
-  return r ? r : finish(leg, "\"}}");
+  if (!r)
+    r = cxb_buf_add(&t->out, "\"}}", 3);
+  return r < 0 ? r : cxb_leg_send_text(leg, t->out.data, t->out.len);
 }
 
 static int twilio_clear(cxb_leg *leg) {
   twilio *t = cxb_leg_state(leg);
   cxb_wire_marks_clear(&t->marks);
-  int r = begin(t, "clear");
-  return r ? r : finish(leg, "}");
+  return send_event(leg, "clear", "");
 }
 
 static int twilio_mark(cxb_leg *leg, const char *name) {
   twilio *t = cxb_leg_state(leg);
-  int r = begin(t, "mark");
+  cxb_buf more = {0};
+  int r = cxb_buf_str(&more, ",\"mark\":{\"name\":");
   if (!r)
-    r = cxb_buf_str(&t->out, ",\"mark\":{\"name\":");
+    r = cxb_buf_json(&more, name, strlen(name));
   if (!r)
-    r = cxb_buf_json(&t->out, name, strlen(name));
+    r = cxb_buf_str(&more, "}");
   if (!r)
-    r = finish(leg, "}}");
+    r = send_event(leg, "mark", more.data);
+  cxb_buf_free(&more);
   if (!r)
     cxb_wire_mark_sent(&t->marks);
   return r;
@@ -230,6 +236,7 @@ static int twilio_hangup(cxb_leg *leg) {
 static void twilio_closed(cxb_leg *leg) {
   twilio *t = cxb_leg_state(leg);
   cxb_buf_free(&t->sid);
+  cxb_buf_free(&t->media);
   cxb_buf_free(&t->out);
 }
 

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -85,9 +86,31 @@ static void on_cpu(int cpu) {
   sched_setaffinity(0, sizeof set, &set);
 }
 
-static pid_t start_worker(int i, int count, int cpu) {
-  char listen[120], id[12], workers[12];
-  snprintf(listen, sizeof listen, "unix:%s/core-%d.sock", dir, i + 1);
+/* The reference: takes the upgrade, then answers each read with one write of a bot's frame. */
+static void bare_echo(const char *path) {
+  static char in[65536];
+  char frame[4 + 305] = {(char)0x81, 126, 305 >> 8, 305 & 255};
+  memcpy(frame + 4, "{\"event\":\"media\"", 16);
+  struct sockaddr_un at = {.sun_family = AF_UNIX};
+  snprintf(at.sun_path, sizeof at.sun_path, "%s", path);
+  int listener = socket(AF_UNIX, SOCK_STREAM, 0), loop = epoll_create1(0), fd;
+  if (bind(listener, (struct sockaddr *)&at, sizeof at) != 0 || listen(listener, 5) != 0)
+    _exit(1);
+  close(accept(listener, NULL, NULL)); /* who looked whether we are there */
+  fd = accept(listener, NULL, NULL);
+  if (read(fd, in, sizeof in) < 1 || write(fd, "HTTP/1.1 101 \r\n\r\n", 17) != 17)
+    _exit(1);
+  struct epoll_event event = {.events = EPOLLIN};
+  epoll_ctl(loop, EPOLL_CTL_ADD, fd, &event);
+  while (epoll_wait(loop, &event, 1, -1) > 0)
+    if (read(fd, in, sizeof in) < 1 || write(fd, frame, sizeof frame) != sizeof frame)
+      break;
+  _exit(0);
+}
+
+static pid_t start_worker(int i, int count, int cpu, bool bare) {
+  char address[120], id[12], workers[12];
+  snprintf(address, sizeof address, "unix:%s/core-%d.sock", dir, i + 1);
   snprintf(id, sizeof id, "%d", i + 1);
   snprintf(workers, sizeof workers, "%d", count);
   pid_t pid = fork();
@@ -95,14 +118,17 @@ static pid_t start_worker(int i, int count, int cpu) {
     return pid;
   const char *program = getenv("CXB_BIN");
   on_cpu(cpu);
+  if (bare)
+    bare_echo(address + 5);
   setenv("CXB_RUN_DIR", dir, 1);
   setenv("CXB_STATE_DIR", dir, 1);
-  setenv("CXB_LISTEN", listen, 1);
+  setenv("CXB_LISTEN", address, 1);
   setenv("CXB_WORKER_ID", id, 1);
   setenv("CXBCORE_WORKERS", workers, 1);
   setenv("CXB_DEV", "1", 1);
   setenv("CXB_LOG_LEVEL", "warn", 1);
-  execl(program ? program : "build/cxbrt", "cxbrt", "core.lua", (char *)NULL);
+  execl(program ? program : "build/cxbrt", "cxbrt", "core.lua",
+        (char *)NULL);
   _exit(127);
 }
 
@@ -283,7 +309,8 @@ static double all_ns(int count) {
   return sum;
 }
 
-static void measure(int count, double seconds, int cpu) {
+/* CPU milliseconds a second of one call. */
+static double measure(int count, double seconds, int cpu, bool bare) {
   memset(ends, 0, sizeof ends);
   memset(late, 0, sizeof late);
   counting = false;
@@ -291,7 +318,7 @@ static void measure(int count, double seconds, int cpu) {
   if (!mkdtemp(dir))
     die("mkdtemp");
   for (int i = 0; i < count; i++)
-    ends[i].pid = start_worker(i, count, cpu);
+    ends[i].pid = start_worker(i, count, cpu, bare);
   for (int i = 0; i < count; i++) {
     int fd = connect_worker(i);
     if (fd < 0)
@@ -315,13 +342,10 @@ static void measure(int count, double seconds, int cpu) {
   for (int i = 0; i < count; i++)
     frames += ends[i].frames;
   printf(
-      "%d workers: idle %.2f ms/s each, in a call %.2f ms/s; the bot's frames: %.2f of %.2f a "
-      "second, late p50 %.1f ms, p99 %.1f ms\n",
-      count, idle, ms, (double)frames / count / seconds, 50.0, late_ms(50), late_ms(99));
-  printf(
-      "= live call, Twilio framing, echo, %d workers on one core: %.2f ms CPU a second, %.0f "
-      "calls a core (aim ≥ 400)\n",
-      count, ms, 1000 / ms);
+      "%d %s: idle %.2f ms/s each, in a call %.2f ms/s; frames back: %.2f a second, late p50 "
+      "%.1f ms, p99 %.1f ms\n",
+      count, bare ? "bare echoes" : "workers", idle, ms, (double)frames / count / seconds,
+      late_ms(50), late_ms(99));
   for (int i = 0; i < count; i++)
     put(&ends[i], "{\"event\":\"stop\"}", 16);
   usleep(300000);
@@ -335,6 +359,15 @@ static void measure(int count, double seconds, int cpu) {
   snprintf(command, sizeof command, "rm -rf %s", dir);
   if (system(command) != 0)
     fprintf(stderr, "%s stays\n", dir);
+  return ms;
+}
+
+static void compare(int count, double seconds, int cpu) {
+  double bare = measure(count, seconds / 2, cpu, true), call = measure(count, seconds, cpu, false);
+  printf(
+      "= live call, Twilio framing, bot echo, %d on one core: %.2f ms CPU a second, %.0f calls a "
+      "core (aim ≥ 400); a bare socket echo of these frames: %.2f ms, ratio %.1f\n",
+      count, call, 1000 / call, bare, call / bare);
 }
 
 int main(int argc, char **argv) {
@@ -350,10 +383,10 @@ int main(int argc, char **argv) {
   if (sysconf(_SC_NPROCESSORS_ONLN) > 1)
     on_cpu(cpu == 0 ? 1 : 0);
   if (count) {
-    measure(count, seconds, cpu);
+    compare(count, seconds, cpu);
   } else {
-    measure(1, seconds, cpu);
-    measure(16, seconds, cpu);
+    compare(1, seconds, cpu);
+    compare(16, seconds, cpu);
   }
   return 0;
 }
