@@ -3,13 +3,14 @@
 --
 -- Two clocks run against each other (core spec §5.1):
 --  * Early silence. Voice activity (the provider's if it reports it, else the leg's) says "silence"
---    a short while after the last voiced frame, and the words so far are transcribed at once, so
---    the text is usually there before the turn may end.
+--    a short while after the last voiced frame; the recogniser then transcribes all that was said
+--    so far, unasked, so the text is usually there before the turn may end.
 --  * The end of turn. It falls a delay after the LAST VOICED FRAME, not after the silence event:
 --    400 ms when the words form a closed sentence, answer a question or are known to be complete,
 --    1,200 ms after a hesitation, digits or a conjunction (people pause there) and while digits are
 --    asked for, else 600 ms; also after a lone "yes," which often has more behind it.
--- Voice before the delay is over takes the decision back; the words are kept and joined.
+-- Voice before the delay is over takes the decision back. Only when it is over the final text is
+-- asked for (`request`): so words on both sides of a pause are recognised together.
 local text = require("cxb.text")
 local numbers = require("cxb.numbers")
 local english = require("cxb.turn.en")
@@ -34,6 +35,7 @@ end
 ---@field max_utterance_ms? number 60000
 ---@field backchannels? string[] added to the list of the language
 ---@field high_intent? string[] likewise
+---@field request? fun(id: integer) asks for the final text of all since the last one: on_final(id)
 
 ---@param opts? cxb.turn.options
 function M.new(opts)
@@ -52,7 +54,8 @@ function M.new(opts)
     delay_ms = opts.delay_ms or 600, short_ms = opts.short_ms or 400,
     long_ms = opts.long_ms or 1200, dynamic = opts.dynamic ~= false,
     floor_ms = opts.floor_ms or 0, max_utterance_ms = opts.max_utterance_ms or 60000,
-    high_intent = high, backchannels = quiet, hesitations = set_of(english.hesitations),
+    request = opts.request, high_intent = high, backchannels = quiet,
+    hesitations = set_of(english.hesitations),
     joining = set_of(english.conjunctions), openers = set_of(english.openers), next_id = 0,
     segments = {}, partial = "",
   }, M)
@@ -61,9 +64,9 @@ end
 ---Forgets what was said and not yet handed out. A transcription still under way is ignored when
 ---it comes.
 function M:reset()
-  self.segments, self.partial, self.waiting = {}, "", nil
+  self.segments, self.partial, self.waiting, self.decided_at = {}, "", nil, nil
   self.began_at, self.voiced_at, self.final_at, self.confidence = nil, nil, nil, nil
-  self.first_id = self.next_id + 1
+  self.first_id, self.forced = self.next_id + 1, nil
   if self.speaking then
     self.began_at = self.spoke_at
   end
@@ -73,25 +76,24 @@ end
 function M:on_speech(at)
   self.speaking, self.spoke_at = true, at
   self.began_at = self.began_at or at
+  if not self.waiting and not self.forced then
+    self.decided_at = nil
+  end
 end
 
----Voice ended; `at` is the last voiced frame. The answer names the transcription to ask for.
----@return integer id
+---Voice ended; `at` is the last voiced frame.
 function M:on_silence(at)
   self.speaking = false
   self.voiced_at = at
   self.began_at = self.began_at or at
-  self.next_id = self.next_id + 1
-  self.waiting = self.next_id
-  return self.next_id
 end
 
----What is understood so far of the words being spoken.
+---What is understood so far of the words since the last final text.
 function M:on_partial(said)
   self.partial = said
 end
 
----A transcription: the answer to the request `id`, or (nil) one the provider made by itself.
+---A final text: the answer to the request `id`, or (nil) one the provider made by itself.
 function M:on_final(id, said, confidence, now)
   if id and id < (self.first_id or 1) then
     return
@@ -105,8 +107,11 @@ function M:on_final(id, said, confidence, now)
   end
   self.partial = ""
   self.final_at = now
-  if id == nil or id == self.waiting then
+  if id == self.waiting then
     self.waiting = nil
+  end
+  if self.speaking and not self.forced then
+    self.decided_at = nil -- the caller went on meanwhile
   end
 end
 
@@ -150,13 +155,14 @@ end
 
 ---When tick() should be called next; nil: not before another event.
 function M:due(expect)
-  if self.speaking then
-    return self.began_at and not self.cut and self.began_at + self.max_utterance_ms or nil
-  end
-  if not self.voiced_at or self.waiting then
+  if self.waiting then
     return nil
+  elseif self.decided_at then
+    return self.decided_at
+  elseif self.speaking then
+    return self.began_at and self.began_at + self.max_utterance_ms or nil
   end
-  return self.voiced_at + self:delay(self:words_so_far(), expect)
+  return self.voiced_at and self.voiced_at + self:delay(self:words_so_far(), expect)
 end
 
 ---@class cxb.turn
@@ -173,16 +179,25 @@ function M:tick(now, expect)
   if not due or now < due then
     return nil
   end
-  if self.speaking then
-    self.cut = true -- too long: transcribed and ended at the next pause
-    return nil
+  if not self.decided_at then
+    self.decided_at, self.forced = due, self.speaking or nil
+    if self.request then
+      self.next_id = self.next_id + 1
+      self.waiting = self.next_id
+      self.request(self.waiting)
+      return nil
+    end
   end
   local turn = {
-    text = self:words_so_far(), began_at = self.began_at, voiced_at = self.voiced_at,
-    decided_at = due, final_at = self.final_at or due, confidence = self.confidence,
+    text = self:words_so_far(), began_at = self.began_at, voiced_at = self.voiced_at or now,
+    decided_at = self.decided_at, final_at = self.final_at or self.decided_at,
+    confidence = self.confidence,
   }
-  self.cut = nil
+  local speaking = self.speaking
   self:reset()
+  if speaking then
+    self.began_at = now -- what was too long for one turn goes on in the next
+  end
   return turn
 end
 

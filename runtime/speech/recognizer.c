@@ -26,7 +26,8 @@ enum {
   PARTIAL_SHARE = 8,                /* and at least an eighth of the chunk */
   FREEZE_AT = 12 * RATE,            /* a chunk this long ends with the next silence */
   MAX_WAITING_SECONDS = 60,
-  ITEMS_A_RUN = 64, /* then other streams have their turn */
+  FORGET_WINDOWS = 1000 / WINDOW_MS, /* of silence, after which the detector begins afresh */
+  ITEMS_A_RUN = 64,                  /* then other streams have their turn */
 };
 
 typedef enum item_type {
@@ -454,6 +455,9 @@ static void on_window(cxb_recognizer *rec) {
     emit_error(rec, "engine", "voice activity failed");
   cxb_segmenter *s = &rec->segmenter;
   cxb_segment_change change = cxb_segmenter_step(s, probability);
+  /* What it remembers of speech long over makes it deaf to a short first word ("four"). */
+  if (!s->speaking && s->run == 0 && s->at - s->last_voice == FORGET_WINDOWS)
+    rec->voice = (cxb_silero_state){0};
   if (change == CXB_SEGMENT_SPEECH) {
     rec->eager = false;
     emit(rec, &(cxb_recognizer_event){.type = CXB_RECOGNIZER_SPEECH, .t_ms = s->onset * WINDOW_MS});

@@ -27,7 +27,7 @@ describe("a session", function()
           end,
           finalize = function(_, id)
             local said = caller.saying
-            sched.at(caller.stt_ms or 120, function()
+            sched.at(math.max(0, caller.ready_at - cxb.time.mono()), function()
               o.on_event({ type = "final", id = id, text = said, confidence = 0.9 })
             end)
           end,
@@ -74,8 +74,11 @@ describe("a session", function()
         end)
       end
       sched.at(ms + 240, function()
-        caller.saying = text
+        caller.saying, caller.ready_at = text, cxb.time.mono() + (caller.stt_ms or 120)
         caller.on_event({ type = "silence", at = from + ms })
+        sched.at(caller.stt_ms or 120, function()
+          caller.on_event({ type = "partial", text = text })
+        end)
       end)
     end)
   end
@@ -219,7 +222,7 @@ describe("a session", function()
       said = call:say("Welcome to the line of lines, where all lines meet in one line of lines.")
     end)
     assert.equal("words", said.by)
-    assert.truthy(said.heard_ms > 2500 - 500) -- only when the words were final
+    assert.truthy(said.heard_ms > 2500 - 500) -- only after the caller's pause
   end)
 
   it("drops a backchannel said while it speaks", function()

@@ -24,14 +24,15 @@ local function barge_mode(self, barge)
   }
 end
 
--- Words of the caller that cut the bot short. While the opening plays only words the recogniser is
--- sure of count; later what it understands so far is enough.
+-- Words of the caller that cut the bot short. While the opening plays only words count after which
+-- the caller paused, so that the recogniser is sure of them; later what it understands so far.
 local function words_interrupt(self, mode)
   local turn = self.turn
   if not mode.words or not turn then
     return nil
   end
-  local said = self.first_say and table.concat(turn.segments, " ") or turn:words_so_far()
+  local said = self.first_say and turn.speaking and table.concat(turn.segments, " ")
+    or turn:words_so_far()
   if said == "" then
     return nil
   end
@@ -205,7 +206,7 @@ local function drop_backchannel(self, s)
   local ended = self.origin + (s.end_ms or self:t_ms())
   if said ~= "" and turn.voiced_at < ended - 700 and turn:is_backchannel(said) then
     self:event("backchannel", {})
-    turn:reset()
+    self:forget_speech()
   end
 end
 

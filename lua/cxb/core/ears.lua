@@ -1,6 +1,6 @@
--- Speech to text of one call: feeds the provider, keeps the turn, asks for transcriptions at each
--- early silence. A lost connection is opened again with what was said last; when it cannot be, the
--- session is told.
+-- Speech to text of one call: feeds the provider, keeps the turn, asks for final texts when it is
+-- over. A lost connection is opened again with what was said last; when it cannot be, the session
+-- is told.
 local Turn = require("cxb.turn")
 local botconfig = require("cxb.core.botconfig")
 
@@ -22,6 +22,9 @@ function M.new(session)
       delay_ms = t.endpoint_delay_ms, dynamic = t.dynamic, floor_ms = vad.floor_ms,
       max_utterance_ms = t.max_utterance_seconds and t.max_utterance_seconds * 1000,
       backchannels = t.backchannels, high_intent = t.high_intent,
+      request = function(id)
+        self:finalize(id)
+      end,
     })
     self.provider = require("providers.stt_" .. config.stt.provider)
   end
@@ -42,10 +45,7 @@ end
 
 function on.silence(self, event)
   self.session:touch()
-  local id = self.turn:on_silence(event.at)
-  if self.stt then
-    self.stt:finalize(id)
-  end
+  self.turn:on_silence(event.at)
   nudge(self)
 end
 
@@ -86,9 +86,9 @@ end
 -- nothing is repeated, so nothing is heard twice.
 local function resume(self, again)
   local turn = self.turn
-  local open_speech = again and (turn.speaking or turn.waiting)
+  local open_speech = again and (turn.speaking or turn.voiced_at)
   if open_speech then
-    turn.speaking, turn.waiting, turn.partial = false, nil, ""
+    turn.speaking, turn.waiting, turn.decided_at, turn.partial = false, nil, nil, ""
   end
   self.fed_at = self.fed_at or cxb.time.mono()
   self.stt:feed(self.session.leg, open_speech and replay_ms or 0)
@@ -137,6 +137,15 @@ end
 function M:leg_silence(at)
   if self.turn and not self.provider.sends_vad then
     on.silence(self, { at = at })
+  end
+end
+
+-- Without a connection there is no text to wait for; the words so far are the turn's.
+function M:finalize(id)
+  if self.stt then
+    self.stt:finalize(id)
+  else
+    self.turn:on_final(id, self.turn.partial, nil, cxb.time.mono())
   end
 end
 
