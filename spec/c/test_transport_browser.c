@@ -13,7 +13,7 @@ static cxb_session *talking(void) {
   return s;
 }
 
-static void test_handshake(void **state) {
+static void a_start_at_three_rates_begins_an_answered_call(void **state) {
   static const int rates[] = {16000, 24000, 48000};
   for (int i = 0; i < 3; i++) {
     cxb_session *s = begin("browser");
@@ -34,7 +34,7 @@ static void test_handshake(void **state) {
   end(s);
 }
 
-static void test_bad_rates(void **state) {
+static void other_rates_close_1003(void **state) {
   static const char *const rates[] = {"8000", "44100", "\"16000\"", "null", "16000.5", "-1"};
   for (size_t i = 0; i < sizeof rates / sizeof *rates; i++) {
     cxb_session *s = begin("browser");
@@ -46,7 +46,7 @@ static void test_bad_rates(void **state) {
   }
 }
 
-static void test_audio(void **state) {
+static void binary_audio_of_any_even_size_arrives(void **state) {
   cxb_session *s = begin("browser");
   uint8_t bytes[10001];
   for (size_t i = 0; i < sizeof bytes; i++)
@@ -71,7 +71,7 @@ static void test_audio(void **state) {
   end(s);
 }
 
-static void test_messages(void **state) {
+static void keys_and_typed_words_arrive_and_the_rest_is_ignored(void **state) {
   cxb_session *s = talking();
   feed(s, "{\"type\":\"dtmf\",\"digit\":\"*\"}");
   feed(s, "{\"type\":\"text\",\"text\":\"When do you open? \\u20ac\"}");
@@ -92,7 +92,7 @@ static void test_messages(void **state) {
   end(s);
 }
 
-static void test_marks(void **state) {
+static void marks_come_back_with_the_milliseconds_played(void **state) {
   cxb_session *s = talking();
   assert_int_equal(s->ops->mark(s->leg, "u1"), 0);
   sent(s, "{\"type\":\"mark\",\"name\":\"u1\"}\n");
@@ -106,7 +106,7 @@ static void test_marks(void **state) {
   end(s);
 }
 
-static void test_clear_answered(void **state) {
+static void a_clear_is_answered_with_what_was_played(void **state) {
   cxb_session *s = talking();
   assert_true(s->ops->answers_clear);
   s->ops->mark(s->leg, "u1");
@@ -123,7 +123,7 @@ static void test_clear_answered(void **state) {
   end(s);
 }
 
-static void test_clear_unanswered(void **state) {
+static void a_silent_page_is_given_500_ms_after_a_clear(void **state) {
   cxb_session *s = talking();
   s->ops->clear(s->leg);
   cxb_leg_advance(s->leg, 499);
@@ -133,7 +133,7 @@ static void test_clear_unanswered(void **state) {
   end(s);
 }
 
-static void test_notes(void **state) {
+static void notes_go_to_the_page_once_it_has_started(void **state) {
   static const char note[] = "{\"type\":\"state\",\"value\":\"listening\"}";
   cxb_session *s = begin("browser");
   assert_int_equal(s->ops->note(s->leg, note, sizeof note - 1), CXB_ECLOSED);
@@ -143,7 +143,7 @@ static void test_notes(void **state) {
   end(s);
 }
 
-static void test_page_stops(void **state) {
+static void after_stop_the_page_gets_its_end_and_no_audio(void **state) {
   cxb_session *s = talking();
   int16_t pcm[320] = {0};
   feed(s, "{\"type\":\"stop\"}");
@@ -158,7 +158,7 @@ static void test_page_stops(void **state) {
   end(s);
 }
 
-static void test_nobody_starts(void **state) {
+static void a_page_that_never_starts_is_closed_after_10_s(void **state) {
   cxb_session *s = begin("browser");
   feed(s, "{\"type\":\"stop\"}");
   feed(s, "{\"type\":\"dtmf\",\"digit\":\"1\"}");
@@ -170,16 +170,16 @@ static void test_nobody_starts(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_handshake),
-      cmocka_unit_test(test_bad_rates),
-      cmocka_unit_test(test_audio),
-      cmocka_unit_test(test_messages),
-      cmocka_unit_test(test_marks),
-      cmocka_unit_test(test_clear_answered),
-      cmocka_unit_test(test_clear_unanswered),
-      cmocka_unit_test(test_notes),
-      cmocka_unit_test(test_page_stops),
-      cmocka_unit_test(test_nobody_starts),
+      cmocka_unit_test(a_start_at_three_rates_begins_an_answered_call),
+      cmocka_unit_test(other_rates_close_1003),
+      cmocka_unit_test(binary_audio_of_any_even_size_arrives),
+      cmocka_unit_test(keys_and_typed_words_arrive_and_the_rest_is_ignored),
+      cmocka_unit_test(marks_come_back_with_the_milliseconds_played),
+      cmocka_unit_test(a_clear_is_answered_with_what_was_played),
+      cmocka_unit_test(a_silent_page_is_given_500_ms_after_a_clear),
+      cmocka_unit_test(notes_go_to_the_page_once_it_has_started),
+      cmocka_unit_test(after_stop_the_page_gets_its_end_and_no_audio),
+      cmocka_unit_test(a_page_that_never_starts_is_closed_after_10_s),
   };
   return cmocka_run_group_tests_name("the browser's wire", tests, NULL, NULL);
 }

@@ -26,7 +26,7 @@ static void closes_with(cxb_session *s, int code) {
   end(s);
 }
 
-static void test_handshake(void **state) {
+static void connected_start_and_answer_begin_a_call(void **state) {
   cxb_session *s = begin("cxb");
   feed(s, connected);
   heard(s, "");
@@ -41,7 +41,7 @@ static void test_handshake(void **state) {
   closes_with(s, 0);
 }
 
-static void test_outgoing(void **state) {
+static void an_outgoing_call_shows_our_number(void **state) {
   cxb_session *s = begin("cxb");
   feed(s,
        "{\"event\":\"connected\",\"callerId\":\"+91555\",\"did\":\"+9144\",\"callDirection\":"
@@ -53,7 +53,7 @@ static void test_outgoing(void **state) {
   end(s);
 }
 
-static void test_bare_handshake(void **state) {
+static void a_handshake_without_details_gets_defaults(void **state) {
   cxb_session *s = begin("cxb");
   feed(s, "{\"event\":\"connected\"}");
   feed(s, "{\"event\":\"start\"}");
@@ -64,7 +64,7 @@ static void test_bare_handshake(void **state) {
   end(s);
 }
 
-static void test_out_of_order(void **state) {
+static void a_handshake_out_of_order_closes_1002(void **state) {
   cxb_session *s = begin("cxb");
   feed(s, start);
   heard(s, "closed 1002 out_of_order\n");
@@ -78,7 +78,7 @@ static void test_out_of_order(void **state) {
   closes_with(s, 1002);
 }
 
-static void test_formats(void **state) {
+static void unsupported_formats_close_1003_and_odd_types_do_not(void **state) {
   static const char *const bad[] = {"{\"encoding\":\"MULAW\"}", "{\"sampleRate\":44100}",
                                     "{\"sampleRate\":8000.5}", "{\"channels\":2}",
                                     "{\"encoding\":\"\"}"};
@@ -101,7 +101,7 @@ static void test_formats(void **state) {
   }
 }
 
-static void test_timers(void **state) {
+static void a_handshake_has_10_s_and_an_answer_60(void **state) {
   cxb_session *s = begin("cxb");
   feed(s, connected);
   cxb_leg_advance(s->leg, 9999);
@@ -121,7 +121,7 @@ static void test_timers(void **state) {
   closes_with(s, 0);
 }
 
-static void test_media_in(void **state) {
+static void media_of_any_even_size_arrives_and_broken_media_is_dropped(void **state) {
   cxb_session *s = talking();
   int16_t pcm[160];
   for (int i = 0; i < 160; i++)
@@ -147,7 +147,7 @@ static void test_media_in(void **state) {
   closes_with(s, 0);
 }
 
-static void test_tolerance(void **state) {
+static void what_is_unknown_or_repeated_is_ignored_and_counted(void **state) {
   cxb_session *s = talking();
   static const char *const ignored[] = {"{\"event\":\"unheard-of\",\"x\":1}",
                                         "{}",
@@ -178,7 +178,7 @@ static void test_tolerance(void **state) {
   closes_with(s, 0);
 }
 
-static void test_early_media(void **state) {
+static void media_before_the_answer_is_not_heard(void **state) {
   cxb_session *s = begin("cxb");
   feed_media(s, media, "abcd", 4);
   feed(s, connected);
@@ -192,7 +192,7 @@ static void test_early_media(void **state) {
   end(s);
 }
 
-static void test_oversize(void **state) {
+static void a_text_above_64_kib_closes_1009(void **state) {
   cxb_session *s = talking();
   char *big = malloc(65537);
   memset(big, ' ', 65537);
@@ -205,7 +205,7 @@ static void test_oversize(void **state) {
 }
 
 /* The golden bytes; the clock's digits are read, then compared as they are. */
-static void test_media_out(void **state) {
+static void reverse_media_has_its_golden_bytes(void **state) {
   cxb_session *s = talking();
   int16_t pcm[160] = {1, -1, 256};
   char payload[CXB_BASE64_LEN(320) + 1] = {0}, want[1200];
@@ -230,7 +230,7 @@ static void test_media_out(void **state) {
   end(s);
 }
 
-static void test_clear(void **state) {
+static void a_clear_flushes_the_far_buffer(void **state) {
   cxb_session *s = talking();
   assert_int_equal(s->ops->clear(s->leg), 0);
   sent(s, "{\"event\":\"reverse-media-stop\",\"streamId\":\"stream-abc\"}\n");
@@ -243,7 +243,7 @@ static const char goodbye[] =
     "{\"event\":\"reverse-media-stop\",\"streamId\":\"stream-abc\"}\n"
     "{\"event\":\"reverse-hangup-call\",\"streamId\":\"stream-abc\"}\n";
 
-static void test_bot_hangup(void **state) {
+static void our_hangup_flushes_asks_and_waits_for_hangup_call(void **state) {
   cxb_session *s = talking();
   assert_int_equal(s->ops->hangup(s->leg), 0);
   assert_int_equal(s->ops->hangup(s->leg), 0);
@@ -268,7 +268,7 @@ static void test_bot_hangup(void **state) {
   end(s);
 }
 
-static void test_customer_hangup(void **state) {
+static void after_the_customers_hangup_nothing_more_is_sent(void **state) {
   cxb_session *s = talking();
   feed(s, "{\"event\":\"hangup-call\",\"disconnectedBy\":\"customer\"}");
   heard(s, "stop [customer]\nclosed 1000 \n");
@@ -298,7 +298,7 @@ static cxb_session *transferring(void) {
   return s;
 }
 
-static void test_transfer_told(void **state) {
+static void a_transfer_ends_as_the_dialler_says_or_with_the_call(void **state) {
   cxb_session *s = transferring();
   feed(s, "{\"event\":\"call-transfer-status\",\"status\":\"ok\"}");
   heard(s, "transfer ok []\n");
@@ -334,7 +334,7 @@ static void carry_media(cxb_session *s, int frames) {
   }
 }
 
-static void test_transfer_silent(void **state) {
+static void an_unanswered_transfer_is_judged_by_the_callers_media(void **state) {
   cxb_session *s = transferring();
   carry_media(s, 50); /* media stops after 1 s */
   cxb_leg_advance(s->leg, 1999);
@@ -352,14 +352,22 @@ static void test_transfer_silent(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_handshake),      cmocka_unit_test(test_outgoing),
-      cmocka_unit_test(test_bare_handshake), cmocka_unit_test(test_out_of_order),
-      cmocka_unit_test(test_formats),        cmocka_unit_test(test_timers),
-      cmocka_unit_test(test_media_in),       cmocka_unit_test(test_tolerance),
-      cmocka_unit_test(test_early_media),    cmocka_unit_test(test_oversize),
-      cmocka_unit_test(test_media_out),      cmocka_unit_test(test_clear),
-      cmocka_unit_test(test_bot_hangup),     cmocka_unit_test(test_customer_hangup),
-      cmocka_unit_test(test_transfer_told),  cmocka_unit_test(test_transfer_silent),
+      cmocka_unit_test(connected_start_and_answer_begin_a_call),
+      cmocka_unit_test(an_outgoing_call_shows_our_number),
+      cmocka_unit_test(a_handshake_without_details_gets_defaults),
+      cmocka_unit_test(a_handshake_out_of_order_closes_1002),
+      cmocka_unit_test(unsupported_formats_close_1003_and_odd_types_do_not),
+      cmocka_unit_test(a_handshake_has_10_s_and_an_answer_60),
+      cmocka_unit_test(media_of_any_even_size_arrives_and_broken_media_is_dropped),
+      cmocka_unit_test(what_is_unknown_or_repeated_is_ignored_and_counted),
+      cmocka_unit_test(media_before_the_answer_is_not_heard),
+      cmocka_unit_test(a_text_above_64_kib_closes_1009),
+      cmocka_unit_test(reverse_media_has_its_golden_bytes),
+      cmocka_unit_test(a_clear_flushes_the_far_buffer),
+      cmocka_unit_test(our_hangup_flushes_asks_and_waits_for_hangup_call),
+      cmocka_unit_test(after_the_customers_hangup_nothing_more_is_sent),
+      cmocka_unit_test(a_transfer_ends_as_the_dialler_says_or_with_the_call),
+      cmocka_unit_test(an_unanswered_transfer_is_judged_by_the_callers_media),
   };
   return cmocka_run_group_tests_name("the CXB dialler's wire", tests, NULL, NULL);
 }

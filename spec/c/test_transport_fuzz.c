@@ -151,23 +151,23 @@ static void run(const char *wire, const char *const *messages, size_t handshake)
   assert_in_range(totals.drops, MESSAGES / 20, MESSAGES);
 }
 
-static void test_cxb(void **state) {
+static void mutated_messages_do_not_harm_the_diallers_wire(void **state) {
   run("cxb", cxb_messages, 3);
 }
 
-static void test_twilio(void **state) {
+static void mutated_messages_do_not_harm_twilios_wire(void **state) {
   run("twilio", twilio_messages, 2);
 }
 
-static void test_browser(void **state) {
+static void mutated_messages_do_not_harm_the_browsers_wire(void **state) {
   run("browser", browser_messages, 1);
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_cxb),
-      cmocka_unit_test(test_twilio),
-      cmocka_unit_test(test_browser),
+      cmocka_unit_test(mutated_messages_do_not_harm_the_diallers_wire),
+      cmocka_unit_test(mutated_messages_do_not_harm_twilios_wire),
+      cmocka_unit_test(mutated_messages_do_not_harm_the_browsers_wire),
   };
   return cmocka_run_group_tests_name("mutated messages", tests, NULL, NULL);
 }

@@ -209,7 +209,7 @@ static void end(talk *t) {
   free(t);
 }
 
-static void test_upgrade_and_audio(void **state) {
+static void an_upgrade_carries_speech_and_its_mark(void **state) {
   talk *t = begin_talking();
   static const int16_t pcm[8000];
   uint32_t id = cxb_session_say_begin(t->session, 8000);
@@ -225,7 +225,7 @@ static void test_upgrade_and_audio(void **state) {
   end(t);
 }
 
-static void test_early_frames(void **state) {
+static void frames_that_came_with_the_request_are_read(void **state) {
   char head[2000]; /* the handshake's messages came in the same packet as the request */
   size_t n = sizeof request - 1;
   memcpy(head, request, n);
@@ -270,7 +270,7 @@ static void closes(talk *t, int code) {
   end(t);
 }
 
-static void test_close_codes(void **state) {
+static void each_failure_has_its_close_code(void **state) {
   talk *t = begin("twilio", request);
   peer_text(t, start);
   closes(t, 1002);
@@ -292,7 +292,7 @@ static void test_close_codes(void **state) {
   closes(t, 1011);
 }
 
-static void test_stop(void **state) {
+static void a_stop_closes_1000(void **state) {
   talk *t = begin_talking();
   peer_text(t, "{\"event\":\"stop\",\"streamSid\":\"MZ1\"}");
   RUN_UNTIL(t, true, t->closed);
@@ -301,7 +301,7 @@ static void test_stop(void **state) {
   end(t);
 }
 
-static void test_lost(void **state) {
+static void a_lost_socket_closes_1006(void **state) {
   talk *t = begin_talking();
   close(t->fd);
   t->fd = -1;
@@ -310,19 +310,19 @@ static void test_lost(void **state) {
   end(t);
 }
 
-static void test_never_upgraded(void **state) {
+static void a_request_that_is_no_upgrade_starts_nothing(void **state) {
   talk *t = begin("twilio", "GET / HTTP/1.1\r\nHost: t\r\n\r\n");
   RUN_UNTIL(t, false, t->closed);
   assert_null(strstr(t->log.data, "start"));
   end(t);
 }
 
-static void test_closed_at_once(void **state) {
+static void an_owner_may_leave_before_the_socket_was_adopted(void **state) {
   talk *t = begin("browser", request); /* the owner leaves before the socket was adopted */
   end(t);
 }
 
-static void test_protocol_errors(void **state) {
+static void the_51st_bad_message_in_10_s_ends_the_call(void **state) {
   talk *t = begin_talking();
   for (int i = 0; i < 50; i++)
     peer_text(t, "{");
@@ -335,7 +335,7 @@ static void test_protocol_errors(void **state) {
   end(t);
 }
 
-static void test_slow_peer(void **state) {
+static void a_peer_that_does_not_read_ends_the_call(void **state) {
   talk *t = begin("browser", request);
   char *note = malloc(60000);
   memset(note, '1', 60000);
@@ -349,7 +349,7 @@ static void test_slow_peer(void **state) {
   end(t);
 }
 
-static void test_ping(void **state) {
+static void pings_and_stray_pongs_are_harmless(void **state) {
   talk *t = begin_talking();
   peer_send(t, 9, "abc", 3);
   peer_send(t, 10, "", 0); /* a pong nobody asked for */
@@ -361,16 +361,16 @@ static void test_ping(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_upgrade_and_audio),
-      cmocka_unit_test(test_early_frames),
-      cmocka_unit_test(test_close_codes),
-      cmocka_unit_test(test_stop),
-      cmocka_unit_test(test_lost),
-      cmocka_unit_test(test_never_upgraded),
-      cmocka_unit_test(test_closed_at_once),
-      cmocka_unit_test(test_protocol_errors),
-      cmocka_unit_test(test_slow_peer),
-      cmocka_unit_test(test_ping),
+      cmocka_unit_test(an_upgrade_carries_speech_and_its_mark),
+      cmocka_unit_test(frames_that_came_with_the_request_are_read),
+      cmocka_unit_test(each_failure_has_its_close_code),
+      cmocka_unit_test(a_stop_closes_1000),
+      cmocka_unit_test(a_lost_socket_closes_1006),
+      cmocka_unit_test(a_request_that_is_no_upgrade_starts_nothing),
+      cmocka_unit_test(an_owner_may_leave_before_the_socket_was_adopted),
+      cmocka_unit_test(the_51st_bad_message_in_10_s_ends_the_call),
+      cmocka_unit_test(a_peer_that_does_not_read_ends_the_call),
+      cmocka_unit_test(pings_and_stray_pongs_are_harmless),
   };
   return cmocka_run_group_tests_name("legs on sockets", tests, NULL, NULL);
 }

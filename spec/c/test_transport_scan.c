@@ -37,7 +37,7 @@ static bool agrees(const char *text, size_t len) {
   return true;
 }
 
-static void test_takes(void **state) {
+static void plain_objects_are_taken_and_mean_the_same(void **state) {
   static const char *const texts[] = {
       "{}",
       " { } ",
@@ -54,7 +54,7 @@ static void test_takes(void **state) {
       fail_msg("not taken: %s", texts[i]);
 }
 
-static void test_leaves(void **state) {
+static void everything_else_goes_the_long_way(void **state) {
   static const char *const texts[] = {"",
                                       "{",
                                       "}",
@@ -83,7 +83,7 @@ static void test_leaves(void **state) {
       fail_msg("taken: %s", texts[i]);
 }
 
-static void test_mutations(void **state) {
+static void whatever_is_taken_agrees_with_the_library(void **state) {
   static const char seed_text[] =
       "{\"event\":\"media\",\"sequenceNumber\":\"4\",\"n\":17,\"media\":"
       "{\"track\":\"inbound\",\"payload\":\"AAECAw==\",\"x\":null}}";
@@ -119,9 +119,9 @@ static void test_mutations(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_takes),
-      cmocka_unit_test(test_leaves),
-      cmocka_unit_test(test_mutations),
+      cmocka_unit_test(plain_objects_are_taken_and_mean_the_same),
+      cmocka_unit_test(everything_else_goes_the_long_way),
+      cmocka_unit_test(whatever_is_taken_agrees_with_the_library),
   };
   return cmocka_run_group_tests_name("plain JSON messages", tests, NULL, NULL);
 }

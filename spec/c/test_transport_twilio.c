@@ -26,7 +26,7 @@ static cxb_session *talking(void) {
   return s;
 }
 
-static void test_handshake(void **state) {
+static void connected_and_start_begin_an_answered_call(void **state) {
   cxb_session *s = begin("twilio");
   feed(s, connected);
   heard(s, "");
@@ -46,7 +46,7 @@ static void test_handshake(void **state) {
   end(s);
 }
 
-static void test_outgoing(void **state) {
+static void an_outgoing_call_swaps_the_numbers(void **state) {
   static const char *const words[] = {"outgoing", "outbound", "outbound-api"};
   for (int i = 0; i < 3; i++) {
     cxb_session *s = begin("twilio");
@@ -62,7 +62,7 @@ static void test_outgoing(void **state) {
   }
 }
 
-static void test_order(void **state) {
+static void a_start_without_connected_closes_1002(void **state) {
   cxb_session *s = begin("twilio");
   feed(s, start);
   heard(s, "closed 1002 out_of_order\n");
@@ -77,7 +77,7 @@ static void test_order(void **state) {
   end(s);
 }
 
-static void test_formats(void **state) {
+static void other_formats_than_mulaw_8000_close_1003(void **state) {
   static const struct {
     const char *format;
     int code;
@@ -99,7 +99,7 @@ static void test_formats(void **state) {
   }
 }
 
-static void test_media_in(void **state) {
+static void mulaw_arrives_as_samples_and_broken_media_is_dropped(void **state) {
   cxb_session *s = talking();
   uint8_t ulaw[1500];
   int16_t pcm[1500];
@@ -124,7 +124,7 @@ static void test_media_in(void **state) {
   end(s);
 }
 
-static void test_tolerance(void **state) {
+static void what_is_unknown_or_repeated_is_ignored_and_counted(void **state) {
   cxb_session *s = talking();
   static const char *const ignored[] = {connected,
                                         start,
@@ -148,7 +148,7 @@ static void test_tolerance(void **state) {
   end(s);
 }
 
-static void test_media_out(void **state) {
+static void media_out_has_its_golden_bytes(void **state) {
   cxb_session *s = talking();
   int16_t pcm[160];
   uint8_t ulaw[160];
@@ -166,7 +166,7 @@ static void test_media_out(void **state) {
   end(s);
 }
 
-static void test_marks(void **state) {
+static void marks_open_at_a_clear_come_back_as_cleared(void **state) {
   cxb_session *s = talking();
   assert_true(s->ops->has_marks);
   assert_int_equal(s->ops->mark(s->leg, "u1"), 0);
@@ -190,7 +190,7 @@ static void test_marks(void **state) {
   end(s);
 }
 
-static void test_ends(void **state) {
+static void stop_ends_the_call_and_a_transfer_is_refused(void **state) {
   cxb_session *s = talking();
   feed(s, "{\"event\":\"stop\",\"streamSid\":\"MZ1\",\"stop\":{\"callSid\":\"CA1\"}}");
   heard(s, "stop []\nclosed 1000 \n");
@@ -211,7 +211,7 @@ static void test_ends(void **state) {
 }
 
 /* More than 1 MiB waiting to be sent: the socket answers so, the call ends with its reason. */
-static void test_slow_peer(void **state) {
+static void a_full_send_buffer_ends_the_call_as_slow_peer(void **state) {
   cxb_session *s = talking();
   int16_t pcm[160] = {0};
   s->full = true;
@@ -222,7 +222,7 @@ static void test_slow_peer(void **state) {
   end(s);
 }
 
-static void test_forced(void **state) {
+static void a_forced_close_is_the_last_word(void **state) {
   cxb_session *s = talking();
   s->ops->close(s->leg, 1001);
   s->ops->close(s->leg, 1011);
@@ -234,12 +234,17 @@ static void test_forced(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_handshake), cmocka_unit_test(test_outgoing),
-      cmocka_unit_test(test_order),     cmocka_unit_test(test_formats),
-      cmocka_unit_test(test_media_in),  cmocka_unit_test(test_tolerance),
-      cmocka_unit_test(test_media_out), cmocka_unit_test(test_marks),
-      cmocka_unit_test(test_ends),      cmocka_unit_test(test_slow_peer),
-      cmocka_unit_test(test_forced),
+      cmocka_unit_test(connected_and_start_begin_an_answered_call),
+      cmocka_unit_test(an_outgoing_call_swaps_the_numbers),
+      cmocka_unit_test(a_start_without_connected_closes_1002),
+      cmocka_unit_test(other_formats_than_mulaw_8000_close_1003),
+      cmocka_unit_test(mulaw_arrives_as_samples_and_broken_media_is_dropped),
+      cmocka_unit_test(what_is_unknown_or_repeated_is_ignored_and_counted),
+      cmocka_unit_test(media_out_has_its_golden_bytes),
+      cmocka_unit_test(marks_open_at_a_clear_come_back_as_cleared),
+      cmocka_unit_test(stop_ends_the_call_and_a_transfer_is_refused),
+      cmocka_unit_test(a_full_send_buffer_ends_the_call_as_slow_peer),
+      cmocka_unit_test(a_forced_close_is_the_last_word),
   };
   return cmocka_run_group_tests_name("Twilio's wire", tests, NULL, NULL);
 }
