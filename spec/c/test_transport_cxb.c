@@ -260,6 +260,14 @@ static void our_hangup_flushes_asks_and_waits_for_hangup_call(void **state) {
   s->ops->hangup(s->leg);
   sent(s, goodbye);
   end(s);
+  s = talking(); /* spoken since then: again */
+  s->ops->clear(s->leg);
+  int16_t more[160] = {0};
+  s->ops->frame(s->leg, more, 160);
+  cxb_buf_clear(&s->sent);
+  s->ops->hangup(s->leg);
+  sent(s, goodbye);
+  end(s);
   s = talking(); /* never confirmed: the session's clock closes it */
   s->ops->hangup(s->leg);
   s->ops->close(s->leg, 1000);

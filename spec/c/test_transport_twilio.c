@@ -230,6 +230,11 @@ static void a_forced_close_is_the_last_word(void **state) {
   heard(s, "closed 1001 \n");
   s->ops->release(s->leg);
   end(s);
+  s = talking();
+  s->ops->close(s->leg, 1011);
+  cxb_leg_lost(s->leg, 1006); /* instead of an answer to our close */
+  heard(s, "closed 1011 \n");
+  end(s);
 }
 
 int main(void) {
