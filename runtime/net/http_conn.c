@@ -245,11 +245,7 @@ void cxb_http_conn_request_done(cxb_http_conn *c) {
   bool keep = r->keep_alive && r->complete && !stopped;
   size_t used = c->parsed;
   c->req = NULL;
-  r->conn = NULL;
-  if (r->refs > 1)
-    cxb_http_request_detach(r);
-  else
-    cxb_http_request_unref(r);
+  cxb_http_request_detach(r);
   if (!keep) {
     bool corked = c->corked;
     c->corked = false;
@@ -323,8 +319,12 @@ static void name_peer(cxb_http_conn *c, char *out, size_t len, bool unix_socket)
 
 const char *cxb_http_remote(const cxb_http_request *req) {
   cxb_http_request *r = (cxb_http_request *)req;
-  if (!r->remote[0] && r->conn)
-    name_peer(r->conn, r->remote, sizeof r->remote, r->conn->handle.type == UV_NAMED_PIPE);
+  cxb_http_conn *c = r->conn;
+  if (!r->remote[0] && c) {
+    if (!c->peer[0])
+      name_peer(c, c->peer, sizeof c->peer, c->handle.type == UV_NAMED_PIPE);
+    memcpy(r->remote, c->peer, sizeof r->remote);
+  }
   return r->remote;
 }
 

@@ -27,8 +27,10 @@ struct cxb_http_request {
   cxb_http_conn *conn; /* NULL: the socket has gone or was taken */
   int refs;            /* the connection, the script's object, a file being sent */
   cxb_http_span url, names[CXB_HTTP_MAX_HEADERS], values[CXB_HTTP_MAX_HEADERS];
+  char short_head[512];
   int header_count;
-  char *head; /* copy of the head, made when the connection goes before the request */
+  char *head; /* copy of the head, made when the connection leaves the request: short_head or
+                 allocated */
   size_t head_len;
   char *path;        /* decoded when first asked for: short_path or allocated */
   uint32_t query_at; /* offset behind '?' or 0 */
@@ -69,6 +71,7 @@ struct cxb_http_conn {
   uint64_t body_mark;  /* body_total when the body's deadline was set */
   bool reading, corked, closing, lingering, in_value, shut, peer_done;
   uv_shutdown_t shutdown;
+  char peer[46]; /* its address, once it was asked for */
 };
 
 /* http_parse.c */

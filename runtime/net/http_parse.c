@@ -147,7 +147,6 @@ static void wake_body(cxb_http_request *r) {
 
 void cxb_http_parse_reject(cxb_http_conn *c, int status, const char *code) {
   c->req->keep_alive = false;
-  c->req->complete = true;
   if (c->req->started)
     cxb_http_conn_close(c);
   else

@@ -42,7 +42,8 @@ cxb_http_request *cxb_http_request_new(cxb_http_conn *conn) {
 void cxb_http_request_unref(cxb_http_request *req) {
   if (--req->refs > 0)
     return;
-  free(req->head);
+  if (req->head != req->short_head)
+    free(req->head);
   if (req->path != req->short_path)
     free(req->path);
   if (req->body.cap > SPARE_BODY)
@@ -97,9 +98,12 @@ static void keep_head(cxb_http_request *req) {
     return;
   cxb_http_remote(req);
   size_t len = req->head_len && req->head_len < c->in.len ? req->head_len : c->in.len;
-  req->head = malloc(len + 1);
-  if (!req->head)
+  req->head = len < sizeof req->short_head ? req->short_head : malloc(len + 1);
+  if (!req->head) { /* then it says nothing any more */
+    req->header_count = 0;
+    req->url.len = req->query_at = 0;
     return;
+  }
   memcpy(req->head, c->in.data, len);
   req->head[len] = '\0';
 }

@@ -41,6 +41,21 @@ return {
       cxb.time.sleep(tonumber(req.query) or 0)
       return req:respond(200, { used = cxb.slot.state().used })
     elseif path == "/slot" then return req:respond(200, cxb.slot.state())
+    elseif path == "/after" then
+      req:respond(200, "ok")
+      local f = io.open(dir .. "/after", "w")
+      f:write(cjson.encode({ headers = req.headers, query = req.query, remote = req.remote,
+        x = req.headers["x-one"] }))
+      f:close()
+      return
+    elseif path == "/trailer" then
+      local body = req:body()
+      return req:respond(200, { body = body, headers = req.headers })
+    elseif path == "/whole" then
+      local body, code = req:body()
+      local f = io.open(dir .. "/whole", "w") f:write(tostring(body), " ", tostring(code)) f:close()
+      return
+    elseif path == "/big" then return req:respond(200, ("b"):rep(3000000))
     elseif path == "/hello" then return req:respond(200, "hello", { ["x-a"] = "b" })
     end
     return req:respond(404, { error = "not_found" })
@@ -198,6 +213,35 @@ print(drain(s))]]
 s = connect(); s.sendall(b"HEAD /hello HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"); print(drain(s))]]
     assert.truthy(text:find("Content-Length: 5", 1, true))
     assert.is_nil(text:find("hello", 1, true))
+  end)
+end)
+
+describe("a request", function()
+  it("says after its answer what it said before", function()
+    raw [[
+s = connect(); s.sendall(b"GET /after?a=1 HTTP/1.1\r\nHost: a\r\nX-One: 1\r\n\r\n"); s.recv(1000)
+s.sendall(b"GET /hello HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"); drain(s)]]
+    local seen = json.decode(cxb.fs.read(dir .. "/after"))
+    assert.same({ query = "a=1", remote = "unix", x = "1", headers = { host = "a", ["x-one"] = "1" } }, seen)
+  end)
+
+  it("has no header that came behind its body", function()
+    local text = raw [[
+s = connect()
+s.sendall(b"POST /trailer HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n")
+time.sleep(0.05); s.sendall(b"X-Admin: yes\r\n\r\n"); print(s.recv(4000).decode())]]
+    assert.truthy(text:find('"body":"hello"', 1, true))
+    assert.is_nil(text:lower():find("admin", 1, true))
+  end)
+
+  it("whose body breaks off in garbage is 400 for its peer and no body for its handler", function()
+    local text = raw [[
+s = connect()
+s.sendall(b"POST /whole HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+time.sleep(0.05); s.sendall(b"nonsense\r\n"); print(drain(s).split("\r\n")[0])]]
+    assert.equal("HTTP/1.1 400 Bad Request", text)
+    World.wait_until("the handler ends", function() return cxb.fs.read(dir .. "/whole") end)
+    assert.equal("nil closed", cxb.fs.read(dir .. "/whole"))
   end)
 end)
 
