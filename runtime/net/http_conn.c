@@ -21,8 +21,12 @@ void cxb_http_set_times(const cxb_http_times *wanted) {
   times = wanted ? *wanted : (cxb_http_times)DEFAULT_TIMES;
 }
 
+/* An answer that its peer is still taking is not over, though its request is. */
 int cxb_http_active(void) {
-  return active;
+  int unsent = 0;
+  for (const cxb_http_conn *c = conns; c; c = c->next)
+    unsent += !c->req && c->in_flight > 0;
+  return active + unsent;
 }
 
 int cxb_http_connections(void) {
@@ -135,6 +139,8 @@ static void on_written(uv_write_t *w, int status) {
     expect_progress(c);
   else if (c->lingering && c->peer_done)
     cxb_http_conn_close(c);
+  else if (stopped && !c->lingering && c->in.len == 0)
+    linger(c);
   else
     set_deadline(c, c->lingering ? times.linger_ms : times.idle_ms);
   if (c->closing)
@@ -366,7 +372,7 @@ void cxb_http_conn_stop_all(bool now) {
   stopped = true;
   for (cxb_http_conn *c = conns, *next; c; c = next) {
     next = c->next;
-    if (now || (!c->req && c->in.len == 0))
+    if (now || (!c->req && c->in.len == 0 && c->in_flight == 0))
       cxb_http_conn_close(c);
   }
   if (now && sweeping && !uv_is_closing((uv_handle_t *)&sweep))

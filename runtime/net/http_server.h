@@ -28,7 +28,7 @@ void cxb_http_set_times(const cxb_http_times *times); /* NULL: those above */
 int cxb_http_listen(const char *addr, int mode, int *port, char *why, size_t why_len);
 void cxb_http_stop_listening(void); /* idle connections are closed too */
 void cxb_http_close_all(void);
-int cxb_http_active(void);
+int cxb_http_active(void); /* requests being answered, and answers not yet taken */
 int cxb_http_connections(void);
 
 /* Answers in one go. `headers` is "Name: value\r\n" lines or NULL; Content-Length, Date and

@@ -280,6 +280,27 @@ describe("a file as answer", function()
   end)
 end)
 
+describe("a server that stops", function()
+  it("sends to its end what a slow reader is still taking", function()
+    local own = world:folder()
+    world:write(own .. "/web.lua", (SERVICE:gsub("guard = %b{},", "")))
+    local service = world:service(own .. "/web.lua", { SPEC_DIR = own }, own .. "/web.sock")
+    local reader = assert(cxb.process.spawn { capture = true, args = { "python3", "-uc", ([[
+import socket, time
+s = socket.socket(socket.AF_UNIX); s.connect(%q); s.settimeout(20)
+s.sendall(b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n"); n = len(s.recv(1000)); print("begun")
+while True:
+    x = s.recv(100000)
+    if not x: break
+    n += len(x); time.sleep(0.02)
+print(n)]]):format(own .. "/web.sock") } })
+    assert.equal("begun", reader:line())
+    service:kill("TERM")
+    assert.is_true(tonumber(reader:line()) > 3000000)
+    assert.equal(0, (service:wait(8000)))
+  end)
+end)
+
 describe("a guarded request", function()
   local function used() return json.decode(get("/slot").body).used end
 
