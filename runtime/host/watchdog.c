@@ -26,6 +26,11 @@ static lua_State *volatile slice_co; /* main thread and its signal handler */
 static _Atomic int64_t slice_start;  /* 0: no slice runs */
 static _Atomic int level;            /* 0 quiet, 1 to be named, 2 named, 3 to be ended */
 static bool hooked;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t begun = PTHREAD_COND_INITIALIZER;
+static _Atomic bool resting;
+
+static void wake(void);
 
 static void name_stall(lua_State *L, cxb_task *t, lua_Debug *ar) {
   lua_getinfo(L, "Sl", ar);
@@ -80,6 +85,8 @@ void cxb_watchdog_enter(lua_State *co) {
   slice_co = co;
   level = 0;
   slice_start = started ? cxb_mono_ms() : 0;
+  if (resting)
+    wake();
   cxb_task *t = cxb_task_running();
   if (t && t->killed)
     cxb_watchdog_hook(co);
@@ -95,10 +102,22 @@ void cxb_watchdog_leave(void) {
   }
 }
 
+/* Nothing to watch: sleeps until a slice begins, so that an idle process is woken by nobody. */
+static void rest(void) {
+  pthread_mutex_lock(&lock);
+  resting = true;
+  while (!slice_start && !stopping)
+    pthread_cond_wait(&begun, &lock);
+  resting = false;
+  pthread_mutex_unlock(&lock);
+}
+
 static void *watch(void *arg) {
   (void)arg;
   long step = stall_ms / 4 < 10 ? 10 : stall_ms / 4 > 250 ? 250 : stall_ms / 4;
   while (!stopping) {
+    if (!slice_start)
+      rest();
     nanosleep(&(struct timespec){step / 1000, step % 1000 * 1000000}, NULL);
     int64_t start = slice_start, age = start ? cxb_mono_ms() - start : 0;
     int expected = 0, named = 2;
@@ -108,6 +127,12 @@ static void *watch(void *arg) {
       pthread_kill(main_thread, SIGURG);
   }
   return NULL;
+}
+
+static void wake(void) {
+  pthread_mutex_lock(&lock);
+  pthread_cond_signal(&begun);
+  pthread_mutex_unlock(&lock);
 }
 
 int cxb_watchdog_start(long name_after_ms, long end_after_ms) {
@@ -133,6 +158,7 @@ void cxb_watchdog_stop(void) {
   if (!started)
     return;
   stopping = true;
+  wake();
   pthread_join(thread, NULL);
   started = false;
 }
