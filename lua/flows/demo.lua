@@ -150,7 +150,7 @@ local function ask_account(call, first)
       elseif right then
         call:intent("account_number", { digits = right })
         call:set("account", right)
-        call:say(("Okay, thank you. I have noted account number %s."):format(numbers.spell(right)),
+        call:say(("Okay, thank you, I have noted account number %s."):format(numbers.spell(right)),
           { barge = false }) -- what follows a "yes" is no new question
         return
       end

@@ -169,7 +169,7 @@ describe("a call's configuration", function()
   end)
 
   it("lets an early silence be heard whatever the configured stop time", function()
-    assert.same({ start_ms = 100, stop_ms = 240, floor_ms = 0 }, botconfig.vad({ vad = {} }))
+    assert.same({ start_ms = 64, stop_ms = 240, floor_ms = 0 }, botconfig.vad({ vad = {} }))
     assert.same({ start_ms = 150, stop_ms = 240, floor_ms = 800 },
       botconfig.vad({ vad = { start_ms = 150, stop_secs = 0.8 } }))
   end)

@@ -125,14 +125,15 @@ local function milliseconds(v, seconds_key, ms_key)
 end
 
 ---Voice activity of the call: when voice is speech, and the early silence at which transcription
----begins. `floor_ms`: a configured stop time is the least delay of a turn's end. Without one voice
----counts after 100 ms, or a short "no" would be missed; words, not voice, interrupt the bot.
+---begins. `floor_ms`: a configured stop time is the least delay of a turn's end. Unless configured
+---voice counts after 64 ms, or a short "no" or "eight" would be missed; words, not voice, interrupt
+---the bot.
 ---@return {start_ms: number, stop_ms: number, floor_ms: number}
 function M.vad(config)
   local v = config.vad or {}
   local stop = milliseconds(v, "stop_secs", "stop_ms")
   return {
-    start_ms = milliseconds(v, "start_secs", "start_ms") or 100,
+    start_ms = milliseconds(v, "start_secs", "start_ms") or 64,
     stop_ms = math.min(stop or 240, 240), floor_ms = stop or 0,
   }
 end
