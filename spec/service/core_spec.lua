@@ -16,6 +16,8 @@ local count = 0
 local bots = {
   echo = {}, spin = { flow = "spin" }, hog = { flow = "hog" }, fail = { flow = "fail" },
   park = { flow = "park" }, short = { flow = "park", max_call_duration_seconds = 10 },
+  voice = { flow = "talk", stt = { provider = "embedded" }, tts = { provider = "embedded" } },
+  quiet = { flow = "park", max_silence_seconds = 2 },
   noflow = { flow = "nowhere" }, wrong = { tools = "none" },
 }
 return function(req, seen, body)
@@ -48,6 +50,7 @@ local flows = {
   spin = "return function(call) while true do end end",
   hog = "return function(call) local t = {} while true do t[#t + 1] = ('x'):rep(10000) .. #t end end",
   fail = "return function(call) error('on purpose') end",
+  talk = "return function(call) call:say('Hello there.') call:listen() end",
   park = "return function(call) repeat local h = call:listen({ timeout = 60 }) until h.hangup end",
 }
 
@@ -220,6 +223,79 @@ describe("the call worker", function()
     local d = assert(call("short"))
     assert.is_true(d:wait_closed(25000))
     assert.equal("timeout", result().disconnected_by)
+  end)
+
+  it("plays the recorded apology when the speech service is dead, and ends in provider error",
+    function()
+      env.CXB_SPEECH_URL = "unix:" .. dir .. "/nobody.sock"
+      start()
+      local d = assert(call("voice"))
+      assert.is_true(d:wait_closed(20000))
+      local r = result()
+      assert.equal("error", r.disconnected_by)
+      assert.equal("provider", r.error)
+      assert.truthy(#d:heard() > 3 * 16000) -- the file lasts 3.8 s
+    end)
+
+  it("hangs up on somebody who never says anything: RNR", function()
+    start()
+    local d = assert(call("quiet"))
+    assert.is_true(d:wait_closed(8000))
+    assert.equal("RNR", result().disconnected_by)
+    assert.is_false(result().has_customer_message)
+  end)
+
+  it("ends by the customer when the carrier is gone without goodbye", function()
+    start()
+    local d = assert(call("park"))
+    support.wait_until("the call", function()
+      return get("/health").worker_calls == 1
+    end)
+    cxb.time.sleep(300)
+    d.ws:close(1000)
+    local r = result()
+    assert.equal("customer", r.disconnected_by)
+    local found
+    for _, event in ipairs(r.events) do
+      found = found or event.type == "transport_closed" and event.data
+    end
+    assert.is_table(found)
+  end)
+
+  it("refuses malformed handshakes by their codes, without a record, and is free again", function()
+    start()
+    local cases = {
+      { 1002, { event = "answer" } },
+      { 1003, { event = "connected", callerId = "1", did = "2", callDirection = "incoming" },
+        { event = "start", mediaFormat = { encoding = "OPUS", sampleRate = 8000, channels = 1 } } },
+      { 1003, { event = "connected", callerId = "1", did = "2", callDirection = "incoming" },
+        { event = "start", mediaFormat = { encoding = "LINEAR16", sampleRate = 11025 } } },
+      { 1009, ("x"):rep(100000) },
+    }
+    for i, case in ipairs(cases) do
+      local d = assert(dialler.connect(socket, "echo"))
+      for n = 2, #case do
+        d:send(case[n])
+      end
+      assert.is_true(d:wait_closed(5000), "case " .. i)
+      assert.equal(case[1], d.code, "case " .. i)
+      idle()
+    end
+    assert.equal(0, #results())
+  end)
+
+  it("drops bad messages and carries the call on", function()
+    start()
+    local d = assert(call("echo"))
+    d:send("{not json")
+    d:send({ event = "media", payload = "***" })
+    d:send({ event = "media", payload = cxb.crypto.base64("odd") })
+    d:send({ event = "whatever" })
+    d:speak(dialler.tone(600))
+    assert.is_nil(d.closed)
+    d:hangup()
+    assert.equal("customer", result().disconnected_by)
+    assert.truthy(#d:heard() > 0)
   end)
 
   it("makes a result of a killed worker's journal when it starts again", function()
