@@ -325,8 +325,10 @@ function leg:note(note) end
 ---@return true?, string? code "unsupported"
 function leg:transfer(t) end
 function leg:hangup() end
----Closes the socket now with a WebSocket close code.
-function leg:abort(code) end
+---Closes the socket now with a WebSocket close code and a short reason.
+---@param code integer
+---@param reason? string
+function leg:abort(code, reason) end
 ---(waits) frees the leg; after it every method returns nil, "closed"
 function leg:close() end
 ---@return table frames_in, frames_out, underruns, drops (messages and flooding frames; of these bad_message, bad_audio), ignored, pacing_us_p50, pacing_us_p99, pacing_us_max, clock_ms, recorded_bytes

@@ -112,7 +112,7 @@ void cxb_session_close_wire(cxb_session *s, int code) {
   if (!s->ops || s->wire_closing)
     return;
   s->wire_closing = true;
-  s->ops->close(s->wire, code);
+  s->ops->close(s->wire, code, s->abort_reason);
 }
 
 /* ---- deadlines ---- */

@@ -50,7 +50,7 @@ typedef struct cxb_wire {
   /* Transport-level notes to the far end (browser: transcript, state …); JSON text. May be NULL. */
   int (*note)(void *wire, const char *json, size_t len);
   /* Closes by force with a WebSocket close code; ends in cxb_session_in_closed(). */
-  void (*close)(void *wire, int code);
+  void (*close)(void *wire, int code, const char *reason);
   /* The session is finished with the wire; it may be freed. Called exactly once, last. */
   void (*release)(void *wire);
 } cxb_wire;
@@ -165,6 +165,8 @@ void cxb_session_transfer(cxb_session *s, const cxb_transfer *transfer);
  * by force. Let CXB_EV_PLAYED of the last words pass first if they are to be heard. */
 void cxb_session_hangup(cxb_session *s);
 void cxb_session_abort(cxb_session *s, int code); /* close the socket now with this code */
+/* The same with a reason, a short word for the far end ("unknown_bot"); at most 123 bytes go. */
+void cxb_session_abort_for(cxb_session *s, int code, const char *reason);
 
 typedef struct cxb_session_stats {
   uint64_t frames_in, frames_out, underruns, drops, frame_errors;

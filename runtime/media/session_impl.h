@@ -101,6 +101,7 @@ struct cxb_session {
   bool wire_closing, close_requested, closed_told, handles_closing;
   int close_code;
   char close_reason[124];     /* RFC 6455: at most 123 bytes */
+  char abort_reason[124];     /* goes with our close */
   int64_t recording_until_us; /* CXB_EV_CLOSED waits for the recording until then */
   uv_timer_t timer;
   int64_t timer_at_us;

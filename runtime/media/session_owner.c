@@ -1,5 +1,6 @@
 /* The owner's functions: main loop only. Each becomes a command for the media loop; commands keep
  * their order. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -375,15 +376,22 @@ void cxb_session_hangup(cxb_session *s) {
 
 static void run_abort(cxb_session *s, command *c) {
   cxb_session_cut(s, NULL, false);
+  snprintf(s->abort_reason, sizeof s->abort_reason, "%s", c->data);
   cxb_session_close_wire(s, c->a);
 }
 
-void cxb_session_abort(cxb_session *s, int code) {
+void cxb_session_abort_for(cxb_session *s, int code, const char *reason) {
   if (over(s))
     return;
-  command *c = new_command(s, run_abort, 0);
+  size_t room = strlen(reason) + 1;
+  command *c = new_command(s, run_abort, room);
+  memcpy(c->data, reason, room);
   c->a = code;
   post(c);
+}
+
+void cxb_session_abort(cxb_session *s, int code) {
+  cxb_session_abort_for(s, code, "");
 }
 
 /* ---- the owner leaves ---- */

@@ -1,5 +1,6 @@
 /* A leg: what every wire has in common. What carries it is in leg_socket.c and leg_detached.c. */
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -95,10 +96,10 @@ void cxb_leg_close(cxb_leg *leg, int code, const char *reason) {
   if (over(leg))
     return;
   leg->close_code = code;
-  leg->close_reason = reason;
+  snprintf(leg->close_reason, sizeof leg->close_reason, "%s", reason);
   memset(leg->deadline, 0, sizeof leg->deadline);
   rearm(leg);
-  leg->link->close(leg, code, reason);
+  leg->link->close(leg, code, leg->close_reason);
 }
 
 /* ---- what the session calls ---- */
@@ -137,8 +138,8 @@ static int wire_note(void *wire, const char *json, size_t len) {
   return over(leg) ? CXB_ECLOSED : leg->ser->note(leg, json, len);
 }
 
-static void wire_close(void *wire, int code) {
-  cxb_leg_close(wire, code, "");
+static void wire_close(void *wire, int code, const char *reason) {
+  cxb_leg_close(wire, code, reason);
 }
 
 static void wire_release(void *wire) {

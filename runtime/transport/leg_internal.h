@@ -25,7 +25,7 @@ struct cxb_leg {
   int64_t deadline[CXB_LEG_TIMERS]; /* 0: none */
   cxb_leg_counts own, *counts;      /* counts: own, or the caller's */
   int close_code;                   /* 0: not closing */
-  const char *close_reason;
+  char close_reason[124];
   bool gone, released;
 };
 

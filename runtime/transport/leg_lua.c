@@ -253,11 +253,12 @@ static int l_hangup(lua_State *L) {
 
 static int l_abort(lua_State *L) {
   int code = (int)luaL_optinteger(L, 2, 1000);
+  const char *reason = luaL_optstring(L, 3, "");
   luaL_argcheck(L, code >= 1000 && code <= 4999, 2, "a WebSocket close code");
   cxb_call *c = use(L);
   if (!c)
     return 2;
-  cxb_session_abort(c->session, code);
+  cxb_session_abort_for(c->session, code, reason);
   return done(L);
 }
 

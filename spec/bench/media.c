@@ -75,7 +75,8 @@ static int wire_hangup(void *wire) {
   cxb_session_in_closed(((call *)wire)->s, 1000, "");
   return 0;
 }
-static void wire_close(void *wire, int code) {
+static void wire_close(void *wire, int code, const char *reason) {
+  (void)reason;
   cxb_session_in_closed(((call *)wire)->s, code, "");
 }
 static void wire_release(void *wire) {

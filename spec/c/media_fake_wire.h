@@ -197,7 +197,7 @@ static inline int fake_hangup(void *wire) {
   return 0;
 }
 
-static inline void fake_close(void *wire, int code) {
+static inline void fake_close(void *wire, int code, const char *reason) {
   fake_wire *w = wire;
   uv_mutex_lock(&w->lock);
   w->closes++;

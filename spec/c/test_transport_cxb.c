@@ -270,7 +270,7 @@ static void our_hangup_flushes_asks_and_waits_for_hangup_call(void **state) {
   end(s);
   s = talking(); /* never confirmed: the session's clock closes it */
   s->ops->hangup(s->leg);
-  s->ops->close(s->leg, 1000);
+  s->ops->close(s->leg, 1000, "");
   cxb_leg_advance(s->leg, 1);
   heard(s, "closed 1000 \n");
   end(s);

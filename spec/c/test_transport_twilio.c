@@ -224,14 +224,14 @@ static void a_full_send_buffer_ends_the_call_as_slow_peer(void **state) {
 
 static void a_forced_close_is_the_last_word(void **state) {
   cxb_session *s = talking();
-  s->ops->close(s->leg, 1001);
-  s->ops->close(s->leg, 1011);
+  s->ops->close(s->leg, 1001, "going");
+  s->ops->close(s->leg, 1011, "late");
   assert_int_equal(feed(s, "{\"event\":\"stop\"}"), 0); /* too late to be read */
-  heard(s, "closed 1001 \n");
+  heard(s, "closed 1001 going\n");
   s->ops->release(s->leg);
   end(s);
   s = talking();
-  s->ops->close(s->leg, 1011);
+  s->ops->close(s->leg, 1011, "");
   cxb_leg_lost(s->leg, 1006); /* instead of an answer to our close */
   heard(s, "closed 1011 \n");
   end(s);

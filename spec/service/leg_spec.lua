@@ -236,6 +236,14 @@ describe("a leg", function()
     World.wait_until("the slot is free", function() return used() == 0 end)
   end)
 
+  it("is closed at once with the code and the reason the script gives", function()
+    serve([[ leg:abort(1008, "unknown_bot") ]])
+    local report = call("cxb", { "--wait-end", "5" })
+    assert.equal(1008, report.close_code)
+    assert.equal("unknown_bot", report.close_reason)
+    assert.equal("unknown_bot", events("closed")[1].reason)
+  end)
+
   it("sends the page its notes, typed words come as text", function()
     serve([[
       leg:note({ type = "transcript", role = "bot", text = "Hello", final = true, turn = 0 })

@@ -115,7 +115,7 @@ local function conclude(c, facts, ending, t_ms)
 end
 
 local function refuse(c, leg, facts, call, refusal)
-  leg:abort(refusal.close)
+  leg:abort(refusal.close, refusal.close == 1011 and "config_error" or refusal.kind:match("^[^:]*"))
   wait_closed(leg)
   leg:close()
   cxb.metrics.count("cxb_calls_refused_total", { reason = refusal.kind:match("^[^:]*") })
