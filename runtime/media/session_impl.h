@@ -121,6 +121,8 @@ struct cxb_session {
   int16_t *replay; /* the newest 2 s */
   size_t replay_size, replay_at, replay_n;
   cxb_tap *fed_tap;
+  uint32_t fed_say; /* the tap leads into this utterance: no way round by the main loop; 0: no */
+  int fed_say_rate, fed_tap_rate;
   int64_t frame_us; /* arrival of the frame in work */
   int64_t alive_us;
   int64_t drop_us[CXB_DROPS_MAX + 1];
@@ -154,6 +156,8 @@ void cxb_session_tell(cxb_session *s, cxb_event event);
 void cxb_session_rearm(cxb_session *s);
 void cxb_session_close_wire(cxb_session *s, int code);
 void cxb_session_start_recorder(cxb_session *s, int fd);
+/* The caller's frame into the utterance the tap leads to. Last: it may end the call. */
+void cxb_session_feed_say(cxb_session *s, const int16_t *pcm, size_t n);
 
 /* ---- session_owner.c, main loop ---- */
 void cxb_session_forget_say(cxb_session *s, uint32_t id);

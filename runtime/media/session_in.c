@@ -182,10 +182,12 @@ static void on_frame(void *arg, const int16_t *pcm, size_t n) {
   keep(s, pcm, n);
   if (s->recorder)
     cxb_recorder_caller(s->recorder, pcm, n, s->frame_us);
-  if (s->fed_tap)
+  if (s->fed_tap && !s->fed_say)
     cxb_tap_feed(s->fed_tap, pcm, n, s->rate);
   hear(s, pcm, n);
   cxb_dtmf_feed(s->dtmf, pcm, n);
+  if (s->fed_tap && s->fed_say)
+    cxb_session_feed_say(s, pcm, n);
 }
 
 static void on_whole_frame(void *arg, const int16_t *pcm, size_t n) {

@@ -91,9 +91,14 @@ void cxb_session_barge(cxb_session *s, unsigned set) {
 static void run_tap(cxb_session *s, command *c) {
   cxb_tap_detach(s->fed_tap);
   s->fed_tap = c->pointer;
+  s->fed_say = c->id;
+  s->fed_say_rate = c->b;
+  s->fed_tap_rate = c->d;
   if (s->fed_tap)
     cxb_session_replay(s, s->fed_tap, c->a);
 }
+
+static const cxb_say *say_behind(const cxb_session *s, const cxb_sink *sink);
 
 int cxb_session_tap(cxb_session *s, cxb_sink *sink, int rate, int replay_ms) {
   cxb_tap *tap = NULL;
@@ -107,6 +112,12 @@ int cxb_session_tap(cxb_session *s, cxb_sink *sink, int rate, int replay_ms) {
   command *c = new_command(s, run_tap, 0);
   c->pointer = tap;
   c->a = replay_ms;
+  const cxb_say *say = replay_ms > 0 ? NULL : say_behind(s, sink);
+  if (say) {
+    c->id = say->id;
+    c->b = say->rate;
+    c->d = rate;
+  }
   post(c);
   if (before)
     cxb_tap_stop(before, false);
@@ -201,6 +212,31 @@ int cxb_session_say_push(cxb_session *s, uint32_t utterance, const void *pcm16le
   return 0;
 }
 
+/* True when the frame went straight into the utterance. */
+static bool feed_say(cxb_session *s, const int16_t *pcm, size_t n) {
+  int64_t us = (int64_t)n * 1000000 / s->fed_say_rate;
+  if (s->fed_tap_rate != s->rate ||
+      atomic_load(&s->queued_us) + us > (int64_t)CXB_MAX_QUEUED_S * 1000000)
+    return false;
+  cxb_chunk *chunk = malloc(sizeof *chunk + n * 2);
+  if (!chunk)
+    return false;
+  memcpy(chunk->pcm, pcm, n * 2);
+  chunk->n = n;
+  chunk->us = us;
+  atomic_fetch_add(&s->queued_us, us);
+  cxb_playq_push(&s->queue, s->fed_say, chunk);
+  kick(s);
+  return true;
+}
+
+void cxb_session_feed_say(cxb_session *s, const int16_t *pcm, size_t n) {
+  if (feed_say(s, pcm, n))
+    return;
+  s->fed_say = 0; /* another rate, or too much waits: the long way from now on */
+  cxb_tap_feed(s->fed_tap, pcm, n, s->rate);
+}
+
 static void run_end(cxb_session *s, command *c) {
   cxb_playq_end(&s->queue, c->id, c->a);
   kick(s);
@@ -245,6 +281,15 @@ static void sink_release(cxb_sink *sink) {
     *at = self->next;
   }
   free(self);
+}
+
+/* The utterance that the session's own sink speaks, or NULL. */
+static const cxb_say *say_behind(const cxb_session *s, const cxb_sink *sink) {
+  const cxb_say_sink *self = (const cxb_say_sink *)sink;
+  if (!sink || sink->write != sink_write || self->s != s)
+    return NULL;
+  const cxb_say *say = say_find((cxb_session *)s, self->id);
+  return say && !say->ended && !say->odd ? say : NULL;
 }
 
 cxb_sink *cxb_session_say_sink(cxb_session *s, uint32_t utterance) {
