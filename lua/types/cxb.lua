@@ -238,7 +238,8 @@ local box = {}
 ---@return cxb.outbox.box?, string? code, string? message
 function cxb.outbox.open(path, opts) end
 ---(waits) until COMMIT (synchronous FULL). nil, "duplicate" when (kind, session_id, n) exists; nil, "no_space"|"io".
----@param row {kind: "result"|"handoff"|"event"|"upload", session_id: string, n?: integer, url: string, body: string, headers?: table<string,string>}
+---With `work` (what has to be done first, any text) the row is in state "analysis": committed, and sent once it is finished.
+---@param row {kind: "result"|"handoff"|"event"|"upload", session_id: string, n?: integer, url: string, body: string, headers?: table<string,string>, work?: string}
 ---@return integer? id, string? code, string? message
 function box:put(row) end
 ---(waits)
@@ -251,7 +252,20 @@ function box:replay(id) end
 function box:purge() end
 ---(waits) the row's body, for `cxbctl outbox show`
 function box:get(id) end
----@return {ready: integer, sending: integer, dead: integer, oldest_age_seconds: number}
+---(waits) The oldest row in "analysis" that nobody works on: the caller's for lease_ms (90,000), then it may be claimed
+---again. attempts counts the claims, also those of processes that died. nil without a code: there is none. A row that is
+---15 minutes in "analysis" is sent as it is, whoever works on it.
+---@param lease_ms? number
+---@return {id: integer, session_id: string, attempts: integer, work: string, body: string}?, string? code, string? message
+function box:claim_analysis(lease_ms) end
+---(waits until COMMIT) A part is done: what is left replaces `work`, so that a crash resumes behind it.
+---@return true?, string? code "not_found": no row in analysis (any more), string? message
+function box:keep_analysis(id, work) end
+---(waits until COMMIT) The row gets this body (none: keeps its own) and becomes "ready", in one step.
+---@param body? string
+---@return true?, string? code "not_found", string? message
+function box:finish(id, body) end
+---@return {analysis: integer, ready: integer, sending: integer, dead: integer, oldest_age_seconds: number}
 function box:stats() end
 ---(waits ≤ ms) tries every due row now (drain)
 function box:flush(ms) end

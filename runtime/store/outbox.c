@@ -14,8 +14,6 @@ enum { VERSION = 1 };
 
 static cxb_outbox *all;
 
-/* State `analysis` and the columns stage, file, size and origin are for results that are worked on
- * before they are sent, for uploads and for rows taken over from another worker. */
 static const char schema[] =
     "CREATE TABLE IF NOT EXISTS outbox("
     "id INTEGER PRIMARY KEY,"
@@ -33,10 +31,9 @@ static const char schema[] =
     "last_status INTEGER,"
     "last_error TEXT NOT NULL DEFAULT '',"
     "headers TEXT NOT NULL DEFAULT '',"
-    "stage TEXT,"
+    "stage TEXT," /* what is left to do in state analysis */
     "file TEXT,"
     "size INTEGER,"
-    "origin TEXT,"
     "body BLOB NOT NULL,"
     "UNIQUE (kind, session_id, n))";
 
@@ -178,7 +175,10 @@ static int take_row(cxb_outbox *box, const cxb_sql *sql, size_t i) {
   int64_t age = utc - row->created_utc, left = cell_int(sql, 0, i, 7) - utc;
   row->born = now - (age > 0 ? age : 0);
   row->expires = now + (left < CXB_OUTBOX_MAX_AGE_MS ? left : CXB_OUTBOX_MAX_AGE_MS);
-  bool was_sending = strcmp(cell_text(sql, 0, i, 10), "sending") == 0;
+  const char *state = cell_text(sql, 0, i, 10);
+  if (strcmp(state, "analysis") == 0)
+    cxb_outbox_row_set_state(row, ROW_WORK);
+  bool was_sending = strcmp(state, "sending") == 0;
   row->due =
       now +
       (was_sending ? 0 : cxb_outbox_remaining(cell_int(sql, 0, i, 8), cell_int(sql, 0, i, 9), utc));
@@ -215,7 +215,7 @@ static void on_made(void *arg, cxb_sql *sql) {
     cxb_sql *next = cxb_outbox_sql(
         "SELECT id,kind,session_id,n,url,attempts,created_at,expires_at,"
         "due_set_at,due_at,state FROM outbox "
-        "WHERE state IN ('ready','sending') ORDER BY id");
+        "WHERE state IN ('analysis','ready','sending') ORDER BY id");
     static const char dead[] = "SELECT kind,count(*) FROM outbox WHERE state='dead' GROUP BY kind";
     if (next)
       cxb_sql_add(next, dead, sizeof dead - 1);
@@ -378,6 +378,7 @@ typedef struct putting {
   cxb_outbox_put_done done;
   void *arg;
   int64_t utc, n;
+  bool work;
 } putting;
 
 static void on_put(void *arg, cxb_sql *sql) {
@@ -390,6 +391,8 @@ static void on_put(void *arg, cxb_sql *sql) {
     row->born = row->due = cxb_outbox_mono(box);
     row->expires = row->born + CXB_OUTBOX_MAX_AGE_MS;
     row->created_utc = p->utc;
+    if (p->work)
+      cxb_outbox_row_set_state(row, ROW_WORK);
   }
   p->done(p->arg, id, sql->err, sql->err ? sql->code : "ok", sql->err ? sql->message : "");
   cxb_sql_free(sql);
@@ -417,14 +420,16 @@ int cxb_outbox_put(cxb_outbox *box, const cxb_outbox_new *row, cxb_outbox_put_do
   putting *p = calloc(1, sizeof *p);
   cxb_sql *sql = cxb_outbox_sql(
       "INSERT INTO outbox(kind,session_id,n,url,headers,state,created_at,expires_at,due_set_at,"
-      "due_at,body) VALUES(?,?,?,?,?,'ready',?6,?6+?7,?6,?6,?8) RETURNING id");
+      "due_at,body,stage) VALUES(?,?,?,?,?,CASE WHEN ?9 IS NULL THEN 'ready' ELSE 'analysis' END,"
+      "?6,?6+?7,?6,?6,?8,?9) RETURNING id");
   if (!p || !sql) {
     free(p);
     cxb_sql_free(sql);
     return CXB_ENOMEM;
   }
   int64_t utc = cxb_outbox_utc(box);
-  *p = (putting){.box = box, .done = done, .arg = arg, .utc = utc, .n = row->n};
+  *p = (putting){
+      .box = box, .done = done, .arg = arg, .utc = utc, .n = row->n, .work = row->work != NULL};
   const char *headers = row->headers ? row->headers : "";
   cxb_sql_text(sql, row->kind, strlen(row->kind));
   cxb_sql_text(sql, row->session_id, session);
@@ -434,6 +439,10 @@ int cxb_outbox_put(cxb_outbox *box, const cxb_outbox_new *row, cxb_outbox_put_do
   cxb_sql_int(sql, utc);
   cxb_sql_int(sql, CXB_OUTBOX_MAX_AGE_MS);
   cxb_sql_blob(sql, row->body, row->body_len);
+  if (row->work)
+    cxb_sql_text(sql, row->work, row->work_len);
+  else
+    cxb_sql_null(sql);
   int err = cxb_outbox_ask(box, sql, on_put, p);
   if (err)
     free(p);

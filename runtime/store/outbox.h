@@ -1,10 +1,10 @@
 /* The outbox: what must arrive (results, hand-offs, uploads) in one SQLite file that its process
  * holds for life, delivered until acknowledged, at least once, with the same key each time.
  *
- * A row is `ready` (due at a time), `sending`, `done` (its key is kept some days) or `dead`
- * (refused, or too old; kept until purged). Rows of one session and stream (result; hand-off and
- * event; upload) go one after the other; sessions and streams do not wait for each other.
- * Everything here belongs to the loop's thread. */
+ * A row is in `analysis` (committed, worked on before it is sent), `ready` (due at a time),
+ * `sending`, `done` (its key is kept some days) or `dead` (refused, or too old; kept until purged).
+ * Rows of one session and stream (result; hand-off and event; upload) go one after the other;
+ * sessions and streams do not wait for each other. Everything here belongs to the loop's thread. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -82,6 +82,8 @@ typedef struct cxb_outbox_new {
   int64_t n;
   const char *body;
   size_t body_len;
+  const char *work; /* what has to be done before it is sent: state `analysis`; NULL: nothing */
+  size_t work_len;
 } cxb_outbox_new;
 
 /* `id` of the row when err is 0. */
@@ -109,8 +111,31 @@ int cxb_outbox_list(cxb_outbox *box, const char *state, int limit, cxb_outbox_li
 typedef void (*cxb_outbox_got)(void *arg, const char *body, size_t len, int err);
 int cxb_outbox_get(cxb_outbox *box, int64_t id, cxb_outbox_got done, void *arg);
 
+/* ---- rows that are worked on before they are sent (outbox_analysis.c) ---- */
+
+typedef struct cxb_outbox_work {
+  int64_t id;
+  int attempts; /* claims so far, with this one, also by processes that died */
+  const char *session_id, *work, *body;
+  size_t work_len, body_len;
+} cxb_outbox_work;
+
+/* `work` NULL: there is nothing to claim, or `err`. Borrowed for the call. */
+typedef void (*cxb_outbox_claimed)(void *arg, const cxb_outbox_work *work, int err);
+/* Takes the oldest row in `analysis` that nobody works on. It is the caller's for `lease_ms`; when
+ * it was not finished by then it may be claimed again. A row in `analysis` for
+ * CXB_OUTBOX_MAX_WORK_MS is sent as it is. */
+int cxb_outbox_claim(cxb_outbox *box, int64_t lease_ms, cxb_outbox_claimed done, void *arg);
+/* Replaces what has to be done, after a part of it was. CXB_ENOENT: it is no row in `analysis`. */
+int cxb_outbox_keep(cxb_outbox *box, int64_t id, const char *work, size_t len, cxb_outbox_done done,
+                    void *arg);
+/* The row becomes `ready` with this body (NULL: the one it has), in one step. CXB_ENOENT as above.
+ */
+int cxb_outbox_finish(cxb_outbox *box, int64_t id, const char *body, size_t len,
+                      cxb_outbox_done done, void *arg);
+
 typedef struct cxb_outbox_stats {
-  int ready, sending, dead;
+  int analysis, ready, sending, dead;
   double oldest_age_s; /* of what is not delivered, dead rows aside */
 } cxb_outbox_stats;
 void cxb_outbox_get_stats(const cxb_outbox *box, cxb_outbox_stats *out);

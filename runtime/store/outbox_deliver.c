@@ -276,6 +276,8 @@ static bool may_fly(const cxb_outbox *box, const outbox_destination *d) {
 
 /* Looks at the head of a queue; returns when it wants to be looked at again. */
 static int64_t look_at(cxb_outbox *box, outbox_row *row, int64_t now) {
+  if (row->state == ROW_WORK)
+    return cxb_outbox_look_at_work(row, now);
   bool outcome = row->state == ROW_SETTLING && !row->writing;
   if (row->state != ROW_WAITING && !outcome)
     return INT64_MAX;
@@ -309,7 +311,7 @@ static void tidy(cxb_outbox *box, int64_t now) {
 static bool is_flushed(const cxb_outbox *box) {
   for (const outbox_queue *q = box->queues; q; q = q->next)
     for (const outbox_row *row = q->head; row; row = row->next)
-      if (row->flush || row->state != ROW_WAITING)
+      if (row->flush || row->state > ROW_WAITING)
         return false;
   return true;
 }

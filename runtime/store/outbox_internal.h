@@ -1,4 +1,4 @@
-/* What outbox.c (the file and its rows) and outbox_deliver.c (sending) share. */
+/* What the files of the outbox share. */
 #pragma once
 #include "outbox.h"
 #include "outbox_schedule.h"
@@ -28,6 +28,8 @@ typedef struct outbox_queue {
 } outbox_queue;
 
 typedef enum {
+  ROW_WORK,    /* in analysis; it may be claimed from `due` on */
+  ROW_OPENING, /* it has been in analysis for too long: being made ready */
   ROW_WAITING, /* until `due` */
   ROW_TAKING,  /* its body is being read */
   ROW_FLYING,  /* an attempt is under way */
@@ -90,7 +92,8 @@ struct cxb_outbox {
   outbox_hook *hooks;
   outbox_flush *flushes;
   int64_t tidy_at, show_at; /* monotonic: old keys are removed, metrics set */
-  int waiting[CXB_OUTBOX_KINDS], sending[CXB_OUTBOX_KINDS], dead[CXB_OUTBOX_KINDS];
+  int working[CXB_OUTBOX_KINDS], waiting[CXB_OUTBOX_KINDS], sending[CXB_OUTBOX_KINDS],
+      dead[CXB_OUTBOX_KINDS];
 };
 
 /* outbox.c */
@@ -121,6 +124,10 @@ void cxb_outbox_pump(cxb_outbox *box);
 /* The same, once, in the next turn of the loop. */
 void cxb_outbox_pump_soon(cxb_outbox *box);
 void cxb_outbox_on_timer(uv_timer_t *timer);
+
+/* outbox_analysis.c: a row in analysis that is older than it may be is sent as it is; returns when
+ * it wants to be looked at again. */
+int64_t cxb_outbox_look_at_work(outbox_row *row, int64_t now);
 
 /* outbox_file.c: a row to file:, written beside and renamed, on the thread pool. */
 int cxb_outbox_file_post(uv_loop_t *loop, const char *path, const char *body, size_t len,

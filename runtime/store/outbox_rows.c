@@ -97,6 +97,8 @@ static void leave_destination(outbox_row *row) {
 
 static int *count_of(outbox_row *row) {
   int kind = cxb_outbox_kind_index(row->kind);
+  if (row->state == ROW_WORK || row->state == ROW_OPENING)
+    return &row->box->working[kind];
   return row->state == ROW_WAITING ? &row->box->waiting[kind] : &row->box->sending[kind];
 }
 
@@ -111,6 +113,7 @@ outbox_row *cxb_outbox_row_add(cxb_outbox *box, int64_t id, const char *kind,
     return NULL;
   }
   row->box = box;
+  row->state = ROW_WAITING;
   row->id = id;
   row->n = n;
   row->kind = memcpy(row->text, kind, k);
@@ -163,6 +166,7 @@ void cxb_outbox_rows_free(cxb_outbox *box) {
 void cxb_outbox_get_stats(const cxb_outbox *box, cxb_outbox_stats *out) {
   *out = (cxb_outbox_stats){0};
   for (int i = 0; i < CXB_OUTBOX_KINDS; i++) {
+    out->analysis += box->working[i];
     out->ready += box->waiting[i];
     out->sending += box->sending[i];
     out->dead += box->dead[i];
@@ -180,8 +184,11 @@ void cxb_outbox_show(const cxb_outbox *box) {
     const struct {
       const char *name;
       int rows;
-    } states[] = {{"ready", box->waiting[i]}, {"sending", box->sending[i]}, {"dead", box->dead[i]}};
-    for (int k = 0; k < 3; k++) {
+    } states[] = {{"analysis", box->working[i]},
+                  {"ready", box->waiting[i]},
+                  {"sending", box->sending[i]},
+                  {"dead", box->dead[i]}};
+    for (int k = 0; k < 4; k++) {
       snprintf(labels, sizeof labels, "kind=\"%s\",state=\"%s\"", kinds[i], states[k].name);
       cxb_metric_set("cxb_outbox_rows", labels, states[k].rows);
     }

@@ -95,16 +95,16 @@ size_t cxb_outbox_destination(const char *url, const char **start) {
 }
 
 int cxb_outbox_check_url(const char *url) {
+  const char *rest = after(url, "file:");
   for (const char *p = url; *p; p++)
-    if ((unsigned char)*p <= ' ' || *p == 127)
+    if ((unsigned char)*p < ' ' || *p == 127 || (*p == ' ' && !rest))
       return CXB_EINVAL;
-  const char *rest;
+  if (rest)
+    return *rest == '/' ? 0 : CXB_EINVAL;
   if ((rest = after(url, "http://")) || (rest = after(url, "https://")))
     return *rest && *rest != '/' ? 0 : CXB_EINVAL;
   if ((rest = after(url, "http+unix:")))
     return *rest == '/' && strchr(rest, ':') ? 0 : CXB_EINVAL;
-  if ((rest = after(url, "file:")))
-    return *rest == '/' ? 0 : CXB_EINVAL;
   return CXB_EINVAL;
 }
 

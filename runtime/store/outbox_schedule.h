@@ -10,7 +10,8 @@ enum {
   CXB_OUTBOX_TOTAL_MS = 15000,
   CXB_OUTBOX_BREAK_AFTER = 5, /* failures in a row until a destination gets one probe at a time */
 };
-#define CXB_OUTBOX_MAX_AGE_MS (7 * 86400000LL)
+#define CXB_OUTBOX_MAX_AGE_MS  (7 * 86400000LL)
+#define CXB_OUTBOX_MAX_WORK_MS (15 * 60000LL) /* in `analysis`, whatever its workers do */
 
 typedef enum { CXB_OUTBOX_DONE, CXB_OUTBOX_RETRY, CXB_OUTBOX_DEAD } cxb_outbox_verdict;
 

@@ -443,6 +443,122 @@ static void retry_after_is_a_floor(void **state) {
   close_box(box);
 }
 
+/* ---- analysis ---- */
+
+static int64_t put_work(cxb_outbox *box, const char *session, const char *work) {
+  putting p = {0};
+  cxb_outbox_new row = {.kind = "result",
+                        .session_id = session,
+                        .url = HOOK,
+                        .body = "plain",
+                        .body_len = 5,
+                        .work = work,
+                        .work_len = strlen(work)};
+  assert_int_equal(cxb_outbox_put(box, &row, on_put, &p), 0);
+  run_until(&p.done);
+  assert_int_equal(p.err, 0);
+  quiet(box);
+  return p.id;
+}
+
+typedef struct claimed {
+  bool done;
+  int64_t id;
+  int attempts, err;
+  char session[16], work[32], body[32];
+} claimed;
+
+static void on_claimed(void *arg, const cxb_outbox_work *work, int err) {
+  claimed *c = arg;
+  *c = (claimed){.done = true, .err = err};
+  if (!work)
+    return;
+  c->id = work->id;
+  c->attempts = work->attempts;
+  snprintf(c->session, sizeof c->session, "%s", work->session_id);
+  snprintf(c->work, sizeof c->work, "%.*s", (int)work->work_len, work->work);
+  snprintf(c->body, sizeof c->body, "%.*s", (int)work->body_len, work->body);
+}
+
+static claimed claim(cxb_outbox *box) {
+  claimed c = {0};
+  assert_int_equal(cxb_outbox_claim(box, 90000, on_claimed, &c), 0);
+  run_until(&c.done);
+  assert_int_equal(c.err, 0);
+  return c;
+}
+
+static int finish_work(cxb_outbox *box, int64_t id, const char *body) {
+  outcome o = {0};
+  assert_int_equal(cxb_outbox_finish(box, id, body, body ? strlen(body) : 0, on_outcome, &o), 0);
+  run_until(&o.done);
+  quiet(box);
+  return o.err;
+}
+
+static void a_row_in_analysis_is_sent_when_it_is_finished_and_not_before(void **state) {
+  cxb_outbox *box = open_box("work.db");
+  int64_t id = put_work(box, "s1", "qc");
+  put(box, "event", "s1", 1); /* another stream is not held up */
+  assert_int_equal(sent_count, 1);
+  assert_int_equal(stats(box).analysis, 1);
+  assert_string_equal(list(box, "analysis").session[0], "s1");
+  claimed c = claim(box);
+  assert_int_equal(c.id, id);
+  assert_int_equal(c.attempts, 1);
+  assert_string_equal(c.session, "s1");
+  assert_string_equal(c.work, "qc");
+  assert_string_equal(c.body, "plain");
+  assert_int_equal(claim(box).id, 0); /* somebody works on it */
+  assert_int_equal(finish_work(box, id, "analysed"), 0);
+  assert_int_equal(sent_count, 2);
+  assert_string_equal(sends[1].body, "analysed");
+  assert_non_null(strstr(sends[1].headers, "Idempotency-Key: result:s1\r\n"));
+  assert_int_equal(finish_work(box, id, "again"), CXB_ENOENT);
+  reply_status(box, 1, 500);
+  assert_int_equal(list(box, "ready").attempts[0], 1); /* deliveries are counted from here on */
+  close_box(box);
+}
+
+static void what_was_done_of_the_analysis_survives_a_crash_with_its_count(void **state) {
+  cxb_outbox *box = open_box("resume.db");
+  int64_t id = put_work(box, "s1", "analysis qc");
+  assert_int_equal(claim(box).attempts, 1);
+  outcome o = {0};
+  assert_int_equal(cxb_outbox_keep(box, id, "qc", 2, on_outcome, &o), 0);
+  run_until(&o.done);
+  assert_int_equal(o.err, 0);
+  close_box(box); /* whoever worked on it is gone */
+  box = open_box("resume.db");
+  assert_int_equal(sent_count, 0);
+  claimed c = claim(box);
+  assert_int_equal(c.attempts, 2);
+  assert_string_equal(c.work, "qc");
+  assert_int_equal(finish_work(box, id, NULL), 0);
+  assert_string_equal(sends[0].body, "plain");
+  o.done = false;
+  assert_int_equal(cxb_outbox_keep(box, id, "x", 1, on_outcome, &o), 0);
+  run_until(&o.done);
+  assert_int_equal(o.err, CXB_ENOENT);
+  close_box(box);
+}
+
+static void
+an_analysis_nobody_finishes_is_claimed_again_and_after_15_minutes_given_up(void **state) {
+  cxb_outbox *box = open_box("giveup.db");
+  put_work(box, "s1", "qc");
+  int claims = 0;
+  while (sent_count == 0) {
+    claimed c = claim(box);
+    claims += c.id != 0;
+    assert_true(claims <= 10);
+    advance(box, 90001);
+  }
+  assert_int_equal(claims, 10); /* 15 minutes of 90 s each */
+  assert_string_equal(sends[0].body, "plain");
+  close_box(box);
+}
+
 /* ---- several ---- */
 
 static void rows_of_one_session_and_stream_go_in_order(void **state) {
@@ -907,6 +1023,9 @@ int main(void) {
       cmocka_unit_test(dead_rows_stay_until_they_are_purged),
       cmocka_unit_test(after_seven_days_a_row_is_dead),
       cmocka_unit_test(retry_after_is_a_floor),
+      cmocka_unit_test(a_row_in_analysis_is_sent_when_it_is_finished_and_not_before),
+      cmocka_unit_test(what_was_done_of_the_analysis_survives_a_crash_with_its_count),
+      cmocka_unit_test(an_analysis_nobody_finishes_is_claimed_again_and_after_15_minutes_given_up),
       cmocka_unit_test(rows_of_one_session_and_stream_go_in_order),
       cmocka_unit_test(a_poison_row_delays_nobody),
       cmocka_unit_test(a_broken_destination_gets_one_probe_at_a_time),

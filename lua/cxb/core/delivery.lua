@@ -1,5 +1,5 @@
--- Results leave through here: the outbox when there is an address, a file when there is none. The
--- call's slot is held until one of them has it on disk.
+-- Results leave through the outbox; where there is no address they go into a folder of files. The
+-- call's slot is held until the outbox has it on disk.
 local json = require("cxb.json")
 local result = require("cxb.result")
 local url = require("cxb.url")
@@ -30,21 +30,16 @@ function M.open(c)
   return box
 end
 
--- Where a call's result goes; nil: a file.
+local function folder(c)
+  return "file:" .. c.CXB_STATE_DIR .. "/results"
+end
+
 local function address(c, facts)
   local f = facts.fields
   if f.webhook_url and f.webhook_url ~= "" then
     return f.webhook_url
   end
-  return f.results_url or c.CXB_RESULTS_URL
-end
-
-local function to_file(c, facts, body)
-  local f = facts.fields
-  local day = cxb.time.iso(facts.times.started):sub(1, 10):gsub("-", "/")
-  local name = f.session_id:gsub("[^%w._-]", "_")
-  return cxb.fs.write(("%s/results/%s/%s.json"):format(c.CXB_STATE_DIR, day, name), body,
-    { mode = 416 }) -- 0640
+  return f.results_url or c.CXB_RESULTS_URL or folder(c)
 end
 
 local function deliver_now(c, target, session_id, body)
@@ -55,13 +50,15 @@ local function deliver_now(c, target, session_id, body)
   return answer and answer.status >= 200 and answer.status < 300
 end
 
-local function put(c, facts, body)
-  local target = address(c, facts)
-  if not target then
-    return to_file(c, facts, body)
-  end
+-- A session that cannot be a key goes by its call's name.
+local function key(f)
+  local usable = #f.session_id > 0 and #f.session_id <= 200 and not f.session_id:find("%c")
+  return usable and f.session_id or "core-" .. f.call_id
+end
+
+local function put(target, facts, body, work)
   local id, code, message = M.box:put({
-    kind = "result", session_id = facts.fields.session_id, url = target, body = body,
+    kind = "result", session_id = key(facts.fields), url = target, body = body, work = work,
   })
   if id or code == "duplicate" then
     return true, code
@@ -73,25 +70,29 @@ end
 ---the worker takes no call, and delivery is tried directly.
 ---@param c table settings
 ---@param facts table cxb.record, finished
+---@param work? string what has to be done before it is sent (box:claim_analysis() finds it)
 ---@return string how "stored" | "duplicate" | "delivered"
-function M.commit(c, facts)
-  local body = result.build(facts)
+function M.commit(c, facts, work)
+  local body, target = result.build(facts), address(c, facts)
   local wait = 500
   while true do
-    local ok, code, message = put(c, facts, body)
+    local ok, code, message = put(target, facts, body, work)
     if ok then
       cxb.slot.block(nil)
       return code == "duplicate" and "duplicate" or "stored"
     end
     cxb.log.error("the result cannot be stored", { code = code, error = message })
-    cxb.slot.block("storage_full")
-    local target = address(c, facts)
-    if target and deliver_now(c, target, facts.fields.session_id, body) then
-      cxb.slot.block(nil)
-      return "delivered"
+    if code == "invalid" and target ~= folder(c) then
+      target = folder(c) -- no address can be sent to
+    else
+      cxb.slot.block("storage_full")
+      if deliver_now(c, target, key(facts.fields), body) then
+        cxb.slot.block(nil)
+        return "delivered"
+      end
+      cxb.time.sleep(wait)
+      wait = math.min(wait * 2, 5000)
     end
-    cxb.time.sleep(wait)
-    wait = math.min(wait * 2, 5000)
   end
 end
 
