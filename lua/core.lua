@@ -7,6 +7,7 @@ jit.off()
 local auth = require("cxb.core.auth")
 local calls = require("cxb.core.calls")
 local delivery = require("cxb.core.delivery")
+local door = require("cxb.core.door")
 local figures = require("cxb.core.figures")
 local flows = require("cxb.core.flows")
 local health = require("cxb.core.health")
@@ -25,7 +26,11 @@ cxb.log.level(c.CXB_LOG_LEVEL)
 cxb.log.context({ service = "core", worker = tostring(c.worker) })
 figures.declare()
 
-local routes = router.new()
+local routes = router.new({
+  error = function(req, status, code, headers)
+    req:respond(status, { error = code }, headers)
+  end,
+})
 
 for transport, prefix in pairs({ cxb = "ws", twilio = "twilio", browser = "browser" }) do
   routes:get("/" .. prefix .. "/{bot_id}", function(req, params)
@@ -35,11 +40,18 @@ for transport, prefix in pairs({ cxb = "ws", twilio = "twilio", browser = "brows
   end)
 end
 
+for path, kind in pairs({ ["/livekit/dispatch"] = "dispatch", ["/livekit/dialout"] = "dialout",
+  ["/attach"] = "attach", ["/livekit/widget"] = "widget" }) do
+  routes:post(path, function(req)
+    door.serve(c, req, kind)
+  end)
+end
+
 -- Handlers that only the API and operators may call.
 local function with_secret(handler)
   return function(req, params)
     if not auth.secret_ok(c, req.headers) then
-      return req:respond(403, '{"error":"forbidden"}')
+      return req:respond(403, { error = "forbidden" })
     end
     return handler(req, params)
   end
@@ -79,14 +91,12 @@ end))
 
 routes:post("/outbox/{id}/replay", with_secret(function(req, params)
   local ok = host.replay(c, params.id)
-  req:respond(ok and 200 or 404, ok and '{"status":"ready"}' or '{"error":"not_found"}',
-    { ["content-type"] = "application/json" })
+  req:respond(ok and 200 or 404, ok and { status = "ready" } or { error = "not_found" })
 end))
 
 routes:post("/calls/{session_id}/hangup", with_secret(function(req, params)
   local ok = host.hangup(c, params.session_id)
-  req:respond(ok and 200 or 404, ok and '{"status":"ending"}' or '{"error":"not_found"}',
-    { ["content-type"] = "application/json" })
+  req:respond(ok and 200 or 404, ok and { status = "ending" } or { error = "not_found" })
 end))
 
 -- An idle worker that has served long or grown large ends; its supervisor starts a fresh one.

@@ -72,6 +72,7 @@ function apply.finish(r, d)
 end
 apply["end"] = apply.finish
 
+---`listener` (a field, may be nil) hears of each fact after it is applied; it must not wait.
 ---@param kind string
 ---@param data table of JSON values; it must not be changed afterwards
 function M:add(kind, data)
@@ -79,6 +80,9 @@ function M:add(kind, data)
     self.journal:append(kind, data)
   end
   apply[kind](self, data)
+  if self.listener then
+    self.listener(kind, data)
+  end
 end
 
 ---Next number of a transcript entry, from 0.

@@ -72,6 +72,10 @@ function request:finish() end
 ---@param headers? table<string, string>
 ---@return true?, string? code, string? message
 function request:send_file(path, headers) end
+---Takes the call slot for this request, before anything else is done for it; free again when the
+---task has ended. For requests that no guard covers.
+---@return true?, integer? status 429 or 503, string? code "at_capacity" | "draining" | a block's
+function request:take_slot() end
 ---Serves the upgrade in this process, on the main loop.
 ---@param opts? {protocol?: string, max_text?: integer, max_binary?: integer}
 ---@return cxb.ws.conn?, string? code

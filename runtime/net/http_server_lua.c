@@ -263,6 +263,35 @@ static int l_websocket(lua_State *L) {
   return cxb_ws_lua_accept(L, 2, fd, head, len);
 }
 
+/* ---- the call slot ---- */
+
+/* Takes the slot for this request, or says with which status it is refused; counted. */
+static bool take_slot(cxb_http_request *req, int *status, const char **reason) {
+  if (req->slot || cxb_slot_take(reason) == 0) {
+    req->slot = true;
+    return true;
+  }
+  bool full = strcmp(*reason, "at_capacity") == 0 || strcmp(*reason, "draining") == 0;
+  char labels[64];
+  snprintf(labels, sizeof labels, "reason=\"%s\"", *reason);
+  cxb_metric_add("cxb_calls_refused_total", labels, 1);
+  *status = req->websocket || !full ? 503 : 429;
+  return false;
+}
+
+static int l_take_slot(lua_State *L) {
+  int status;
+  const char *reason;
+  if (take_slot(cxb_http_check_request(L, 1), &status, &reason)) {
+    lua_pushboolean(L, 1);
+    return 1;
+  }
+  lua_pushnil(L);
+  lua_pushinteger(L, status);
+  lua_pushstring(L, reason);
+  return 3;
+}
+
 /* ---- fields ---- */
 
 static void push_headers(lua_State *L, const cxb_http_request *req) {
@@ -454,17 +483,11 @@ static void on_request(cxb_http_request *req) {
     return;
   }
   lua_State *L = cxb_generation_state(gen);
-  if (guarded(gen, L, req)) {
-    const char *reason;
-    if (cxb_slot_take(&reason) != 0) {
-      bool full = strcmp(reason, "at_capacity") == 0 || strcmp(reason, "draining") == 0;
-      char labels[64];
-      snprintf(labels, sizeof labels, "reason=\"%s\"", reason);
-      cxb_metric_add("cxb_calls_refused_total", labels, 1);
-      cxb_http_refuse(req, req->websocket || !full ? 503 : 429, reason, 1);
-      return;
-    }
-    req->slot = true;
+  int status;
+  const char *reason;
+  if (guarded(gen, L, req) && !take_slot(req, &status, &reason)) {
+    cxb_http_refuse(req, status, reason, 1);
+    return;
   }
   if (!cxb_generation_push_service(gen, L, "http")) {
     if (req->slot)
@@ -496,10 +519,11 @@ static int start(uv_loop_t *loop) {
 
 static void open_request(lua_State *L, cxb_generation *gen) {
   (void)gen;
-  static const luaL_Reg methods[] = {
-      {"body", l_body},           {"read", l_read},           {"respond", l_respond},
-      {"start", l_start},         {"write", l_write},         {"finish", l_finish},
-      {"send_file", l_send_file}, {"websocket", l_websocket}, {NULL, NULL}};
+  static const luaL_Reg methods[] = {{"body", l_body},           {"read", l_read},
+                                     {"respond", l_respond},     {"start", l_start},
+                                     {"write", l_write},         {"finish", l_finish},
+                                     {"send_file", l_send_file}, {"websocket", l_websocket},
+                                     {"take_slot", l_take_slot}, {NULL, NULL}};
   luaL_newmetatable(L, REQUEST_MT);
   lua_newtable(L);
   luaL_register(L, NULL, methods);

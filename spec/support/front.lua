@@ -61,10 +61,11 @@ end
 
 ---(waits)
 ---@param world table
----@param opts {workers: integer, processes?: integer, api?: boolean, started?: integer, settings?: table}
+---@param opts {workers: integer, processes?: integer, api?: boolean, started?: integer, settings?: table, dir?: string}
+---started: scripted workers; 0 when real ones listen in `dir`
 function M.start(world, opts)
   support.need("nginx")
-  local dir, port = world:folder(), world:port()
+  local dir, port = opts.dir or world:folder(), world:port()
   local self = setmetatable({ world = world, dir = dir, port = port, workers = {},
     url = "http://127.0.0.1:" .. port, ws = "ws://127.0.0.1:" .. port }, front)
   for n = 1, opts.started or opts.workers do

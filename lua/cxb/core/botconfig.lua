@@ -1,6 +1,7 @@
 -- Configuration of one call (core spec §4): fetched from the API, or read from a bot file, checked
 -- and completed with defaults.
 local json = require("cxb.json")
+local outgoing = require("cxb.core.outgoing")
 local url = require("cxb.url")
 
 local M = {}
@@ -151,10 +152,7 @@ end
 local retry_codes = { refused = true, closed = true, resolve = true, io = true, tls = true }
 
 local function fetch(c, target)
-  local headers = { ["accept"] = "application/json" }
-  if c.CXBCORE_SECRET then
-    headers["x-cxb-core-secret"] = c.CXBCORE_SECRET
-  end
+  local headers = outgoing.headers(c, target, { ["accept"] = "application/json" })
   local began = cxb.time.mono()
   local answer, code, message
   for attempt = 1, 2 do

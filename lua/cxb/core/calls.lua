@@ -261,22 +261,22 @@ end
 ---@param take_ticket fun(jti: string): boolean?
 function M.serve(c, req, transport, bot_id, take_ticket)
   if not req.upgrade then
-    return req:respond(426, '{"error":"upgrade_required"}', { upgrade = "websocket" })
+    return req:respond(426, { error = "upgrade_required" }, { upgrade = "websocket" })
   end
   if not bot_id:match("^[%w_-]+$") or #bot_id > 64 then
-    return req:respond(404, '{"error":"not_found"}')
+    return req:respond(404, { error = "not_found" })
   end
   local claims, status, code = auth.upgrade(c, req, transport, bot_id, take_ticket)
   if not claims then
     cxb.metrics.count("cxb_calls_refused_total", { reason = code })
-    return req:respond(status, ('{"error":"%s"}'):format(code))
+    return req:respond(status, { error = code })
   end
   local leg, why, message = cxb.media.accept(req, transport, {
     media_timeout_s = c.CXB_MEDIA_TIMEOUT_SECONDS,
   })
   if not leg then
     cxb.log.error("the upgrade was not accepted", { code = why, error = message })
-    return req:respond(500, '{"error":"internal"}')
+    return req:respond(500, { error = "internal" })
   end
   local call = { call_id = cxb.crypto.uuid4(), bot_id = bot_id, transport = transport }
   cxb.task.tag({ call_id = call.call_id, bot_id = bot_id, transport = transport })

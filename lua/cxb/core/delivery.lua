@@ -1,6 +1,7 @@
 -- Results leave through the outbox; where there is no address they go into a folder of files. The
 -- call's slot is held until the outbox has it on disk.
 local json = require("cxb.json")
+local outgoing = require("cxb.core.outgoing")
 local result = require("cxb.result")
 local url = require("cxb.url")
 
@@ -8,14 +9,10 @@ local M = {}
 
 local function headers(c)
   return function(row)
-    local h = {
+    return outgoing.headers(c, row.url, {
       ["content-type"] = "application/json", ["user-agent"] = "cxbrt/" .. cxb.version,
       ["idempotency-key"] = row.kind .. ":" .. row.session_id,
-    }
-    if c.CXBCORE_SECRET then
-      h["x-cxb-core-secret"] = c.CXBCORE_SECRET
-    end
-    return h
+    })
   end
 end
 
@@ -45,7 +42,7 @@ end
 local function deliver_now(c, target, session_id, body)
   local answer = cxb.http.request({
     url = target, method = "POST", body = body, timeout_ms = 15000, secrets = c.secrets,
-    headers = headers(c)({ kind = "result", session_id = session_id }),
+    headers = headers(c)({ kind = "result", session_id = session_id, url = target }),
   })
   return answer and answer.status >= 200 and answer.status < 300
 end

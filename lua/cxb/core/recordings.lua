@@ -61,7 +61,7 @@ end
 function M.serve(req, dir, raw)
   local key = M.clean(raw)
   if not key then
-    return req:respond(400, '{"error":"bad_key"}')
+    return req:respond(400, { error = "bad_key" })
   end
   local path = dir .. "/" .. key
   if not key:find("/", 1, true) then
@@ -70,7 +70,7 @@ function M.serve(req, dir, raw)
     path = nil
   end
   if not path or in_progress(path) then
-    return req:respond(404, '{"error":"not_found"}')
+    return req:respond(404, { error = "not_found" })
   end
   local ok, code, message = req:send_file(path, {
     ["content-type"] = "audio/wav", ["content-disposition"] = "inline",

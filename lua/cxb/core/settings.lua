@@ -1,5 +1,6 @@
 -- Environment of the call worker (core spec §1.3), each variable declared once.
 local config = require("cxb.config")
+local outgoing = require("cxb.core.outgoing")
 
 local M = {}
 
@@ -23,8 +24,18 @@ M.schema = {
   { name = "CXB_STATE_DIR", default = "/var/lib/cxb", help = "Outboxes, journals, recordings." },
   { name = "CXB_BOTS_DIR", help = "Bot files, read at each call. Default: lua/bots." },
   { name = "CXB_FLOWS_DIR", help = "Flow scripts. Default: lua/flows." },
-  { name = "CXB_RESULTS_URL", pattern = "^https?", form = "an http URL",
+  { name = "CXB_RESULTS_URL", pattern = "^https?://", form = "an http URL",
     help = "Results of bots without webhook_url. Unset: files below CXB_STATE_DIR/results." },
+  { name = "CXB_CONFIG_URL_ALLOW", type = "list",
+    help = "URL prefixes that may be a call's config_url. Unset: any http(s)." },
+  { name = "CXB_SECRET_ORIGINS", type = "list",
+    help = "When set, outgoing requests carry the secret to these origins only." },
+  { name = "LIVEKIT_URL", pattern = "^%a+://", form = "a ws or http URL",
+    help = "LiveKit server. This or its key or secret unset: its routes answer 503." },
+  { name = "LIVEKIT_API_KEY", secret = true, help = "LiveKit API key." },
+  { name = "LIVEKIT_API_SECRET", secret = true, help = "LiveKit API secret." },
+  { name = "CXB_FLEET_AVAILABLE_CAP", type = "int", default = 0, min = 0, max = 512,
+    help = "Above 0: greatest fleet_available of /health/fleet (16 for patterns bounded there)." },
   { name = "CXB_WS_TOKEN", secret = true,
     help = "When set: ?token= or Bearer on carrier sockets." },
   { name = "TWILIO_AUTH_TOKEN", secret = true, help = "Checks X-Twilio-Signature." },
@@ -52,6 +63,17 @@ M.schema = {
   { name = "CXB_DEV", type = "bool", default = false, help = "Development." },
 }
 
+-- Each item of these lists is an http(s) address.
+local function check_addresses(c)
+  for _, name in ipairs({ "CXB_CONFIG_URL_ALLOW", "CXB_SECRET_ORIGINS" }) do
+    for _, item in ipairs(c[name] or {}) do
+      if not outgoing.is_http(item) then
+        config.refuse(("%s: %q is not valid, expected http(s) URLs"):format(name, item))
+      end
+    end
+  end
+end
+
 local function worker_of(listen, fallback)
   local name = listen:match("^unix:.-([^/]*)$") or ""
   return tonumber(name:match("(%d+)%.sock$") or name:match("(%d+)$")) or fallback
@@ -72,6 +94,7 @@ function M.load(env)
     config.refuse(('MAX_CONCURRENT_CALLS: "%d" is not valid, expected 1 (or CXB_DEV=1)')
       :format(c.MAX_CONCURRENT_CALLS))
   end
+  check_addresses(c)
   c.listen = c.CXB_LISTEN:gsub("%%i", tostring(c.CXB_WORKER_ID))
   c.worker = worker_of(c.listen, c.CXB_WORKER_ID)
   if c.worker > c.CXBCORE_WORKERS then
