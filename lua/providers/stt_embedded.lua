@@ -1,15 +1,5 @@
--- Speech to text by the host's own speech service (docs/speech.md), over its WebSocket.
--- The interface of every stt provider:
---   M.open(options) → stt | nil, code, message      (waits)
---     options: url, rate (of the leg), language, vad {start_ms, stop_ms}, on_event(event)
---   stt:feed(leg, replay_ms)   the caller's audio from now on, piped in C
---   stt:finalize(id)           transcribe what was said since the last final
---   stt:reset()                forget it instead
---   stt:hints(words)           words likely to come next; {} for none (a provider may do nothing)
---   stt:close()
--- Events, `at` being monotonic milliseconds: {type="speech", at} · {type="silence", at} (the last
--- voiced frame) · {type="partial", text} · {type="final", id, text, confidence, ms} ·
--- {type="lost", message} once, when the connection is gone without close().
+-- Speech to text by the host's own speech service (docs/speech.md), over its WebSocket. The
+-- interface is that of every stt provider (docs/providers.md).
 local json = require("cxb.json")
 local url = require("cxb.url")
 
@@ -58,8 +48,8 @@ function handlers.final(self, message)
   })
 end
 
-handlers["error"] = function(_, message)
-  cxb.log.warn("speech to text", { code = message.code, error = message.message })
+handlers["error"] = function(self, message)
+  self.on_event({ type = "error", code = tostring(message.code), message = message.message })
 end
 
 local function read(self)
@@ -68,7 +58,7 @@ local function read(self)
     if not kind then
       if not self.closed then
         self.closed = true
-        self.on_event({ type = "lost", message = reason or data or "closed" })
+        self.on_event({ type = "lost", code = "closed", message = reason or data or "closed" })
       end
       return
     end
@@ -82,12 +72,13 @@ end
 
 ---(waits)
 function M.open(options)
-  local vad = options.vad or {}
+  local stage, vad = options.stage, options.vad or {}
   local query = url.encode_query({
     { "rate", rate }, { "partials", 1 }, { "start_ms", vad.start_ms }, { "stop_ms", vad.stop_ms },
-    { "language", options.language },
+    { "language", stage.language },
   })
-  local ws, code, message = cxb.ws.connect(M.address(options.url, "/stt?" .. query),
+  local base = stage.url or options.settings.CXB_SPEECH_URL
+  local ws, code, message = cxb.ws.connect(M.address(base, "/stt?" .. query),
     { timeout_ms = 2000, max_text = 65536 })
   if not ws then
     return nil, code, message

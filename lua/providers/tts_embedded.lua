@@ -1,12 +1,5 @@
--- Text to speech by the host's own speech service (docs/speech.md), over its WebSocket.
--- The interface of every tts provider:
---   M.open(options) → tts | nil, code, message      (waits)
---     options: url, rate (of the leg), voice, speed, language, on_lost(message)
---   tts:say(leg, utterance, text, on_audio) → {ms} | nil, code, message
---     (waits until all audio was handed over; ms = length of the speech; on_audio() at its first
---     byte); nil, "cancelled" after cancel()
---   tts:cancel()
---   tts:close()
+-- Text to speech by the host's own speech service (docs/speech.md), over its WebSocket. The
+-- interface is that of every tts provider (docs/providers.md).
 local json = require("cxb.json")
 local channel = require("cxb.channel")
 local address = require("providers.stt_embedded").address
@@ -38,14 +31,16 @@ end
 
 ---(waits)
 function M.open(options)
-  local ws, code, message = cxb.ws.connect(address(options.url, "/tts"),
+  local stage = options.stage
+  local ws, code, message = cxb.ws.connect(
+    address(stage.url or options.settings.CXB_SPEECH_URL, "/tts"),
     { timeout_ms = 2000, max_text = 65536, max_binary = 1024 * 1024 })
   if not ws then
     return nil, code, message
   end
   local self = setmetatable({
-    ws = ws, rate = options.rate, voice = options.voice, speed = options.speed, next_id = 0,
-    inbox = channel.new(), on_lost = options.on_lost or function() end,
+    ws = ws, rate = options.rate, voice = stage.voice or stage.voice_id, speed = stage.speed,
+    next_id = 0, inbox = channel.new(), on_lost = options.on_lost or function() end,
   }, tts)
   self.reader = cxb.task.spawn("tts", read, self)
   return self

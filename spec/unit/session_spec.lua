@@ -462,7 +462,7 @@ describe("a session", function()
   it("opens speech to text again when it was lost, and hears what comes", function()
     local heard
     sched.at(500, function()
-      caller.on_event({ type = "lost", message = "gone" })
+      caller.on_event({ type = "lost", code = "closed", message = "gone" })
     end)
     speaks(3000, 600, "Hello again.")
     run(function(call)

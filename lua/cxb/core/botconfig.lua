@@ -2,6 +2,7 @@
 -- and completed with defaults.
 local json = require("cxb.json")
 local outgoing = require("cxb.core.outgoing")
+local providers = require("providers")
 local url = require("cxb.url")
 
 local M = {}
@@ -30,13 +31,9 @@ local is = {
   end,
 }
 
-local providers = {
-  stt = { embedded = true, none = true }, tts = { embedded = true, none = true },
-}
-
 local function provider_of(stage)
   return function(v)
-    return is.map(v) and providers[stage][v.provider] == true
+    return is.map(v) and providers[stage][v.provider] ~= nil
   end
 end
 

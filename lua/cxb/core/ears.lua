@@ -3,6 +3,7 @@
 -- is told.
 local Turn = require("cxb.turn")
 local botconfig = require("cxb.core.botconfig")
+local providers = require("providers")
 
 local M = {}
 M.__index = M
@@ -26,7 +27,7 @@ function M.new(session)
         self:finalize(id)
       end,
     })
-    self.provider = require("providers.stt_" .. config.stt.provider)
+    self.provider = providers.get("stt", config.stt.provider)
   end
   return self
 end
@@ -59,21 +60,23 @@ function on.final(self, event)
   nudge(self)
 end
 
+on["error"] = function(self, event)
+  self.session:provider_error("stt", event.code, event.message)
+end
+
 function on.lost(self, event)
   self.stt = nil
   if self.closed then
     return
   end
-  self.session:provider_error("stt", "closed", event.message)
+  self.session:provider_error("stt", event.code, event.message)
   self:connect(true)
 end
 
 local function open(self)
   local s = self.session
-  local stt = s.config.stt
   return self.provider.open({
-    url = stt.url or s.settings.CXB_SPEECH_URL, rate = s.rate, language = stt.language,
-    vad = self.vad,
+    stage = s.config.stt, settings = s.settings, rate = s.rate, vad = self.vad,
     on_event = function(event)
       if on[event.type] and not self.closed then
         on[event.type](self, event)

@@ -5,6 +5,7 @@ local Call = require("cxb.call")
 local Ears = require("cxb.core.ears")
 local Voice = require("cxb.voice")
 local flows = require("cxb.core.flows")
+local providers = require("providers")
 
 local M = {}
 M.__index = M
@@ -51,10 +52,8 @@ function M:open_tts()
   if tts.provider == "none" then
     return nil, "none", "this bot has no voice"
   end
-  local provider, code, message = require("providers.tts_" .. tts.provider).open({
-    url = tts.url or self.settings.CXB_SPEECH_URL, rate = self.rate,
-    voice = tts.voice or tts.voice_id, speed = tts.speed, language = tts.language,
-    on_lost = function() end,
+  local provider, code, message = providers.get("tts", tts.provider).open({
+    stage = tts, settings = self.settings, rate = self.rate, on_lost = function() end,
   })
   if provider then
     self.call:event("tts_connected", { provider = tts.provider })
