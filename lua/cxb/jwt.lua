@@ -1,4 +1,5 @@
--- HS256 JSON Web Tokens (RFC 7515, 7519): tickets of test calls, sessions, rooms.
+-- JSON Web Tokens (RFC 7515, 7519). HS256: tickets of test calls, sessions, rooms. RS256, signing
+-- only: what proves a service account to a provider.
 local json = require("cxb.json")
 
 local M = {}
@@ -12,6 +13,21 @@ function M.sign(claims, key)
   local b64 = cxb.crypto.base64url
   local signed = b64(header) .. "." .. b64(json.encode(claims))
   return signed .. "." .. b64(cxb.crypto.hmac_sha256(key, signed))
+end
+
+---@param claims table
+---@param pem string RSA private key
+---@param kid? string
+---@return string? token, string? code, string? message
+function M.sign_rs256(claims, pem, kid)
+  local b64 = cxb.crypto.base64url
+  local signed = b64(json.encode({ alg = "RS256", typ = "JWT", kid = kid }))
+    .. "." .. b64(json.encode(claims))
+  local mark, code, message = cxb.crypto.rs256(pem, signed)
+  if not mark then
+    return nil, code, message
+  end
+  return signed .. "." .. b64(mark)
 end
 
 ---Checks signature, algorithm, exp, nbf (30 s of clock skew) and, when given, audience.

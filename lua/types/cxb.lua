@@ -396,6 +396,8 @@ function cxb.crypto.sha256(data) end           ---raw bytes
 function cxb.crypto.hmac_sha256(key, data) end ---raw bytes
 function cxb.crypto.hmac_sha1(key, data) end   ---raw bytes
 function cxb.crypto.hkdf_sha256(secret, label, len) end ---empty salt, info = label
+---RSA signature (RS256) with a private key in PEM, raw bytes; nil, "invalid", message for no such key.
+function cxb.crypto.rs256(pem, data) end
 function cxb.crypto.equal(a, b) end            ---constant time
 function cxb.crypto.random(n) end              ---n bytes
 function cxb.crypto.uuid4() end

@@ -2,8 +2,10 @@
 #include "crypto.h"
 
 #include <openssl/crypto.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
+#include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <openssl/sha.h>
 #include <stdio.h>
@@ -49,6 +51,21 @@ int cxb_hkdf_sha256(const void *secret, size_t secret_len, const char *label, ui
   OPENSSL_cleanse(prk, sizeof prk);
   free(input);
   return 0;
+}
+
+int cxb_rs256_sign(const char *pem, size_t pem_len, const void *data, size_t len, uint8_t *out,
+                   size_t *out_len) {
+  BIO *bio = pem_len <= 64 * 1024 ? BIO_new_mem_buf(pem, (int)pem_len) : NULL;
+  EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, NULL, "") : NULL;
+  EVP_MD_CTX *ctx = key ? EVP_MD_CTX_new() : NULL;
+  bool ok = ctx && EVP_PKEY_get_base_id(key) == EVP_PKEY_RSA &&
+            EVP_DigestSignInit(ctx, NULL, EVP_sha256(), NULL, key) == 1 &&
+            EVP_DigestSign(ctx, out, out_len, data, len) == 1;
+  EVP_MD_CTX_free(ctx);
+  EVP_PKEY_free(key);
+  BIO_free(bio);
+  ERR_clear_error();
+  return ok ? 0 : CXB_EINVAL;
 }
 
 bool cxb_equal(const void *a, size_t a_len, const void *b, size_t b_len) {

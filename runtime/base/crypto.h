@@ -11,6 +11,10 @@ void cxb_hmac_sha1(const void *key, size_t key_len, const void *data, size_t len
 /* HKDF-SHA256 (RFC 5869) with an empty salt and `label` as info; len ≤ 8,160. */
 int cxb_hkdf_sha256(const void *secret, size_t secret_len, const char *label, uint8_t *out,
                     size_t len);
+/* RSASSA-PKCS1-v1_5 over SHA-256 (RFC 7518 "RS256") with a private key in PEM. *out_len is the room
+ * in `out` before, the signature's length after. CXB_EINVAL: not an RSA key, or too little room. */
+int cxb_rs256_sign(const char *pem, size_t pem_len, const void *data, size_t len, uint8_t *out,
+                   size_t *out_len);
 /* Time depends on the lengths only. */
 bool cxb_equal(const void *a, size_t a_len, const void *b, size_t b_len);
 void cxb_random(void *out, size_t len); /* aborts the process when the system has no randomness */

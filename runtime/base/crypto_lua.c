@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "../host/host.h"
+#include "../host/task.h"
 #include "base64.h"
 #include "crypto.h"
 #include "err.h"
@@ -38,6 +39,16 @@ static int l_hkdf(lua_State *L) {
   luaL_argcheck(L, want > 0 && want <= (lua_Integer)sizeof out, 3, "1 to 512 bytes");
   cxb_hkdf_sha256(secret, len, label, out, (size_t)want);
   lua_pushlstring(L, (char *)out, (size_t)want);
+  return 1;
+}
+
+static int l_rs256(lua_State *L) {
+  size_t pem_len, len, out_len = 2048;
+  const char *pem = luaL_checklstring(L, 1, &pem_len), *data = luaL_checklstring(L, 2, &len);
+  uint8_t out[2048];
+  if (cxb_rs256_sign(pem, pem_len, data, len, out, &out_len) != 0)
+    return cxb_push_error(L, CXB_EINVAL, "expected an RSA private key in PEM");
+  lua_pushlstring(L, (char *)out, out_len);
   return 1;
 }
 
@@ -121,9 +132,9 @@ static void add(lua_State *L, const char *name, lua_CFunction fn, int flag) {
 
 static void open_crypto(lua_State *L, cxb_generation *gen) {
   (void)gen;
-  static const luaL_Reg fns[] = {
-      {"sha256", l_sha256}, {"hkdf_sha256", l_hkdf}, {"equal", l_equal}, {"random", l_random},
-      {"uuid4", l_uuid4},   {"uuid7", l_uuid7},      {"hex", l_hex},     {NULL, NULL}};
+  static const luaL_Reg fns[] = {{"sha256", l_sha256}, {"hkdf_sha256", l_hkdf}, {"equal", l_equal},
+                                 {"random", l_random}, {"uuid4", l_uuid4},      {"uuid7", l_uuid7},
+                                 {"hex", l_hex},       {"rs256", l_rs256},      {NULL, NULL}};
   lua_newtable(L);
   luaL_register(L, NULL, fns);
   add(L, "hmac_sha256", l_hmac, 0);
