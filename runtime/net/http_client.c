@@ -336,6 +336,9 @@ static void set_rest(cxb_http_call *c) {
   curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
   curl_easy_setopt(e, CURLOPT_BUFFERSIZE, 16384L);
   curl_easy_setopt(e, CURLOPT_PROXY, "");
+  const char *authorities = getenv("SSL_CERT_FILE"); /* as OpenSSL and our WebSockets take it */
+  if (authorities && *authorities)
+    curl_easy_setopt(e, CURLOPT_CAINFO, authorities);
   curl_easy_setopt(e, CURLOPT_TCP_NODELAY, 1L);
 }
 
