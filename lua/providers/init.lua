@@ -8,7 +8,12 @@ M.stt = {
   none = false,
 }
 
-M.llm = {}
+M.llm = {
+  openai = "providers.llm_openai",
+  google = "providers.llm_google",
+  vertex = "providers.llm_vertex",
+  rules = "providers.llm_rules",
+}
 
 M.tts = {
   embedded = "providers.tts_embedded",

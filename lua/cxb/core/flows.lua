@@ -2,6 +2,7 @@
 -- mistake refuses it; a call runs the one its configuration names.
 local json = require("cxb.json")
 local botconfig = require("cxb.core.botconfig")
+local rules = require("providers.llm_rules")
 
 local M = {}
 local loaded = {}
@@ -51,12 +52,17 @@ function M.load_all(dir)
   return true
 end
 
----(waits) Every bot file is readable and names a flow that exists.
+---(waits) Every bot file is readable and names a flow that exists; every rules file can be used.
 ---@return boolean? ok, string? why
 function M.check_bots(dir)
   local names = cxb.fs.list(dir)
   for _, file in ipairs(names or {}) do
-    if file:match("%.json$") then
+    if file:match("%.rules%.json$") then
+      local ok, why = rules.read(dir .. "/" .. file)
+      if not ok then
+        return nil, why
+      end
+    elseif file:match("%.json$") then
       local text = cxb.fs.read(dir .. "/" .. file) or ""
       local raw, _, why = json.decode_object(text)
       local config, field
