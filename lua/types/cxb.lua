@@ -238,7 +238,8 @@ cxb.null = nil ---@type userdata same value as cjson.null
 cxb.outbox = {}
 ---@class cxb.outbox.box
 local box = {}
----(waits) @param opts {headers?: fun(row):table<string,string>, retain_days?: integer}
+---(waits) headers(row) is asked at each attempt, with what list() says of the row and its url and body; it cannot wait.
+---@param opts {headers?: fun(row):table<string,string>, retain_days?: integer}
 ---@return cxb.outbox.box?, string? code, string? message
 function cxb.outbox.open(path, opts) end
 ---(waits) until COMMIT (synchronous FULL). nil, "duplicate" when (kind, session_id, n) exists; nil, "no_space"|"io".

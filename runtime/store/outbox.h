@@ -48,6 +48,8 @@ typedef struct cxb_outbox_row {
   int attempts;
   const char *kind, *session_id, *state, *url;
   const char *last_error; /* "" when none */
+  const char *body;       /* for `headers` only, else NULL */
+  size_t body_len;
 } cxb_outbox_row;
 
 typedef struct cxb_outbox_options {
@@ -68,9 +70,9 @@ int cxb_outbox_open(uv_loop_t *loop, const char *path, const cxb_outbox_options 
 void cxb_outbox_close(cxb_outbox *box);
 void cxb_outbox_close_all(void); /* whoever holds them */
 
-/* More headers for each attempt, such as a secret that must not be stored: adds "Name: value\r\n"
- * lines to `out`; negative: the attempt fails and is repeated later. The hook added last is asked;
- * after its removal the one before. */
+/* More headers for each attempt, such as a secret that must not be stored or a signature: adds
+ * "Name: value\r\n" lines to `out`; negative: the attempt fails and is repeated later. The hook
+ * added last is asked; after its removal the one before. */
 typedef int (*cxb_outbox_headers)(void *arg, const cxb_outbox_row *row, cxb_buf *out);
 int cxb_outbox_add_hook(cxb_outbox *box, cxb_outbox_headers headers, void *arg);
 void cxb_outbox_remove_hook(cxb_outbox *box, void *arg);

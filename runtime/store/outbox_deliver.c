@@ -157,6 +157,7 @@ static int make_headers(outbox_row *row, const char *stored, cxb_buf *out) {
     err = cxb_buf_printf(out, "\r\n%s", stored);
   if (err || !box->hooks)
     return err;
+  const cxb_sql_value *body = cxb_sql_cell(row->body, 0, 0, 0);
   cxb_outbox_row shown = {.id = row->id,
                           .kind = row->kind,
                           .session_id = row->session_id,
@@ -166,7 +167,9 @@ static int make_headers(outbox_row *row, const char *stored, cxb_buf *out) {
                           .created_ms = row->created_utc,
                           .due_ms = cxb_outbox_utc(box),
                           .state = "sending",
-                          .last_error = ""};
+                          .last_error = "",
+                          .body = body->s,
+                          .body_len = body->len};
   return box->hooks->headers(box->hooks->arg, &shown, out);
 }
 

@@ -109,6 +109,8 @@ static int ask_headers(void *arg, const cxb_outbox_row *row, cxb_buf *out) {
   cxb_outbox_push_row(L, row);
   lua_pushstring(L, row->url);
   lua_setfield(L, -2, "url");
+  lua_pushlstring(L, row->body, row->body_len);
+  lua_setfield(L, -2, "body");
   if (lua_pcall(L, 1, 1, 0) == 0 && (lua_istable(L, -1) || lua_isnil(L, -1)))
     err = lua_isnil(L, -1) ? 0 : cxb_outbox_add_headers(L, out);
   if (err)

@@ -4,22 +4,40 @@ local json = require("cxb.json")
 local outgoing = require("cxb.core.outgoing")
 local result = require("cxb.result")
 local url = require("cxb.url")
+local webhook = require("cxb.webhook")
 
 local M = {}
 
-local function headers(c)
-  return function(row)
-    return outgoing.headers(c, row.url, {
-      ["content-type"] = "application/json", ["user-agent"] = "cxbrt/" .. cxb.version,
-      ["idempotency-key"] = row.kind .. ":" .. row.session_id,
-    })
+---What each attempt of a row carries beside its body.
+---@param c table settings
+---@param row {kind: string, session_id: string, n?: integer, url: string, body: string}
+---@return table<string, string>
+function M.headers(c, row)
+  local key = row.kind .. ":" .. row.session_id
+  if row.kind == "event" then
+    key = ("%s:%d"):format(key, row.n)
   end
+  local h = outgoing.headers(c, row.url, {
+    ["content-type"] = "application/json", ["user-agent"] = "cxbrt/" .. cxb.version,
+    ["idempotency-key"] = key,
+  })
+  if c.webhook_keys then
+    for name, value in pairs(webhook.sign(c.webhook_keys, key, row.body)) do
+      h[name] = value
+    end
+  end
+  return h
 end
 
 ---(waits) Opens this worker's outbox. nil, message when it cannot be.
 function M.open(c)
   local path = ("%s/outbox-%d.db"):format(c.CXB_STATE_DIR, c.worker)
-  local box, code, message = cxb.outbox.open(path, { headers = headers(c), retain_days = 7 })
+  local box, code, message = cxb.outbox.open(path, {
+    retain_days = 7,
+    headers = function(row)
+      return M.headers(c, row)
+    end,
+  })
   if not box then
     return nil, ("outbox %s: %s"):format(path, message or code)
   end
@@ -42,7 +60,7 @@ end
 local function deliver_now(c, target, session_id, body)
   local answer = cxb.http.request({
     url = target, method = "POST", body = body, timeout_ms = 15000, secrets = c.secrets,
-    headers = headers(c)({ kind = "result", session_id = session_id, url = target }),
+    headers = M.headers(c, { kind = "result", session_id = session_id, url = target, body = body }),
   })
   return answer and answer.status >= 200 and answer.status < 300
 end

@@ -1,6 +1,7 @@
 -- Environment of the call worker (core spec §1.3), each variable declared once.
 local config = require("cxb.config")
 local outgoing = require("cxb.core.outgoing")
+local webhook = require("cxb.webhook")
 
 local M = {}
 
@@ -30,6 +31,8 @@ M.schema = {
     help = "URL prefixes that may be a call's config_url. Unset: any http(s)." },
   { name = "CXB_SECRET_ORIGINS", type = "list",
     help = "When set, outgoing requests carry the secret to these origins only." },
+  { name = "CXB_WEBHOOK_SECRET", secret = true,
+    help = "Signs deliveries: whsec_<base64>, several by blanks while they are changed." },
   { name = "LIVEKIT_URL", pattern = "^%a+://", form = "a ws or http URL",
     help = "LiveKit server. This or its key or secret unset: its routes answer 503." },
   { name = "LIVEKIT_API_KEY", secret = true, help = "LiveKit API key." },
@@ -95,6 +98,11 @@ function M.load(env)
       :format(c.MAX_CONCURRENT_CALLS))
   end
   check_addresses(c)
+  c.webhook_keys = c.CXB_WEBHOOK_SECRET and webhook.keys(c.CXB_WEBHOOK_SECRET)
+  if c.CXB_WEBHOOK_SECRET and not c.webhook_keys then
+    config.refuse("CXB_WEBHOOK_SECRET: the value is not valid, expected whsec_<base64>, several "
+      .. "separated by blanks")
+  end
   c.listen = c.CXB_LISTEN:gsub("%%i", tostring(c.CXB_WORKER_ID))
   c.worker = worker_of(c.listen, c.CXB_WORKER_ID)
   if c.worker > c.CXBCORE_WORKERS then
@@ -109,7 +117,9 @@ function M.load(env)
   c.secrets = {}
   for _, entry in ipairs(M.schema) do
     if entry.secret and c[entry.name] then
-      c.secrets[#c.secrets + 1] = c[entry.name]
+      for word in c[entry.name]:gmatch("%S+") do
+        c.secrets[#c.secrets + 1] = word
+      end
     end
   end
   return c
