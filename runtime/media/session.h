@@ -34,12 +34,11 @@ typedef struct cxb_transfer {
 } cxb_transfer;
 
 typedef struct cxb_wire {
-  const char *name;   /* transport: "cxb", "twilio", "browser" */
+  const char *name;   /* transport: "cxb", "twilio" … */
   int lead_ms;        /* how far ahead of real time frames may be sent */
   bool has_marks;     /* in_mark() answers mark() */
   bool answers_clear; /* in_mark("", played_ms, true) follows clear() within 500 ms, always */
   bool can_transfer;
-  int chunk_ms; /* the wire's own chunk, 0 = one frame; reported as framing_ms */
   /* Each may fail with CXB_E*; a failed frame is counted, not retried. `n` samples = one frame. */
   int (*frame)(void *wire, const int16_t *pcm, size_t n);
   int (*clear)(void *wire);
@@ -56,7 +55,8 @@ typedef struct cxb_wire {
 } cxb_wire;
 
 typedef struct cxb_start {
-  int rate; /* Hz of the leg */
+  int rate;       /* Hz of the leg */
+  int framing_ms; /* the wire's own chunk, when it is more than a frame; else 0 */
   const char *stream_id;
   const char *caller_id;       /* the customer's number, may be "" */
   const char *did;             /* our number, may be "" */
@@ -80,6 +80,8 @@ void cxb_session_in_transfer(cxb_session *s, bool ok, const char *reason);
 void cxb_session_in_stop(cxb_session *s, const char *by);
 /* One bad message was dropped and counted; more than 50 in 10 s end the call "protocol_errors". */
 void cxb_session_in_drop(cxb_session *s, const char *reason);
+/* The far end wants no more audio for now (`on`), or takes it again: frames wait meanwhile. */
+void cxb_session_in_hold(cxb_session *s, bool on);
 /* The far end is there although it sends no media (a pong): puts off the media time-out. */
 void cxb_session_in_alive(cxb_session *s);
 /* The wire gives up for a reason of its own ("slow_peer"): CXB_EV_ERROR; in_closed() follows. */

@@ -97,7 +97,7 @@ struct cxb_session {
   const cxb_wire *ops; /* NULL: none attached, or closed */
   cxb_wire wire_ops;
   void *wire;
-  bool attached, started, answered, stopped, hanging_up, wire_closed, released;
+  bool attached, started, answered, held, stopped, hanging_up, wire_closed, released;
   bool wire_closing, close_requested, closed_told, handles_closing;
   int close_code;
   char close_reason[124];     /* RFC 6455: at most 123 bytes */

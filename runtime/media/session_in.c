@@ -44,6 +44,7 @@ static int copy_start(cxb_session *s, const cxb_start *from) {
     return CXB_ENOMEM;
   s->start_text = text;
   s->start.rate = from->rate;
+  s->start.framing_ms = from->framing_ms;
   for (size_t i = 0; i < sizeof in / sizeof *in; i++)
     if (in[i]) {
       *out[i] = text;
@@ -244,6 +245,13 @@ void cxb_session_in_text(cxb_session *s, const char *utf8) {
     return;
   s->alive_us = cxb_now_us();
   cxb_session_tell(s, (cxb_event){.type = CXB_EV_TEXT, .text = utf8});
+}
+
+void cxb_session_in_hold(cxb_session *s, bool on) {
+  s->alive_us = cxb_now_us();
+  s->held = on;
+  if (!on && s->has_pacer && !s->handles_closing)
+    cxb_pacer_kick(&s->pacer);
 }
 
 void cxb_session_in_alive(cxb_session *s) {

@@ -129,7 +129,8 @@ void cxb_session_in_mark(cxb_session *s, const char *name, int64_t played_ms, bo
 /* ---- frames out ---- */
 static bool ready(void *arg) {
   const cxb_session *s = arg;
-  return s->ops && s->answered && !s->stopped && !s->hanging_up && cxb_playq_ready(&s->queue);
+  return s->ops && s->answered && !s->held && !s->stopped && !s->hanging_up &&
+         cxb_playq_ready(&s->queue);
 }
 
 static void publish(cxb_session *s, bool failed) {

@@ -43,10 +43,11 @@ int cxb_ws_context_new(uv_loop_t *loop, cxb_ws_context **out);
 void cxb_ws_context_close(cxb_ws_context *ctx, void (*done)(void *arg), void *arg);
 
 /* Serves an Upgrade request already read from `fd` (ownership taken, also on failure). `head` are
- * the bytes read so far, request line first. Subprotocol: `protocol` (may be NULL) is echoed when
- * the client offered it. On failure the fd is closed and negative returned. */
+ * the bytes read so far, request line first. Of the subprotocols `protocols` (by commas,
+ * may be NULL) the first that the client offered is echoed. On failure the fd is closed and
+ * negative returned. */
 int cxb_ws_adopt(cxb_ws_context *ctx, int fd, const char *head, size_t head_len,
-                 const char *protocol, const cxb_ws_limits *limits, const cxb_ws_handler *handler,
+                 const char *protocols, const cxb_ws_limits *limits, const cxb_ws_handler *handler,
                  void *user, cxb_ws **out);
 
 /* Connects to ws://, wss:// or ws+unix:<socket path>:<uri path>. `headers` is "Name: value\r\n"

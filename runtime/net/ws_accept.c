@@ -46,13 +46,13 @@ static int accept_new(cxb_ws_context *ctx, int fd, const char *early, size_t ear
 }
 
 int cxb_ws_adopt(cxb_ws_context *ctx, int fd, const char *head, size_t head_len,
-                 const char *protocol, const cxb_ws_limits *limits, const cxb_ws_handler *handler,
+                 const char *protocols, const cxb_ws_limits *limits, const cxb_ws_handler *handler,
                  void *user, cxb_ws **out) {
   char answer[512];
   cxb_ws *ws = NULL;
   const char *end = memmem(head, head_len, "\r\n\r\n", 4);
   size_t request = end ? (size_t)(end + 4 - head) : 0;
-  size_t n = end ? cxb_ws_answer(head, request, protocol, answer, sizeof answer) : 0;
+  size_t n = end ? cxb_ws_answer(head, request, protocols, answer, sizeof answer) : 0;
   if (n == 0 || ctx->closing) {
     close(fd);
     return n == 0 ? CXB_EPROTO : CXB_ECLOSED;

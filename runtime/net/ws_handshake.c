@@ -56,7 +56,21 @@ static void accept_of_key(const char *key, char out[CXB_WS_ACCEPT_LEN]) {
   out[cxb_base64_encode(out, digest, sizeof digest)] = 0;
 }
 
-size_t cxb_ws_answer(const char *head, size_t len, const char *protocol, char *out, size_t size) {
+/* The first of ours that the client offered; "" when there is none. */
+static void choose(const char *ours, const char *offered, size_t offered_len, char out[64]) {
+  out[0] = '\0';
+  for (size_t n; ours && *ours && !out[0]; ours += n + (ours[n] == ',')) {
+    n = strcspn(ours, ",");
+    if (n >= 64)
+      continue;
+    memcpy(out, ours, n);
+    out[n] = '\0';
+    if (!cxb_ws_list_has(offered, offered_len, out))
+      out[0] = '\0';
+  }
+}
+
+size_t cxb_ws_answer(const char *head, size_t len, const char *protocols, char *out, size_t size) {
   const char *key, *version, *offered;
   size_t key_len = cxb_ws_find_header(head, len, "Sec-WebSocket-Key", &key);
   size_t version_len = cxb_ws_find_header(head, len, "Sec-WebSocket-Version", &version);
@@ -65,15 +79,16 @@ size_t cxb_ws_answer(const char *head, size_t len, const char *protocol, char *o
   char accept[CXB_WS_ACCEPT_LEN];
   accept_of_key(key, accept);
   size_t offered_len = cxb_ws_find_header(head, len, "Sec-WebSocket-Protocol", &offered);
-  bool echo = protocol && cxb_ws_list_has(offered, offered_len, protocol);
+  char protocol[64];
+  choose(protocols, offered, offered_len, protocol);
   int n = snprintf(out, size,
                    "HTTP/1.1 101 Switching Protocols\r\n"
                    "Upgrade: websocket\r\n"
                    "Connection: Upgrade\r\n"
                    "Sec-WebSocket-Accept: %s\r\n"
                    "%s%s%s\r\n",
-                   accept, echo ? "Sec-WebSocket-Protocol: " : "", echo ? protocol : "",
-                   echo ? "\r\n" : "");
+                   accept, *protocol ? "Sec-WebSocket-Protocol: " : "", protocol,
+                   *protocol ? "\r\n" : "");
   return n > 0 && (size_t)n < size ? (size_t)n : 0;
 }
 

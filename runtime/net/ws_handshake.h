@@ -14,9 +14,9 @@ size_t cxb_ws_find_header(const char *head, size_t len, const char *name, const 
 /* True when the comma-separated `list` names `word`. */
 bool cxb_ws_list_has(const char *list, size_t len, const char *word);
 
-/* Builds the 101 that answers the request `head`; its length, 0 when the head is no upgrade.
- * `protocol` (may be NULL) is echoed when it was offered. */
-size_t cxb_ws_answer(const char *head, size_t len, const char *protocol, char *out, size_t size);
+/* Builds the 101 that answers the request `head`; its length, 0 when the head is no upgrade. Of
+ * `protocols` (by commas, may be NULL) the first that was offered is echoed. */
+size_t cxb_ws_answer(const char *head, size_t len, const char *protocols, char *out, size_t size);
 
 /* Makes a key and adds the request to `out`. `headers`: "Name: value\r\n" lines or NULL. */
 int cxb_ws_request(cxb_buf *out, const cxb_ws_url *url, const char *headers, const char *protocol,

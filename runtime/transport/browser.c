@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "../base/err.h"
+#include "wire_audio.h"
 #include "wire_json.h"
 
 typedef enum { START, TALKING, OVER } phase; /* what is awaited, then what is */
@@ -131,19 +132,7 @@ static int page_text(cxb_leg *leg, const char *data, size_t len) {
 
 static int page_binary(cxb_leg *leg, const uint8_t *data, size_t len) {
   const page *p = cxb_leg_state(leg);
-  int16_t pcm[CXB_MAX_RATE / 50];
-  if (p->phase != TALKING || len == 0)
-    return ignore(leg);
-  if (len % 2)
-    return CXB_ECORRUPT;
-  while (len) { /* copied: the wire's bytes need not be aligned */
-    size_t some = len < sizeof pcm ? len : sizeof pcm;
-    memcpy(pcm, data, some);
-    cxb_session_in_audio(cxb_leg_session(leg), pcm, some / 2);
-    data += some;
-    len -= some;
-  }
-  return 0;
+  return p->phase == TALKING ? cxb_wire_bytes_in(leg, CXB_CODEC_PCM, data, len) : ignore(leg);
 }
 
 static void page_timer(cxb_leg *leg) {

@@ -180,15 +180,27 @@ static int new_call(lua_State *L, cxb_generation *gen, const cxb_serializer *ser
   return 0;
 }
 
+/* The options table at `index`; returns the media time-out, 0: the default. */
+static int leg_options(lua_State *L, int index, cxb_leg_options *out) {
+  *out = (cxb_leg_options){0};
+  if (!lua_istable(L, index))
+    return 0;
+  lua_getfield(L, index, "media_timeout_s");
+  lua_getfield(L, index, "chunk_bytes");
+  lua_getfield(L, index, "hangup_elsewhere");
+  out->chunk_bytes = (int)luaL_optinteger(L, -2, 0);
+  out->hangup_elsewhere = lua_toboolean(L, -1);
+  int timeout_s = (int)luaL_optinteger(L, -3, 0);
+  lua_pop(L, 3);
+  return timeout_s;
+}
+
 static int l_accept(lua_State *L) {
   cxb_http_request *req = cxb_http_check_request(L, 1);
   const cxb_serializer *ser = cxb_serializer_find(luaL_checkstring(L, 2));
   luaL_argcheck(L, ser, 2, "not a transport of this program");
-  int timeout_s = 0;
-  if (lua_istable(L, 3)) {
-    lua_getfield(L, 3, "media_timeout_s");
-    timeout_s = (int)luaL_optinteger(L, -1, 0);
-  }
+  cxb_leg_options options;
+  int timeout_s = leg_options(L, 3, &options);
   cxb_task *task = cxb_task_running();
   if (!task)
     return luaL_error(L, "accept: not in a task");
@@ -205,7 +217,7 @@ static int l_accept(lua_State *L) {
   size_t head_len;
   err = cxb_http_take_socket(req, &fd, &head, &head_len);
   if (!err)
-    err = cxb_leg_accept(m.media, c->session, ser, fd, head, head_len, &c->counts);
+    err = cxb_leg_accept(m.media, c->session, ser, &options, fd, head, head_len, &c->counts);
   if (err) {
     cxb_call_end(c);
     return cxb_push_error(L, err, NULL);

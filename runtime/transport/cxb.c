@@ -7,6 +7,7 @@
 
 #include "../base/err.h"
 #include "../base/time.h"
+#include "wire_audio.h"
 #include "wire_json.h"
 #include "wire_scan.h"
 
@@ -143,7 +144,7 @@ static int take_media(cxb_leg *leg, json_t *msg) {
   size_t len;
   const char *payload = cxb_wire_text(msg, "payload", &len);
   d->media_at = cxb_leg_now(leg);
-  return cxb_wire_pcm_in(leg, payload, len);
+  return cxb_wire_base64_in(leg, CXB_CODEC_PCM, payload, len);
 }
 
 static int take_dtmf(cxb_leg *leg, json_t *msg) {
@@ -221,7 +222,7 @@ static bool quick_media(cxb_leg *leg, const char *data, size_t len, int *r) {
       !found[PAYLOAD].value)
     return false;
   ((dialler *)cxb_leg_state(leg))->media_at = cxb_leg_now(leg);
-  *r = cxb_wire_pcm_in(leg, found[PAYLOAD].value, found[PAYLOAD].len);
+  *r = cxb_wire_base64_in(leg, CXB_CODEC_PCM, found[PAYLOAD].value, found[PAYLOAD].len);
   return true;
 }
 
@@ -280,7 +281,7 @@ static int dialler_frame(cxb_leg *leg, const int16_t *pcm, size_t n) {
   if (!r)
     r = cxb_buf_add(&d->out, d->before.data, d->before.len);
   if (!r)
-    r = cxb_wire_pcm_out(&d->out, pcm, n);
+    r = cxb_wire_base64_out(&d->out, CXB_CODEC_PCM, pcm, n);
   if (!r)
     r = cxb_buf_str(&d->out, "\",\"timestamp\":\"");
   if (!r)

@@ -17,6 +17,7 @@ static void set_string(lua_State *L, const char *key, const char *value) {
 
 static void set_start(lua_State *L, const cxb_start *start) {
   set_number(L, "rate", start->rate);
+  set_number(L, "framing_ms", start->framing_ms);
   set_string(L, "stream_id", start->stream_id);
   set_string(L, "caller_id", start->caller_id);
   set_string(L, "did", start->did);
@@ -53,7 +54,7 @@ static const char *const texts[] = {
 };
 
 void cxb_event_push(lua_State *L, const cxb_event *e) {
-  lua_createtable(L, 0, e->type == CXB_EV_START ? 9 : 4);
+  lua_createtable(L, 0, e->type == CXB_EV_START ? 10 : 4);
   set_string(L, "type", names[e->type]);
   set_number(L, "t_ms", (double)e->t_ms);
   if (e->type < sizeof texts / sizeof *texts && texts[e->type])

@@ -65,6 +65,10 @@ cxb_session *cxb_leg_session(cxb_leg *leg) {
   return leg->session;
 }
 
+const cxb_leg_options *cxb_leg_options_of(const cxb_leg *leg) {
+  return &leg->options;
+}
+
 void cxb_leg_ignore(cxb_leg *leg) {
   atomic_fetch_add(&leg->counts->ignored, 1);
 }
@@ -130,7 +134,9 @@ static int wire_transfer(void *wire, const cxb_transfer *transfer) {
 
 static int wire_hangup(void *wire) {
   cxb_leg *leg = wire;
-  return over(leg) ? CXB_ECLOSED : leg->ser->hangup(leg);
+  if (over(leg))
+    return CXB_ECLOSED;
+  return leg->options.hangup_elsewhere ? 0 : leg->ser->hangup(leg);
 }
 
 static int wire_note(void *wire, const char *json, size_t len) {
@@ -214,13 +220,15 @@ void cxb_leg_gone(cxb_leg *leg, int code, const char *reason) {
 /* ---- life ---- */
 
 int cxb_leg_init(cxb_leg *leg, const cxb_serializer *ser, const cxb_leg_link *link,
-                 cxb_session *session) {
+                 cxb_session *session, const cxb_leg_options *options) {
   leg->state = calloc(1, ser->state_size ? ser->state_size : 1);
   if (!leg->state)
     return CXB_ENOMEM;
   leg->ser = ser;
   leg->link = link;
   leg->session = session;
+  if (options)
+    leg->options = *options;
   leg->counts = &leg->own;
   leg->ops = (cxb_wire){
       .name = ser->name,

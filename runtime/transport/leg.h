@@ -11,12 +11,20 @@
 
 typedef struct cxb_leg cxb_leg;
 
+/* What the call worker says about a leg. */
+typedef struct cxb_leg_options {
+  int chunk_bytes; /* of a wire that takes its audio in chunks of our choice (exotel); 0: its own */
+  /* Our hang-up goes another way (the carrier's REST interface) and comes back as the wire's own
+   * end: the serializer is not asked. The session closes by force when it does not come. */
+  bool hangup_elsewhere;
+} cxb_leg_options;
+
 typedef struct cxb_serializer {
   const char *name;
   int lead_ms;
   bool has_marks, can_transfer, answers_clear;
   size_t max_text, max_binary; /* 0: 65,536 */
-  const char *subprotocol;     /* echoed when offered; NULL: none */
+  const char *subprotocols;    /* by commas; the first that was offered is echoed; NULL: none */
   size_t state_size;           /* zeroed bytes of its own at cxb_leg_state() */
   /* The upgrade was accepted; `query` raw, may be "". */
   int (*open)(cxb_leg *leg, const char *query);
@@ -46,10 +54,11 @@ typedef struct cxb_leg_counts {
 
 /* Main loop: hands an upgrade's socket to the media loop, where `session` gets it as its wire; the
  * 101 leaves from there. Takes fd and head (malloc'd), also on failure. When the upgrade cannot be
- * served the session hears cxb_session_in_closed() without a start. `counts` stays the caller's and
- * must outlive the session; NULL: nobody looks. */
-int cxb_leg_accept(cxb_media *media, cxb_session *session, const cxb_serializer *ser, int fd,
-                   char *head, size_t head_len, cxb_leg_counts *counts);
+ * served the session hears cxb_session_in_closed() without a start. `options` NULL: none. `counts`
+ * stays the caller's and must outlive the session; NULL: nobody looks. */
+int cxb_leg_accept(cxb_media *media, cxb_session *session, const cxb_serializer *ser,
+                   const cxb_leg_options *options, int fd, char *head, size_t head_len,
+                   cxb_leg_counts *counts);
 /* Main loop, when no leg is left: closes the media loop's WebSocket context; done on the media
  * loop. */
 void cxb_leg_shutdown(cxb_media *media, void (*done)(void *arg), void *arg);
@@ -57,6 +66,7 @@ void cxb_leg_shutdown(cxb_media *media, void (*done)(void *arg), void *arg);
 /* For serializers. */
 void *cxb_leg_state(cxb_leg *leg);
 cxb_session *cxb_leg_session(cxb_leg *leg);
+const cxb_leg_options *cxb_leg_options_of(const cxb_leg *leg);
 int cxb_leg_send_text(cxb_leg *leg, const char *data, size_t len);
 int cxb_leg_send_binary(cxb_leg *leg, const void *data, size_t len);
 void cxb_leg_close(cxb_leg *leg, int code, const char *reason); /* after what is queued */
@@ -69,8 +79,9 @@ void cxb_leg_ignore(cxb_leg *leg);        /* counts a message that was tolerated
 /* Drives a serializer without a socket (unit tests, fuzzing): sends go to `send`, time passes in
  * cxb_leg_advance() only, and a close takes effect when the function that fed the leg returns. */
 typedef int (*cxb_leg_send_cb)(void *arg, bool binary, const void *data, size_t len);
-cxb_leg *cxb_leg_new_detached(const cxb_serializer *ser, cxb_session *session, cxb_leg_send_cb send,
-                              void *arg);
+cxb_leg *cxb_leg_new_detached(const cxb_serializer *ser, cxb_session *session,
+                              const cxb_leg_options *options, const char *query,
+                              cxb_leg_send_cb send, void *arg);
 /* One message from the far end; CXB_ECLOSED once the leg has closed. */
 int cxb_leg_feed(cxb_leg *leg, bool binary, const void *data, size_t len);
 void cxb_leg_advance(cxb_leg *leg, int ms);

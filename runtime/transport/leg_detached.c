@@ -43,10 +43,11 @@ static void settle(cxb_leg *leg) {
     cxb_leg_gone(leg, leg->close_code, leg->close_reason);
 }
 
-cxb_leg *cxb_leg_new_detached(const cxb_serializer *ser, cxb_session *session, cxb_leg_send_cb send,
-                              void *arg) {
+cxb_leg *cxb_leg_new_detached(const cxb_serializer *ser, cxb_session *session,
+                              const cxb_leg_options *options, const char *query,
+                              cxb_leg_send_cb send, void *arg) {
   detached_leg *d = calloc(1, sizeof *d);
-  if (!d || cxb_leg_init(&d->leg, ser, &detached_link, session) < 0) {
+  if (!d || cxb_leg_init(&d->leg, ser, &detached_link, session, options) < 0) {
     free(d);
     return NULL;
   }
@@ -54,7 +55,7 @@ cxb_leg *cxb_leg_new_detached(const cxb_serializer *ser, cxb_session *session, c
   d->arg = arg;
   d->now = 1;
   cxb_leg_begin(&d->leg);
-  cxb_leg_opened(&d->leg, "");
+  cxb_leg_opened(&d->leg, query);
   return &d->leg;
 }
 

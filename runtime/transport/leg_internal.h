@@ -20,6 +20,7 @@ struct cxb_leg {
   const cxb_serializer *ser;
   const cxb_leg_link *link;
   cxb_session *session;
+  cxb_leg_options options;
   cxb_wire ops;
   void *state;                      /* the serializer's */
   int64_t deadline[CXB_LEG_TIMERS]; /* 0: none */
@@ -31,7 +32,7 @@ struct cxb_leg {
 
 /* Fills a zeroed leg. CXB_ENOMEM. */
 int cxb_leg_init(cxb_leg *leg, const cxb_serializer *ser, const cxb_leg_link *link,
-                 cxb_session *session);
+                 cxb_session *session, const cxb_leg_options *options);
 void cxb_leg_fini(cxb_leg *leg);
 /* Attaches the wire and starts the handshake's clock. */
 void cxb_leg_begin(cxb_leg *leg);

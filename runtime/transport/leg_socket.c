@@ -136,7 +136,7 @@ static void adopt(void *arg) {
   if (r < 0)
     close(s->fd);
   else
-    r = cxb_ws_adopt(ws_context, s->fd, s->head, s->head_len, ser->subprotocol, &limits, &handler,
+    r = cxb_ws_adopt(ws_context, s->fd, s->head, s->head_len, ser->subprotocols, &limits, &handler,
                      s, &s->ws);
   free(s->head);
   s->head = NULL;
@@ -144,10 +144,11 @@ static void adopt(void *arg) {
     cxb_leg_gone(&s->leg, 1006, cxb_strerror(r));
 }
 
-int cxb_leg_accept(cxb_media *media, cxb_session *session, const cxb_serializer *ser, int fd,
-                   char *head, size_t head_len, cxb_leg_counts *counts) {
+int cxb_leg_accept(cxb_media *media, cxb_session *session, const cxb_serializer *ser,
+                   const cxb_leg_options *options, int fd, char *head, size_t head_len,
+                   cxb_leg_counts *counts) {
   socket_leg *s = calloc(1, sizeof *s);
-  if (!s || cxb_leg_init(&s->leg, ser, &socket_link, session) < 0) {
+  if (!s || cxb_leg_init(&s->leg, ser, &socket_link, session, options) < 0) {
     free(s);
     free(head);
     close(fd);

@@ -1,10 +1,10 @@
 /* Twilio Media Streams: mu-law 8 kHz in base64, both ways.
  * Wire: https://www.twilio.com/docs/voice/media-streams/websocket-messages */
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "../base/err.h"
+#include "wire_audio.h"
 #include "wire_json.h"
 #include "wire_scan.h"
 
@@ -35,23 +35,6 @@ static bool format_ok(const json_t *format) {
          cxb_wire_num(format, "channels", 1) == 1;
 }
 
-/* The start object as it came, its custom parameters also one floor up, and our four names. */
-static json_t *connected_event(const json_t *start, const cxb_start *s) {
-  json_t *event = start ? json_deep_copy(start) : json_object();
-  const char *key;
-  json_t *value;
-  json_t *custom = cxb_wire_obj(start, "customParameters");
-  json_object_foreach(custom, key, value) {
-    if (!json_object_get(event, key))
-      json_object_set(event, key, value);
-  }
-  cxb_wire_set(event, "callerId", s->caller_id);
-  cxb_wire_set(event, "did", s->did);
-  cxb_wire_set(event, "callDirection", s->direction);
-  cxb_wire_set(event, "streamId", s->stream_id);
-  return event;
-}
-
 static int take_start(cxb_leg *leg, const json_t *msg) {
   twilio *t = cxb_leg_state(leg);
   if (t->phase == CONNECTED)
@@ -71,34 +54,20 @@ static int take_start(cxb_leg *leg, const json_t *msg) {
   if (!*sid)
     sid = made;
   const json_t *custom = cxb_wire_obj(start, "customParameters");
-  const char *from = cxb_wire_str(custom, "from", "");
-  const char *to = cxb_wire_str(custom, "to", "");
-  const char *direction = cxb_wire_direction(cxb_wire_str(custom, "direction", ""));
-  bool outgoing = strcmp(direction, "outgoing") == 0;
   int r = cxb_buf_json(&t->sid, sid, strlen(sid));
   if (!r)
     r = cxb_buf_printf(&t->media, "{\"event\":\"media\",\"streamSid\":%s,\"media\":{\"payload\":\"",
                        t->sid.data);
   if (r < 0)
     return r;
-  cxb_start s = {.rate = 8000,
-                 .stream_id = sid,
-                 .caller_id = outgoing ? to : from,
-                 .did = outgoing ? from : to,
-                 .from_number = outgoing ? from : NULL,
-                 .direction = direction};
-  json_t *event = connected_event(start, &s);
-  char *text = json_dumps(event, JSON_COMPACT);
-  json_decref(event);
-  if (!text)
-    return CXB_ENOMEM;
-  s.connected_event = text;
+  cxb_start s = {.rate = 8000, .stream_id = sid};
+  cxb_wire_numbers(&s, cxb_wire_str(custom, "direction", ""), cxb_wire_str(custom, "from", ""),
+                   cxb_wire_str(custom, "to", ""));
   t->phase = TALKING;
-  cxb_leg_handshake_done(leg);
-  cxb_session_in_start(cxb_leg_session(leg), &s);
-  cxb_session_in_answer(cxb_leg_session(leg));
-  free(text);
-  return 0;
+  /* The start object as it came, its custom parameters also one floor up. */
+  json_t *event = start ? json_deep_copy(start) : json_object();
+  cxb_wire_merge(event, custom);
+  return cxb_wire_begin(leg, &s, event);
 }
 
 static int take_media(cxb_leg *leg, const json_t *msg) {
@@ -109,7 +78,7 @@ static int take_media(cxb_leg *leg, const json_t *msg) {
   }
   size_t len;
   const char *payload = cxb_wire_text(media, "payload", &len);
-  return cxb_wire_ulaw_in(leg, payload, len);
+  return cxb_wire_base64_in(leg, CXB_CODEC_ULAW, payload, len);
 }
 
 static int take_dtmf(cxb_leg *leg, const json_t *msg) {
@@ -154,7 +123,7 @@ static bool quick_media(cxb_leg *leg, const char *data, size_t len, int *r) {
   if (!cxb_scan_object(data, len, found, COUNT) || !cxb_scan_is(&found[EVENT], "media") ||
       !cxb_scan_is(&found[TRACK], "inbound") || !found[PAYLOAD].value)
     return false;
-  *r = cxb_wire_ulaw_in(leg, found[PAYLOAD].value, found[PAYLOAD].len);
+  *r = cxb_wire_base64_in(leg, CXB_CODEC_ULAW, found[PAYLOAD].value, found[PAYLOAD].len);
   return true;
 }
 
@@ -197,7 +166,7 @@ static int twilio_frame(cxb_leg *leg, const int16_t *pcm, size_t n) {
   cxb_buf_clear(&t->out);
   int r = cxb_buf_add(&t->out, t->media.data, t->media.len);
   if (!r)
-    r = cxb_wire_ulaw_out(&t->out, pcm, n);
+    r = cxb_wire_base64_out(&t->out, CXB_CODEC_ULAW, pcm, n);
   if (!r)
     r = cxb_buf_add(&t->out, "\"}}", 3);
   return r < 0 ? r : cxb_leg_send_text(leg, t->out.data, t->out.len);

@@ -18,25 +18,25 @@ const char *cxb_wire_str(const json_t *obj, const char *key, const char *absent)
 const char *cxb_wire_text(const json_t *obj, const char *key, size_t *len);
 /* A member that is a number, else `absent`. */
 double cxb_wire_num(const json_t *obj, const char *key, double absent);
+/* As above; a text of digits counts too. */
+int cxb_wire_int(const json_t *obj, const char *key, int absent);
 /* A member that is an object, else NULL. */
 json_t *cxb_wire_obj(const json_t *obj, const char *key);
 /* obj[key] = value unless the wire gave something there: its fields stay untouched. */
 void cxb_wire_set(json_t *obj, const char *key, const char *value);
+/* The members of `more` that obj has not. */
+void cxb_wire_merge(json_t *obj, const json_t *more);
+/* Who called whom, by the word for the direction: caller_id is the customer's number. */
+void cxb_wire_numbers(cxb_start *start, const char *direction, const char *from, const char *to);
+/* The call begins: our four names join `event` (taken) unless it has them, the handshake is over,
+ * start and answer are told. 0 or CXB_ENOMEM. */
+int cxb_wire_begin(cxb_leg *leg, const cxb_start *start, json_t *event);
 /* "outgoing" for it and for words that begin with "outbound", else "incoming". */
 const char *cxb_wire_direction(const char *word);
 /* "ws-<uuid>": the stream id of a wire that names none. */
 void cxb_wire_make_id(char out[CXB_WIRE_ID_LEN]);
 /* Passes the digit on, or ignores and counts it when it is none of 0-9 * # A-D. */
 void cxb_wire_dtmf(cxb_leg *leg, const char *digit);
-
-/* Base64 PCM16 LE into the session. 0, CXB_ECORRUPT: bad base64 or an odd byte count. Empty or
- * missing (NULL): ignored and counted. */
-int cxb_wire_pcm_in(cxb_leg *leg, const char *base64, size_t len);
-/* As above for G.711 mu-law. */
-int cxb_wire_ulaw_in(cxb_leg *leg, const char *base64, size_t len);
-/* Appends the base64 of a frame. 0 or CXB_ENOMEM. */
-int cxb_wire_pcm_out(cxb_buf *out, const int16_t *pcm, size_t n);
-int cxb_wire_ulaw_out(cxb_buf *out, const int16_t *pcm, size_t n);
 
 /* Marks on the wire, oldest first: those open at a clear come back as cleared, not as played. */
 typedef struct cxb_wire_marks {

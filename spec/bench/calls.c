@@ -127,8 +127,7 @@ static pid_t start_worker(int i, int count, int cpu, bool bare) {
   setenv("CXBCORE_WORKERS", workers, 1);
   setenv("CXB_DEV", "1", 1);
   setenv("CXB_LOG_LEVEL", "warn", 1);
-  execl(program ? program : "build/cxbrt", "cxbrt", "core.lua",
-        (char *)NULL);
+  execl(program ? program : "build/cxbrt", "cxbrt", "core.lua", (char *)NULL);
   _exit(127);
 }
 

@@ -171,7 +171,7 @@ static talk *begin(const char *wire, const char *head) {
   assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
   t->fd = pair[0];
   fcntl(t->fd, F_SETFL, O_NONBLOCK);
-  assert_int_equal(cxb_leg_accept(t->media, t->session, cxb_serializer_find(wire), pair[1],
+  assert_int_equal(cxb_leg_accept(t->media, t->session, cxb_serializer_find(wire), NULL, pair[1],
                                   strdup(head), strlen(head), NULL),
                    0);
   return t;
@@ -254,9 +254,9 @@ static void frames_that_came_with_the_request_are_read(void **state) {
   assert_int_equal(cxb_session_new(t->media, &config, &t->session), 0);
   char *copy = malloc(n);
   memcpy(copy, head, n);
-  assert_int_equal(
-      cxb_leg_accept(t->media, t->session, cxb_serializer_find("twilio"), pair[1], copy, n, NULL),
-      0);
+  assert_int_equal(cxb_leg_accept(t->media, t->session, cxb_serializer_find("twilio"), NULL,
+                                  pair[1], copy, n, NULL),
+                   0);
   RUN_UNTIL(t, true, strstr(t->log.data, "answer"));
   end(t);
 }

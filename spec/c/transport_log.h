@@ -70,6 +70,9 @@ void cxb_session_in_stop(cxb_session *s, const char *by) {
 void cxb_session_in_drop(cxb_session *s, const char *reason) {
   say(s, "drop %s", reason);
 }
+void cxb_session_in_hold(cxb_session *s, bool on) {
+  say(s, "hold %s", on ? "on" : "off");
+}
 void cxb_session_in_alive(cxb_session *s) {
   say(s, "alive");
 }
@@ -94,14 +97,19 @@ static inline int keep(void *arg, bool binary, const void *data, size_t len) {
 }
 
 /* A leg of this wire with its writing session; free with end(). */
-static inline cxb_session *begin(const char *wire) {
+static inline cxb_session *begin_with(const char *wire, const char *query,
+                                      const cxb_leg_options *options) {
   cxb_session *s = calloc(1, sizeof *s);
   cxb_buf_str(&s->log, "");
   cxb_buf_str(&s->sent, "");
   const cxb_serializer *ser = cxb_serializer_find(wire);
   assert_non_null(ser);
-  assert_non_null(cxb_leg_new_detached(ser, s, keep, s));
+  assert_non_null(cxb_leg_new_detached(ser, s, options, query, keep, s));
   return s;
+}
+
+static inline cxb_session *begin(const char *wire) {
+  return begin_with(wire, "", NULL);
 }
 
 static inline void end(cxb_session *s) {
