@@ -5,6 +5,7 @@
 #   make test        everything that can be checked; ends with one line of counts
 #   make test-fast   lint, C tests and unit specs
 #   make test-core test-api test-dialler test-console    one service's specs
+#   make fuzz        a million mutated messages through each wire, under the sanitizers
 #   make build asan lint tidy format bench clean
 
 SHELL := /bin/bash
@@ -12,7 +13,7 @@ PORT ?= 8080
 WORKERS ?= 4
 cmake = cmake -S . -G Ninja
 
-.PHONY: build debug asan-build up test test-fast test-core test-api test-dialler test-console bench lint tidy format asan clean
+.PHONY: build debug asan-build up test test-fast test-core test-api test-dialler test-console bench lint tidy format asan fuzz clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -44,6 +45,10 @@ test-core test-api test-dialler test-console: test-%: build debug
 # C tests and all specs once more, under the address and undefined-behaviour sanitizers.
 asan: build asan-build
 	@spec/all --asan
+
+FUZZ_MESSAGES ?= 1000000
+fuzz: asan-build
+	@CXB_FUZZ_MESSAGES=$(FUZZ_MESSAGES) build/asan/c/test_transport_fuzz
 
 lint: build/.packages-tests
 	@spec/all --lint

@@ -32,7 +32,12 @@ local routes = router.new({
   end,
 })
 
-for transport, prefix in pairs({ cxb = "ws", twilio = "twilio", browser = "browser" }) do
+-- Paths of the calls' sockets, by transport; nginx has the same list.
+local sockets = { cxb = "ws", exotel = "exotel", twilio = "twilio", browser = "browser" }
+local guards = {}
+
+for transport, prefix in pairs(sockets) do
+  guards[#guards + 1] = { prefix = "/" .. prefix .. "/", upgrade = true }
   routes:get("/" .. prefix .. "/{bot_id}", function(req, params)
     calls.serve(c, req, transport, params.bot_id, function(jti)
       return host.take_ticket(c, jti)
@@ -211,10 +216,7 @@ return {
     { addr = ("unix:%s/ctl/core-%d.sock"):format(c.CXB_RUN_DIR, c.worker), mode = 432,
       control = true },
   },
-  guard = {
-    { prefix = "/ws/", upgrade = true }, { prefix = "/twilio/", upgrade = true },
-    { prefix = "/browser/", upgrade = true },
-  },
+  guard = guards,
   http = function(req)
     routes:handle(req)
   end,

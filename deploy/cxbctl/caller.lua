@@ -13,11 +13,11 @@ local QUIET_MS = 800      -- the bot has finished
 local LOUD = 60           -- mean absolute sample above which a frame counts as sound
 local PATIENCE_MS = 12000 -- how long to wait for an answer
 
-local wires = {
-  cxb = require("cxbctl.wires.cxb"),
-  twilio = require("cxbctl.wires.twilio"),
-  browser = require("cxbctl.wires.browser"),
-}
+---Names of the wires, each a file of cxbctl/wires/.
+M.transports = { "cxb", "exotel", "twilio", "browser" }
+
+local wires = {}
+for _, name in ipairs(M.transports) do wires[name] = require("cxbctl.wires." .. name) end
 
 ---@class cxbctl.line one thing the caller says: samples, or keys
 ---@field pcm? string PCM16 at the wire's rate
@@ -25,7 +25,7 @@ local wires = {
 ---@field name string for people
 
 ---@class cxbctl.caller.options
----@field transport "cxb"|"twilio"|"browser"
+---@field transport string one of M.transports
 ---@field bot string
 ---@field url string ws://host:port, or ws+unix:<socket>:
 ---@field lines cxbctl.line[]

@@ -42,7 +42,8 @@ typedef struct cxb_serializer {
   void (*closed)(cxb_leg *leg); /* no more messages; free what the state holds */
 } cxb_serializer;
 
-extern const cxb_serializer cxb_serializer_cxb, cxb_serializer_twilio, cxb_serializer_browser;
+extern const cxb_serializer cxb_serializer_cxb, cxb_serializer_exotel, cxb_serializer_twilio,
+    cxb_serializer_browser;
 extern const cxb_serializer *const cxb_serializers[]; /* NULL-terminated */
 const cxb_serializer *cxb_serializer_find(const char *name);
 

@@ -5,6 +5,7 @@
 
 const cxb_serializer *const cxb_serializers[] = {
     &cxb_serializer_cxb,
+    &cxb_serializer_exotel,
     &cxb_serializer_twilio,
     &cxb_serializer_browser,
     NULL,

@@ -1,8 +1,9 @@
 /* One fuzzed call of one wire: the bytes say what happens to it, step by step. Shared by the
  * libFuzzer targets (spec/fuzz/) and the seeded driver (test_transport_fuzz.c).
  *
- * A step is one byte of kind, for messages two bytes of length (little-endian), then their bytes:
- *   0–159 text · 160–191 binary · 192–207 time (next byte × 50 ms) · 208–255 the session calls */
+ * The first byte chooses the address's parameters. A step is one byte of kind, for messages two
+ * bytes of length (little-endian), then their bytes: 0–159 text · 160–191 binary · 192–207 time
+ * (next byte × 50 ms) · 208–255 the session calls */
 #pragma once
 #include "transport_log.h"
 
@@ -60,10 +61,14 @@ static inline void fuzz_judge(cxb_session *s, fuzz_totals *totals) {
   totals->closes++;
 }
 
+static const char *const fuzz_queries[] = {"", "sample-rate=16000&%zz=&=", "a&a=%00"};
+enum { FUZZ_QUERIES = sizeof fuzz_queries / sizeof *fuzz_queries };
+
 static inline int fuzz_call(const char *wire, const uint8_t *data, size_t size,
                             fuzz_totals *totals) {
-  cxb_session *s = begin(wire);
-  for (size_t at = 0; at < size;) {
+  const cxb_leg_options options = {.chunk_bytes = 640};
+  cxb_session *s = begin_with(wire, fuzz_queries[size ? data[0] % FUZZ_QUERIES : 0], &options);
+  for (size_t at = 1; at < size;) {
     uint8_t kind = data[at++];
     if (kind < 192) {
       if (size - at < 2)

@@ -43,6 +43,8 @@ void cxb_session_attach_wire(cxb_session *s, const cxb_wire *ops, void *wire) {
 void cxb_session_in_start(cxb_session *s, const cxb_start *t) {
   say(s, "start %d %s [%s] [%s] [%s] %s %s", t->rate, t->stream_id, t->caller_id, t->did,
       t->from_number ? t->from_number : "-", t->direction, t->connected_event);
+  if (t->framing_ms)
+    say(s, "framing %d", t->framing_ms);
 }
 void cxb_session_in_answer(cxb_session *s) {
   say(s, "answer");

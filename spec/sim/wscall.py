@@ -1,6 +1,7 @@
 #!/usr/bin/python3
-"""An independent far end for the three WebSocket wires: the CXB dialler, Twilio Media Streams and the
-browser's test page. It paces 20 ms frames in real time, plays what the bot sends through a playout
+"""An independent far end for every wire of the call worker: the CXB dialler, Exotel, Twilio, Telnyx,
+Plivo, Vonage, Asterisk (WebSocket channel and AudioSocket), the audio fork and the browser's test
+page, each written from the wire's description only. It paces 20 ms frames in real time, plays what the bot sends through a playout
 queue of its own (so marks and clears are answered when a real far end would), speaks WAV files in
 turn and prints one JSON line about the call.
 
@@ -100,11 +101,32 @@ def tones(digits, rate, on_ms=100, off_ms=100):
     return bytes(out)
 
 
+def pitch(pcm, rate):
+    """Hz of a tone, by the zero crossings of its loud frames; None without one."""
+    size, crossings, seconds = rate // 50 * 2, 0, 0.0
+    for at in range(0, len(pcm) - size + 1, size):
+        frame = pcm[at:at + size]
+        if audioop.rms(frame, 2) > VOICE * 5:
+            crossings += audioop.cross(frame, 2)
+            seconds += FRAME_MS / 1000
+    return round(crossings / 2 / seconds) if seconds > 0.1 else None
+
+
 def percentile(values, p):
     if not values:
         return None
     values = sorted(values)
     return round(values[min(len(values) - 1, int(len(values) * p / 100))], 2)
+
+
+def encode(msg):
+    """A dictionary as JSON; text and bytes as they are."""
+    return json.dumps(msg) if isinstance(msg, dict) else msg
+
+
+def decode(text):
+    """JSON where it is JSON, else the text."""
+    return json.loads(text) if text.startswith("{") else text
 
 
 # ---- the wires -----------------------------------------------------------------------------------
@@ -208,6 +230,64 @@ class Twilio:
         pass
 
 
+class Exotel:
+    """Large chunks both ways: 100 ms a message to the bot, the bot's in multiples of 320 bytes."""
+
+    def __init__(self, call):
+        self.call, self.rate, self.chunk = call, call.args.rate or 8000, 0
+        self.waiting = b""
+
+    def hello(self):
+        a = self.call.args
+        yield {"event": "connected"}
+        yield {"event": "start", "sequence_number": "1", "stream_sid": a.stream_id, "start": {
+            "stream_sid": a.stream_id, "call_sid": "c" * 32, "account_sid": "exo", "from": a.caller,
+            "to": a.did, "custom_parameters": a.extra, "media_format": {
+                "encoding": "base64", "sample_rate": str(self.rate), "bit_rate": "128kbps"}}}
+
+    def media(self, pcm):
+        self.waiting += pcm
+        if len(self.waiting) < self.rate // 10 * 2:
+            return None
+        payload, self.waiting = base64.b64encode(self.waiting).decode(), b""
+        self.chunk += 1
+        return json.dumps({"event": "media", "sequence_number": self.chunk + 1,
+                           "stream_sid": self.call.args.stream_id,
+                           "media": {"chunk": self.chunk, "timestamp": str(self.chunk * 100),
+                                     "payload": payload}})
+
+    def dtmf(self, digit):
+        return {"event": "dtmf", "stream_sid": self.call.args.stream_id,
+                "dtmf": {"digit": digit, "duration": "100"}}
+
+    def bye(self):
+        return {"event": "stop", "stream_sid": self.call.args.stream_id,
+                "stop": {"reason": "callended"}}
+
+    def take(self, msg):
+        event = msg.get("event")
+        if msg.get("stream_sid") != self.call.args.stream_id:
+            self.call.note("wrong_stream", msg)
+        if event == "media":
+            pcm = base64.b64decode(msg["media"]["payload"], validate=True)
+            if len(pcm) < 3200 or len(pcm) % 320:
+                self.call.note("bad_chunk", {"bytes": len(pcm)})
+            self.call.bot_audio(pcm)
+        elif event == "mark":
+            self.call.mark(msg["mark"]["name"])
+        elif event == "clear":
+            self.call.clear(event)
+        else:
+            self.call.note(event, msg)
+
+    def played(self, mark, played_ms, cleared):
+        self.call.reply({"event": "mark", "stream_sid": self.call.args.stream_id,
+                         "mark": {"name": mark}})
+
+    def cleared(self, played_ms):
+        pass
+
+
 class Browser:
     def __init__(self, call):
         self.call, self.rate = call, call.args.rate or 16000
@@ -240,7 +320,7 @@ class Browser:
         self.call.reply({"type": "clear", "played_ms": played_ms})
 
 
-WIRES = {"cxb": Cxb, "twilio": Twilio, "browser": Browser}
+WIRES = {"cxb": Cxb, "exotel": Exotel, "twilio": Twilio, "browser": Browser}
 
 
 # ---- the call ------------------------------------------------------------------------------------
@@ -277,7 +357,7 @@ class Call:
                             if k != "type" and v is not event}})
 
     def reply(self, msg):
-        self.replies.append(json.dumps(msg))
+        self.replies.append(encode(msg))
 
     # -- what the wire found in a message
     def bot_audio(self, pcm):
@@ -347,7 +427,7 @@ class Call:
         silent = self.bot_silent()
         patient = self.args.patience if self.turns else self.args.first_wait
         kind = self.todo[0][0] if self.todo else None
-        if kind == "barge":
+        if kind in ("barge", "press"):
             ready = self.voice_began is not None and (
                 self.ms() - self.voice_began >= float(self.todo[0][1]) * 1000)
         else:
@@ -373,9 +453,9 @@ class Call:
             self.speaking = pcm
         elif kind == "dtmf" and self.args.dtmf_tones:
             self.speaking = tones(value, self.wire.rate)
-        elif kind == "dtmf":
-            for digit in value:
-                self.replies.append(json.dumps(self.wire.dtmf(digit)))
+        elif kind in ("dtmf", "press"):
+            for digit in path or value:
+                self.reply(self.wire.dtmf(digit))
         elif kind == "text":
             self.reply({"type": "text", "text": value})
         turn["ended_ms"] = round(self.ms() + len(self.speaking) / self.size * FRAME_MS)
@@ -407,9 +487,9 @@ class Call:
         try:
             async for message in ws:
                 if isinstance(message, bytes):
-                    self.bot_audio(message)
+                    getattr(self.wire, "take_binary", self.bot_audio)(message)
                 else:
-                    self.wire.take(json.loads(message))
+                    self.wire.take(decode(message))
                 while self.replies:
                     await ws.send(self.replies.pop(0))
         except websockets.ConnectionClosed:
@@ -427,7 +507,8 @@ class Call:
             self.next_turn()
             media = [] if self.args.mute else [self.wire.media(self.caller_frame())]
             for message in [*self.replies, *media]:
-                await ws.send(message)
+                if message is not None:
+                    await ws.send(message)
             self.replies.clear()
             if self.ms() > self.args.max_s * 1000:
                 self.failure = "too_long"
@@ -438,7 +519,11 @@ class Call:
         if self.args.vanish:
             ws.transport.abort()
             return
-        await ws.send(json.dumps(self.wire.bye()))
+        bye = self.wire.bye()
+        if bye is None:
+            await ws.close(1000)
+            return
+        await ws.send(encode(bye))
         try:
             await asyncio.wait_for(ws.wait_closed(), 3)
         except asyncio.TimeoutError:
@@ -465,7 +550,7 @@ class Call:
             if isinstance(message, float):
                 await asyncio.sleep(message)
             else:
-                await ws.send(json.dumps(message))
+                await ws.send(encode(message))
         receiving = asyncio.create_task(self.receive(ws))
         try:
             await self.speak(ws)
@@ -498,7 +583,8 @@ class Call:
                        "max": percentile([g for g in gaps if g < 300], 100)},
             "late_ms": {"p99": percentile(late, 99), "max": percentile(late, 100)},
             "dry_frames": self.dry, "chunk_gaps": self.chunk_gaps, "clears": self.clears,
-            "marks": self.marks, "events": self.log,
+            "marks": self.marks, "bot_hz": pitch(bytes(self.recording), self.wire.rate),
+            "events": self.log,
         }
 
     def save(self, path):
@@ -532,6 +618,8 @@ def arguments():
     p.add_argument("--text", action=Turn, help="type this (browser)")
     p.add_argument("--barge", action=Turn, nargs=2, metavar=("S", "FILE"),
                    help="speak FILE S seconds into the bot's next words")
+    p.add_argument("--press", action=Turn, nargs=2, metavar=("S", "KEYS"),
+                   help="press KEYS S seconds into the bot's next words")
     p.add_argument("--dtmf-tones", action="store_true", help="keys as tones, not as events")
     p.add_argument("--gap", type=float, default=1.0, help="silence of the bot before a turn, s")
     p.add_argument("--first-wait", type=float, default=6, help="at most this long for the greeting, s")
@@ -539,7 +627,7 @@ def arguments():
     p.add_argument("--wait-end", type=float, default=0, help="let the bot hang up, at most this long, s")
     p.add_argument("--max-s", type=float, default=120)
     p.add_argument("--noise-db", type=float, help="white noise under the speech at this ratio, dB")
-    p.add_argument("--rate", type=int, help="cxb 8000 or 16000; browser 16000, 24000, 48000")
+    p.add_argument("--rate", type=int, help="Hz, where the wire leaves a choice")
     p.add_argument("--caller", default="+919876543210")
     p.add_argument("--did", default="+911234567890")
     p.add_argument("--direction", default="incoming")

@@ -36,6 +36,17 @@ local function plain_token(c, req)
   return nil, 401, "unauthorized"
 end
 
+local function exotel(c, req)
+  if not c.CXB_EXOTEL_BASIC then
+    return plain_token(c, req)
+  end
+  local given = (req.headers.authorization or ""):match("^[Bb]asic%s+(%S+)$")
+  if cxb.crypto.equal(cxb.crypto.unbase64(given or "") or "", c.CXB_EXOTEL_BASIC) then
+    return true
+  end
+  return nil, 401, "unauthorized"
+end
+
 -- Twilio signs the URL as it was configured: with wss or https, with or without a final slash.
 local function twilio(c, req)
   if not c.TWILIO_AUTH_TOKEN then
@@ -85,13 +96,13 @@ local function browser(c, req, bot_id, take)
   return claims
 end
 
-local checks = { cxb = plain_token, twilio = twilio, browser = browser }
+local checks = { exotel = exotel, twilio = twilio, browser = browser }
 
 ---@param transport string
 ---@param take fun(jti: string): boolean? marks a ticket as used
 ---@return table|true? claims, integer? status, string? code
 function M.upgrade(c, req, transport, bot_id, take)
-  return checks[transport](c, req, bot_id, take)
+  return (checks[transport] or plain_token)(c, req, bot_id, take)
 end
 
 return M

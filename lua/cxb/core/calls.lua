@@ -242,7 +242,7 @@ local function run(c, leg, call, claims)
   cxb.scoreboard.update({ session_id = config.session_id })
   facts:add("start", {
     session_id = config.session_id, webhook_url = blank_to_nil(config.webhook_url or ""),
-    digest = cxb.crypto.hex(cxb.crypto.sha256(text)):sub(1, 16),
+    digest = cxb.crypto.hex(cxb.crypto.sha256(text)):sub(1, 16), framing_ms = start.framing_ms,
     pipeline_config = pipeline(c, call, config),
   })
   local ok, code, message = facts.journal:sync()
@@ -253,7 +253,7 @@ local function run(c, leg, call, claims)
   run_session(c, leg, facts, call, config, start)
 end
 
----(waits) Serves an upgrade on /ws/, /twilio/ or /browser/: refuses it or carries the call.
+---(waits) Serves an upgrade on a call's path: refuses it or carries the call.
 ---@param c table settings
 ---@param req cxb.request
 ---@param transport string
@@ -272,7 +272,7 @@ function M.serve(c, req, transport, bot_id, take_ticket)
     return req:respond(status, { error = code })
   end
   local leg, why, message = cxb.media.accept(req, transport, {
-    media_timeout_s = c.CXB_MEDIA_TIMEOUT_SECONDS,
+    media_timeout_s = c.CXB_MEDIA_TIMEOUT_SECONDS, chunk_bytes = c.CXB_EXOTEL_CHUNK_BYTES,
   })
   if not leg then
     cxb.log.error("the upgrade was not accepted", { code = why, error = message })

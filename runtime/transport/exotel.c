@@ -1,0 +1,261 @@
+/* Exotel's voice streaming: LINEAR16 in base64, out in large chunks (core spec §3.3).
+ * Wire: https://developer.exotel.com/docs (AgentStream, bidirectional) */
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "../base/err.h"
+#include "wire_audio.h"
+#include "wire_json.h"
+#include "wire_query.h"
+#include "wire_scan.h"
+
+typedef enum { CONNECTED, START, TALKING, OVER } phase; /* what is awaited, then what is */
+enum { CHUNK = 3200, STALL_MS = 100 }; /* a chunk that stays unfinished so long goes as it is */
+
+typedef struct exotel {
+  phase phase;
+  int asked_rate; /* by the address; 0: not */
+  cxb_buf sid;    /* the stream_sid as JSON, quotes included */
+  cxb_buf out;
+  cxb_chunker chunk;
+} exotel;
+
+static int ignore(cxb_leg *leg) {
+  cxb_leg_ignore(leg);
+  return 0;
+}
+
+static int exotel_open(cxb_leg *leg, const char *query) {
+  exotel *x = cxb_leg_state(leg);
+  char text[16];
+  if (cxb_wire_query(query, "sample-rate", text, sizeof text))
+    x->asked_rate = atoi(text);
+  return 0;
+}
+
+/* ---- in ---- */
+
+static int take_connected(cxb_leg *leg, const json_t *msg) {
+  exotel *x = cxb_leg_state(leg);
+  (void)msg;
+  if (x->phase != CONNECTED)
+    return ignore(leg);
+  x->phase = START;
+  return 0;
+}
+
+/* The wire's "encoding" is told as base64, raw or slin; G.711 it does not have. */
+static bool format_ok(const json_t *format, int asked_rate, int *rate) {
+  const char *encoding = cxb_wire_str(format, "encoding", "");
+  *rate = cxb_wire_int(format, "sample_rate", asked_rate ? asked_rate : 8000);
+  return (*rate == 8000 || *rate == 16000 || *rate == 24000) && !strcasestr(encoding, "law") &&
+         strncasecmp(encoding, "pcm", 3) != 0;
+}
+
+static const char *stream_of(const json_t *msg, const json_t *start) {
+  const json_t *places[] = {msg, start};
+  static const char *const names[] = {"stream_sid", "stream_id"};
+  for (int i = 0; i < 4; i++) {
+    const char *id = cxb_wire_str(places[i % 2], names[i / 2], "");
+    if (*id)
+      return id;
+  }
+  return NULL;
+}
+
+static int take_start(cxb_leg *leg, const json_t *msg) {
+  exotel *x = cxb_leg_state(leg);
+  if (x->phase == CONNECTED)
+    return CXB_EPROTO;
+  if (x->phase != START)
+    return ignore(leg);
+  const json_t *start = cxb_wire_obj(msg, "start");
+  cxb_start s = {.direction = "incoming"};
+  if (!format_ok(cxb_wire_obj(start, "media_format"), x->asked_rate, &s.rate))
+    return CXB_EUNSUPPORTED;
+  char made[CXB_WIRE_ID_LEN];
+  cxb_wire_make_id(made);
+  s.stream_id = stream_of(msg, start);
+  s.stream_id = s.stream_id ? s.stream_id : made;
+  int r = cxb_buf_json(&x->sid, s.stream_id, strlen(s.stream_id));
+  if (r < 0)
+    return r;
+  const json_t *custom = cxb_wire_obj(start, "custom_parameters");
+  s.caller_id = cxb_wire_str(start, "from", ""); /* the customer's also when we called them */
+  s.did = cxb_wire_str(start, "to", "");
+  s.direction = cxb_wire_direction(cxb_wire_str(custom, "direction", ""));
+  s.from_number = strcmp(s.direction, "outgoing") == 0 ? s.did : NULL;
+  int bytes = cxb_leg_options_of(leg)->chunk_bytes;
+  x->chunk.unit = (size_t)(bytes ? bytes : CHUNK);
+  s.framing_ms = (int)(x->chunk.unit * 500 / (size_t)s.rate);
+  x->phase = TALKING;
+  json_t *event = start ? json_deep_copy(start) : json_object();
+  cxb_wire_merge(event, custom);
+  return cxb_wire_begin(leg, &s, event);
+}
+
+static int take_media(cxb_leg *leg, const json_t *msg) {
+  size_t len;
+  const char *payload = cxb_wire_text(cxb_wire_obj(msg, "media"), "payload", &len);
+  return cxb_wire_base64_in(leg, CXB_CODEC_PCM, payload, len);
+}
+
+static int take_dtmf(cxb_leg *leg, const json_t *msg) {
+  cxb_wire_dtmf(leg, cxb_wire_str(cxb_wire_obj(msg, "dtmf"), "digit", ""));
+  return 0;
+}
+
+static int take_mark(cxb_leg *leg, const json_t *msg) {
+  const char *name = cxb_wire_str(cxb_wire_obj(msg, "mark"), "name", "");
+  if (!*name)
+    return ignore(leg);
+  cxb_session_in_mark(cxb_leg_session(leg), name, -1, false);
+  return 0;
+}
+
+static int take_stop(cxb_leg *leg, const json_t *msg) {
+  exotel *x = cxb_leg_state(leg);
+  x->phase = OVER;
+  cxb_session_in_stop(cxb_leg_session(leg), cxb_wire_str(cxb_wire_obj(msg, "stop"), "reason", ""));
+  cxb_leg_close(leg, 1000, "");
+  return 0;
+}
+
+static const struct {
+  const char *event;
+  bool any_phase; /* else only while talking */
+  int (*take)(cxb_leg *leg, const json_t *msg);
+} takers[] = {
+    {"media", false, take_media}, {"mark", false, take_mark},          {"dtmf", false, take_dtmf},
+    {"start", true, take_start},  {"connected", true, take_connected}, {"stop", true, take_stop},
+};
+
+/* The usual frame of the caller; *r is then its result. */
+static bool quick_media(cxb_leg *leg, const char *data, size_t len, int *r) {
+  enum { EVENT, PAYLOAD, COUNT };
+  cxb_scan found[COUNT] = {
+      [EVENT] = {.name = "event"}, [PAYLOAD] = {.outer = "media", .name = "payload"}};
+  if (!cxb_scan_object(data, len, found, COUNT) || !cxb_scan_is(&found[EVENT], "media") ||
+      !found[PAYLOAD].value)
+    return false;
+  *r = cxb_wire_base64_in(leg, CXB_CODEC_PCM, found[PAYLOAD].value, found[PAYLOAD].len);
+  return true;
+}
+
+static int exotel_text(cxb_leg *leg, const char *data, size_t len) {
+  const exotel *x = cxb_leg_state(leg);
+  int r = 0;
+  if (x->phase == TALKING && quick_media(leg, data, len, &r))
+    return r;
+  json_t *msg = cxb_wire_parse(data, len);
+  if (!msg)
+    return CXB_EINVAL;
+  const char *event = cxb_wire_str(msg, "event", "");
+  size_t i = 0, n = sizeof takers / sizeof *takers;
+  while (i < n && strcmp(takers[i].event, event) != 0)
+    i++;
+  if (i < n && (takers[i].any_phase || x->phase == TALKING))
+    r = takers[i].take(leg, msg);
+  else
+    cxb_leg_ignore(leg);
+  json_decref(msg);
+  return r;
+}
+
+/* ---- out ---- */
+
+/* {"event":"<event>","stream_sid":"…"<more>} */
+static int send_event(cxb_leg *leg, const char *event, const char *more) {
+  exotel *x = cxb_leg_state(leg);
+  if (x->phase != TALKING)
+    return CXB_ECLOSED;
+  cxb_buf_clear(&x->out);
+  int r =
+      cxb_buf_printf(&x->out, "{\"event\":\"%s\",\"stream_sid\":%s%s}", event, x->sid.data, more);
+  return r < 0 ? r : cxb_leg_send_text(leg, x->out.data, x->out.len);
+}
+
+static int send_chunk(cxb_leg *leg, const void *data, size_t len) {
+  exotel *x = cxb_leg_state(leg);
+  cxb_buf_clear(&x->out);
+  int r = cxb_buf_printf(
+      &x->out, "{\"event\":\"media\",\"stream_sid\":%s,\"media\":{\"payload\":\"", x->sid.data);
+  if (!r)
+    r = cxb_wire_base64_out(&x->out, CXB_CODEC_PCM, data, len / 2);
+  if (!r)
+    r = cxb_buf_str(&x->out, "\"}}");
+  return r < 0 ? r : cxb_leg_send_text(leg, x->out.data, x->out.len);
+}
+
+static int flush(cxb_leg *leg) {
+  exotel *x = cxb_leg_state(leg);
+  cxb_leg_timer(leg, 0);
+  return cxb_chunk_flush(&x->chunk, leg, send_chunk);
+}
+
+static int exotel_frame(cxb_leg *leg, const int16_t *pcm, size_t n) {
+  exotel *x = cxb_leg_state(leg);
+  if (x->phase != TALKING)
+    return CXB_ECLOSED;
+  int r = cxb_chunk_add(&x->chunk, leg, pcm, n, send_chunk);
+  cxb_leg_timer(leg, x->chunk.held.len ? STALL_MS : 0);
+  return r;
+}
+
+static void exotel_timer(cxb_leg *leg) {
+  flush(leg);
+}
+
+static int exotel_clear(cxb_leg *leg) {
+  exotel *x = cxb_leg_state(leg);
+  cxb_buf_clear(&x->chunk.held);
+  cxb_leg_timer(leg, 0);
+  return send_event(leg, "clear", "");
+}
+
+static int exotel_mark(cxb_leg *leg, const char *name) {
+  cxb_buf more = {0};
+  int r = flush(leg);
+  if (!r)
+    r = cxb_buf_str(&more, ",\"mark\":{\"name\":");
+  if (!r)
+    r = cxb_buf_json(&more, name, strlen(name));
+  if (!r)
+    r = cxb_buf_str(&more, "}");
+  if (!r)
+    r = send_event(leg, "mark", more.data);
+  cxb_buf_free(&more);
+  return r;
+}
+
+/* The carrier's flow goes to its hang-up step when the socket closes. */
+static int exotel_hangup(cxb_leg *leg) {
+  exotel *x = cxb_leg_state(leg);
+  x->phase = OVER;
+  cxb_leg_close(leg, 1000, "");
+  return 0;
+}
+
+static void exotel_closed(cxb_leg *leg) {
+  exotel *x = cxb_leg_state(leg);
+  cxb_buf_free(&x->sid);
+  cxb_buf_free(&x->out);
+  cxb_buf_free(&x->chunk.held);
+}
+
+const cxb_serializer cxb_serializer_exotel = {
+    .name = "exotel",
+    .lead_ms = 200,
+    .has_marks = true,
+    .max_text = 262144,
+    .state_size = sizeof(exotel),
+    .open = exotel_open,
+    .text = exotel_text,
+    .frame = exotel_frame,
+    .clear = exotel_clear,
+    .mark = exotel_mark,
+    .hangup = exotel_hangup,
+    .timer = exotel_timer,
+    .closed = exotel_closed,
+};

@@ -1,0 +1,184 @@
+-- Every wire of the call worker: one real worker, an independent client (spec/sim/wscall.py), real
+-- flows. The caller's tone must be in the recording, the bot's in the client's ear.
+
+local json = require("cjson.safe")
+local World = require("support.world")
+
+local PYTHON = "/usr/bin/python3"
+local CALLER_HZ, BOT_HZ = 500, 350
+
+-- Speaks a tone for 20 s and lets keys interrupt it; ends with the caller.
+local TALK = ([[
+return function(call)
+  local leg, pcm = call.leg, {}
+  for i = 0, 7999 do
+    local v = math.floor(8000 * math.sin(2 * math.pi * %d * i / 8000)) %% 65536
+    pcm[#pcm + 1] = string.char(v %% 256, math.floor(v / 256))
+  end
+  pcm = table.concat(pcm)
+  leg:barge({ dtmf = true })
+  local short = leg:say_begin(8000)
+  leg:say_push(short, pcm:sub(1, 640))
+  leg:say_end(short)
+  local utterance = leg:say_begin(8000)
+  for _ = 1, 20 do leg:say_push(utterance, pcm) end
+  repeat
+    local event = call:next()
+    if event.type == "cleared" then call:event("cut", { by = event.by, ms = event.heard_ms }) end
+    if event.type == "played" then
+      call:event("heard", { utterance = event.utterance, ms = event.heard_ms })
+    end
+  until event.type == "hangup"
+end
+]]):format(BOT_HZ)
+
+-- path and arguments of the client; what the wire is able to.
+local wires = {
+  { name = "exotel", marks = true, clears = true },
+  { name = "exotel", rate = 16000, marks = true, clears = true },
+  { name = "twilio", marks = true, clears = true },
+}
+
+local world, dir, worker, socket
+
+local function bot(flow)
+  return json.encode({ flow = flow, stt = { provider = "none" }, tts = { provider = "none" },
+    max_silence_seconds = 0 })
+end
+
+-- A WAV file of the caller's tone, 600 ms.
+local function tone(rate)
+  local path = ("%s/tone-%d.wav"):format(dir, rate)
+  local pcm, n = {}, rate * 6 / 10
+  for i = 0, n - 1 do
+    local v = math.floor(8000 * math.sin(2 * math.pi * CALLER_HZ * i / rate)) % 65536
+    pcm[#pcm + 1] = string.char(v % 256, math.floor(v / 256))
+  end
+  local function le(value, bytes)
+    local out = {}
+    for _ = 1, bytes do
+      out[#out + 1] = string.char(value % 256)
+      value = math.floor(value / 256)
+    end
+    return table.concat(out)
+  end
+  return world:write(path, "RIFF" .. le(36 + n * 2, 4) .. "WAVEfmt " .. le(16, 4) .. le(1, 2)
+    .. le(1, 2) .. le(rate, 4) .. le(rate * 2, 4) .. le(2, 2) .. le(16, 2) .. "data"
+    .. le(n * 2, 4) .. table.concat(pcm))
+end
+
+-- The client's report.
+local function call(wire, name, args)
+  local list = { PYTHON, cxb.root .. "/spec/sim/wscall.py", "--transport", wire.name, "--unix",
+    socket, "--path", ("/%s/%s%s"):format(wire.path or wire.name, name, wire.query or ""),
+    "--json", "--rate", tostring(wire.rate or 8000), "--gap", "0.2", "--first-wait", "0.2",
+    "--patience", "0.3", "--max-s", "30" }
+  for _, more in ipairs({ wire.args or {}, args }) do
+    for _, arg in ipairs(more) do list[#list + 1] = arg end
+  end
+  local client = world:start(list)
+  assert(client:wait(60000), "the client did not end")
+  return assert(json.decode(client.log[#client.log] or ""), client:output())
+end
+
+-- (waits) The stored result of a stream.
+local function result(stream_id)
+  local path = dir .. "/state/results"
+  return World.wait_until("the result of " .. stream_id, function()
+    local folder = path
+    for _ = 1, 3 do
+      local names = cxb.fs.list(folder)
+      if not names then return nil end
+      table.sort(names)
+      folder = folder .. "/" .. tostring(names[#names])
+    end
+    for _, name in ipairs(cxb.fs.list(folder) or {}) do
+      local r = json.decode(world:read(folder .. "/" .. name))
+      if r and r.stream_id == stream_id then return r end
+    end
+  end, 20000)
+end
+
+local function event(r, kind)
+  for _, e in ipairs(r.events) do
+    if e.type == kind then return e end
+  end
+end
+
+-- Hz of the caller's channel in a recording.
+local function recorded_hz(r)
+  local path = dir .. "/state/" .. r.recording_key
+  local wav = World.wait_until("the recording", function()
+    return cxb.fs.stat(path) and world:read(path)
+  end)
+  local rate = wav:byte(25) + wav:byte(26) * 256 + wav:byte(27) * 65536
+  local crossings, last, first_at, last_at = 0, 0, nil, nil
+  for at = 45, #wav - 3, 4 do
+    local v = wav:byte(at) + wav:byte(at + 1) * 256
+    v = v >= 32768 and v - 65536 or v
+    if math.abs(v) > 1000 then
+      if last * v < 0 then
+        crossings, first_at, last_at = crossings + 1, first_at or at, at
+      end
+      last = v
+    end
+  end
+  local seconds = first_at and (last_at - first_at) / 4 / rate or 0
+  return (crossings - 1) / 2 / seconds, seconds
+end
+
+setup(function()
+  world = World.new()
+  dir = world:folder()
+  socket = dir .. "/core-1.sock"
+  world:write(dir .. "/flows/talk.lua", TALK)
+  world:write(dir .. "/flows/echo.lua", world:read(cxb.root .. "/lua/flows/echo.lua"))
+  for _, flow in ipairs({ "talk", "echo" }) do
+    world:write(("%s/bots/%s.json"):format(dir, flow), bot(flow))
+  end
+  worker = world:service("core.lua", {
+    CXB_DEV = "1", CXB_RUN_DIR = dir, CXB_STATE_DIR = dir .. "/state", CXBCORE_WORKERS = "2",
+    CXB_LISTEN = "unix:" .. socket, CXB_BOTS_DIR = dir .. "/bots", CXB_FLOWS_DIR = dir .. "/flows",
+    PATH = os.getenv("PATH"),
+  }, socket)
+end)
+
+teardown(function()
+  world:close()
+end)
+
+describe("a call", function()
+  for _, wire in ipairs(wires) do
+    local label = wire.label or wire.name .. (wire.rate and " at " .. wire.rate or "")
+
+    it("comes back as it was spoken until the bot hangs up at a key, on " .. label, function()
+      local report = call(wire, "echo", { "--wav", tone(wire.rate or 8000), "--dtmf", "#",
+        "--wait-end", "20" })
+      assert.is_true(report.ok)
+      assert.equal("bot", report.closed_by)
+      local r = result(report.stream_id)
+      assert.equal("bot", r.disconnected_by)
+      local hz, seconds = recorded_hz(r)
+      assert.is_true(seconds > 0.4, "the caller's sound is short: " .. seconds)
+      assert.near(CALLER_HZ, hz, 25)
+      assert.near(CALLER_HZ, report.bot_hz, 25)
+      assert.is_nil(worker:output():match('[^\n]*"level":"error"[^\n]*'))
+    end)
+
+    it("is cut by a key and ended by the caller, on " .. label, function()
+      local report = call(wire, "talk", { "--press", "0.5", "5" })
+      assert.is_true(report.ok)
+      assert.equal(1000, report.close_code)
+      assert.near(BOT_HZ, report.bot_hz, 25)
+      assert.equal(wire.clears and 1 or 0, report.clears)
+      assert.is_true(report.marks >= (wire.marks and 1 or 0))
+      local r = result(report.stream_id)
+      assert.equal("customer", r.disconnected_by)
+      assert.equal("+919876543210", r.caller_id)
+      local cut = assert(event(r, "cut"))
+      assert.equal("dtmf", cut.data.by)
+      assert.is_true(cut.data.ms >= 300 and cut.data.ms < 5000)
+      assert.equal(40, assert(event(r, "heard")).data.ms)
+    end)
+  end
+end)
