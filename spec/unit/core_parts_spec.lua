@@ -2,9 +2,7 @@
 -- recording keys.
 local pure = require("spec.support.pure")
 local auth = require("cxb.core.auth")
-local botconfig = require("cxb.core.botconfig")
 local health = require("cxb.core.health")
-local json = require("cxb.json")
 local jwt = require("cxb.jwt")
 local recordings = require("cxb.core.recordings")
 local settings = require("cxb.core.settings")
@@ -139,39 +137,6 @@ describe("who may call", function()
     assert.is_nil(upgrade("browser", {}, {}))
     assert.is_nil(upgrade("browser", { CXB_DEV = true, CXBCORE_SECRET = "s" },
       { query = "ticket=x.y.z" }))
-  end)
-end)
-
-describe("a call's configuration", function()
-  it("gets its defaults and names unknown fields", function()
-    local config = assert(botconfig.check({ session_id = "s", webhook_url = "http://w",
-      system_prompt = "", opening_message = "", zebra = 1, apple = {} }, false))
-    assert.equal(600, config.max_call_duration_seconds)
-    assert.equal(3, config.min_words_interruption)
-    assert.equal("assistant", config.flow)
-    assert.equal("embedded", config.stt.provider)
-    assert.same({ "apple", "zebra" }, config.unknown_fields)
-  end)
-
-  it("names the first bad or missing field", function()
-    assert.same({ nil, "opening_message" }, { botconfig.check({}, false) })
-    local function bad(field, value)
-      local raw = json.decode('{"session_id":"s","webhook_url":"u","system_prompt":"","opening_message":""}')
-      raw[field] = value
-      return select(2, botconfig.check(raw, false))
-    end
-    assert.equal("max_call_duration_seconds", bad("max_call_duration_seconds", 9))
-    assert.equal("tools", bad("tools", "x"))
-    assert.equal("stt", bad("stt", { provider = "nobody" }))
-    assert.equal("recording_enabled", bad("recording_enabled", "yes"))
-    assert.equal("session_id", bad("session_id", "a/b"))
-    assert.is_nil(bad("re_engagement", json.null))
-  end)
-
-  it("lets an early silence be heard whatever the configured stop time", function()
-    assert.same({ start_ms = 64, stop_ms = 240, floor_ms = 0 }, botconfig.vad({ vad = {} }))
-    assert.same({ start_ms = 150, stop_ms = 240, floor_ms = 800 },
-      botconfig.vad({ vad = { start_ms = 150, stop_secs = 0.8 } }))
   end)
 end)
 

@@ -1,75 +1,11 @@
 -- Configuration of one call (core spec §4): fetched from the API, or read from a bot file, checked
 -- and completed with defaults.
+local fields = require("cxb.core.botfields")
 local json = require("cxb.json")
 local outgoing = require("cxb.core.outgoing")
-local providers = require("providers")
 local url = require("cxb.url")
 
 local M = {}
-
-local function whole(min, max)
-  return function(v)
-    return type(v) == "number" and v == math.floor(v) and v >= min and v <= max
-  end
-end
-
-local is = {
-  string = function(v)
-    return type(v) == "string"
-  end,
-  bool = function(v)
-    return type(v) == "boolean"
-  end,
-  map = function(v)
-    return type(v) == "table" and not json.is_array(v)
-  end,
-  list = function(v)
-    return type(v) == "table" and (json.is_array(v) or next(v) == nil)
-  end,
-  number = function(v)
-    return type(v) == "number"
-  end,
-}
-
-local function provider_of(stage)
-  return function(v)
-    return is.map(v) and providers[stage][v.provider] ~= nil
-  end
-end
-
-local function fresh()
-  return {}
-end
-
--- name → {check, default (value, or function making one), required}
-local fields = {
-  session_id = { is.string, nil, true }, webhook_url = { is.string, nil, true },
-  system_prompt = { is.string, nil, true }, opening_message = { is.string, nil, true },
-  bot_id = { is.string, "" }, bot_version = { function() return true end },
-  timezone = { is.string, "UTC" }, re_engagement = { is.map },
-  min_words_interruption = { whole(0, 100), 3 },
-  max_call_duration_seconds = { whole(10, 7200), 600 }, voicemail_message = { is.string, "" },
-  pre_transfer_message = { is.string, "" }, tools = { is.list, fresh },
-  conversation_policy = { is.map }, variables = { is.map, fresh }, turn = { is.map, fresh },
-  agent_desk = { is.map }, transfer_targets = { is.list, fresh },
-  transfer_numbers = { is.map, fresh }, post_call_analysis_prompt = { is.string },
-  qc_prompt = { is.string }, post_call_cache_enabled = { is.bool, false },
-  post_call_cache_version = { is.string, "" }, post_call_cache = { is.map },
-  auto_dispositions = { is.map }, prompt_parts = { is.map },
-  callback_detection_enabled = { is.bool, false }, knowledge_enabled = { is.bool, false },
-  knowledge_kb_ids = { is.list, fresh }, knowledge_top_k = { whole(1, 10), 4 },
-  knowledge_score_threshold = { is.number, 0.2 }, knowledge_strict = { is.bool, false },
-  knowledge_fallback_message = { is.string, "" },
-  knowledge_trigger_instructions = { is.string, "" }, flow = { is.string, "assistant" },
-  flow_settings = { is.map, fresh }, flow_version = { function() return true end },
-  flow_source = { is.string }, sip_context = { is.map },
-  stt = { provider_of("stt"), function() return { provider = "embedded" } end },
-  llm = { is.map }, vad = { is.map, fresh },
-  tts = { provider_of("tts"), function() return { provider = "embedded" } end },
-  recording_enabled = { is.bool, true }, max_silence_seconds = { whole(0, 7200), 30 },
-  apology_message = { is.string, "I am sorry, something went wrong. Please call again later." },
-  timeout_message = { is.string, "I am sorry, our time is up. Goodbye." },
-}
 
 -- Of two bad fields the first by name is reported: the order of a Lua table is none.
 local function by_name(t)
@@ -81,40 +17,68 @@ local function by_name(t)
   return names
 end
 
----@param raw table as received
+-- A null says as much as an absent key.
+local function without_nulls(value)
+  if type(value) ~= "table" then
+    return value
+  end
+  if json.is_array(value) or value[1] ~= nil then
+    for i, item in ipairs(value) do
+      value[i] = without_nulls(item)
+    end
+    return value
+  end
+  for key, item in pairs(value) do
+    if item == json.null then
+      value[key] = nil
+    else
+      value[key] = without_nulls(item)
+    end
+  end
+  return value
+end
+
+local function is_required(name, is_local)
+  for _, required in ipairs(fields.required) do
+    if required == name then
+      return not is_local
+    end
+  end
+  return false
+end
+
+---@param raw table as received; changed in place
 ---@param is_local boolean a bot file: session and webhook may be absent
----@return table? config, string? bad_field
+---@return table? config, string? bad_field, string? why
 function M.check(raw, is_local)
+  raw = without_nulls(raw)
   local config, unknown = {}, {}
-  for _, name in ipairs(by_name(fields)) do
-    local rule, value = fields[name], raw[name]
-    if value == json.null then
-      value = nil
-    end
-    local optional = is_local and (name == "session_id" or name == "webhook_url"
-      or name == "system_prompt" or name == "opening_message")
-    if value == nil and rule[3] and not optional then
-      return nil, name
-    elseif value ~= nil and not rule[1](value) then
-      return nil, name
-    end
+  local properties = fields.schema.properties
+  for _, name in ipairs(by_name(properties)) do
+    local value = raw[name]
     if value == nil then
-      value = rule[2]
-      if type(value) == "function" then
-        value = value()
+      if is_required(name, is_local) then
+        return nil, name, "is required"
       end
+      value = properties[name].default
+      value = type(value) == "table" and {} or value
     end
-    config[name] = value
+    if value ~= nil then
+      local why
+      value, why = fields.check(name, value)
+      if value == nil then
+        return nil, name, why
+      end
+      config[name] = value
+    end
   end
   for _, name in ipairs(by_name(raw)) do
-    if not fields[name] then
+    if not properties[name] then
       unknown[#unknown + 1] = name
     end
   end
   config.unknown_fields = #unknown > 0 and unknown or nil
-  if config.session_id and not config.session_id:match("^[%w._:%-]+$") then
-    return nil, "session_id"
-  end
+  fields.complete(config)
   return config
 end
 
@@ -168,7 +132,8 @@ local function fetch(c, target)
 end
 
 local function from_api(c, call)
-  local target = ("%s/%s?%s"):format((c.CXB_API_CONFIG_URL:gsub("/+$", "")), call.bot_id,
+  local base = call.config_url or c.CXB_API_CONFIG_URL
+  local target = ("%s/%s?%s"):format((base:gsub("/+$", "")), call.bot_id,
     url.encode_query({ { "caller_id", call.caller_id }, { "stream_id", call.stream_id },
       { "connected_event", call.connected_event } }))
   local answer, code, message = fetch(c, target)
@@ -182,10 +147,11 @@ local function from_api(c, call)
   if not body then
     return nil, { kind = "config_invalid:json", close = 1011, message = why }
   end
-  local config, field = M.check(body, false)
+  local config, field
+  config, field, why = M.check(body, false)
   if not config then
-    local id = is.string(body.session_id) and body.session_id or nil
-    return nil, { kind = "config_invalid:" .. field, close = 1011, session_id = id }
+    local id = type(body.session_id) == "string" and body.session_id or nil
+    return nil, { kind = "config_invalid:" .. field, close = 1011, session_id = id, message = why }
   end
   return config, nil, answer.body
 end
@@ -202,9 +168,10 @@ local function from_file(c, call)
   if not body then
     return nil, { kind = "config_invalid:json", close = 1011, message = why }
   end
-  local config, field = M.check(body, true)
+  local config, field
+  config, field, why = M.check(body, true)
   if not config then
-    return nil, { kind = "config_invalid:" .. field, close = 1011 }
+    return nil, { kind = "config_invalid:" .. field, close = 1011, message = why }
   end
   config.opening_message = config.opening_message or ""
   config.session_id = config.session_id or call.session_hint or cxb.crypto.uuid4()
@@ -213,12 +180,13 @@ end
 
 ---(waits)
 ---@param c table settings
----@param call table bot_id, caller_id, stream_id, connected_event (JSON text), session_hint
+---@param call table bot_id, caller_id, stream_id, connected_event (JSON text), session_hint,
+---config_url (this call's own)
 ---@return table? config
 ---@return {kind: string, close: integer, session_id?: string, message?: string}? refusal
 ---@return string? text the configuration as received
 function M.load(c, call)
-  if c.CXB_API_CONFIG_URL then
+  if call.config_url or c.CXB_API_CONFIG_URL then
     return from_api(c, call)
   end
   return from_file(c, call)
