@@ -1,18 +1,12 @@
--- Words, sentences, and how alike two words are.
+-- Words, what was heard of them, and how alike two words are.
 local M = {}
-
--- A full stop after these, or after a single letter, does not end a sentence.
-local abbreviations = {
-  mr = true, mrs = true, ms = true, dr = true, st = true, no = true, vs = true, etc = true,
-  rs = true, am = true, pm = true, ph = true,
-}
 
 ---Lower-case words without punctuation; digits are words; apostrophes are dropped (i'm → im).
 ---@param text string
 ---@return string[]
 function M.words(text)
   local out = {}
-  text = text:lower():gsub("\226\128\153", "'"):gsub("'", "")
+  text = text:lower():gsub("\226\128\153", "'"):gsub("'", ""):gsub("।", " "):gsub("॥", " ")
   for word in text:gmatch("[%w\128-\255]+") do
     out[#out + 1] = word
   end
@@ -22,54 +16,6 @@ end
 ---@return integer
 function M.count_words(text)
   return #M.words(text)
-end
-
-local function ends_here(text, stop)
-  local mark = text:sub(stop, stop)
-  if mark ~= "." then
-    return true
-  end
-  if text:sub(stop - 1, stop - 1):match("%d") and text:sub(stop + 1, stop + 1):match("%d") then
-    return false
-  end
-  local word = text:sub(1, stop - 1):match("([%a']+)$")
-  return not (word and (#word == 1 or abbreviations[word:lower()]))
-end
-
----Cuts text into sentences of at least `min` bytes (12): short ones join the next. Numbers like
----1.5 and abbreviations stay whole. Nothing is lost but blanks between sentences.
----@param text string
----@param min? integer
----@return string[]
-function M.sentences(text, min)
-  min = min or 12
-  local out, from, at = {}, 1, 1
-  while true do
-    local stop = text:find("[.!?;\n]", at)
-    if not stop then
-      break
-    end
-    local last = text:match("^[.!?;\"')%]]*()", stop) - 1
-    local next_char = text:sub(last + 1, last + 1)
-    at = last + 1
-    local whole = next_char == "" or next_char:match("%s") or text:sub(stop, stop) == "\n"
-    if whole and ends_here(text, stop) then
-      local piece = text:sub(from, last):match("^%s*(.-)%s*$")
-      if #piece >= min then
-        out[#out + 1] = piece
-        from = last + 1
-      end
-    end
-  end
-  local rest = text:sub(from):match("^%s*(.-)%s*$")
-  if rest ~= "" then
-    if #rest < min and #out > 0 then
-      out[#out] = out[#out] .. " " .. rest
-    else
-      out[#out + 1] = rest
-    end
-  end
-  return out
 end
 
 ---At most `max` bytes of text, cut at a word and never inside a UTF-8 character.

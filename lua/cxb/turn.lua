@@ -11,9 +11,15 @@
 --    asked for, else 600 ms; also after a lone "yes," which often has more behind it.
 -- Voice before the delay is over takes the decision back. Only when it is over the final text is
 -- asked for (`request`): so words on both sides of a pause are recognised together.
+--
+-- A recogniser that decides by itself when a turn is over (`by_provider`) is left to do so; should
+-- it stay silent for long after the voice, what was understood is the turn.
 local text = require("cxb.text")
 local numbers = require("cxb.numbers")
-local english = require("cxb.turn.en")
+
+-- Callers mix languages within a sentence: these lists hold in every call.
+local always = { require("cxb.turn.en"), require("cxb.turn.hi") }
+local provider_patience_ms = 7000
 
 local M = {}
 M.__index = M
@@ -26,7 +32,27 @@ local function set_of(list)
   return set
 end
 
+-- One list of the always known languages, the call's own, and the configuration.
+local function words_of(name, language, more)
+  local all = {}
+  local function add(list)
+    for _, item in ipairs(list or {}) do
+      all[#all + 1] = item:lower()
+    end
+  end
+  for _, lists in ipairs(always) do
+    add(lists[name])
+  end
+  local code = (language or ""):lower():match("^%a+")
+  local known, own = pcall(require, "cxb.turn." .. (code or "en"))
+  add(known and code ~= "en" and code ~= "hi" and own[name])
+  add(more)
+  return all
+end
+
 ---@class cxb.turn.options
+---@field language? string "en-IN": lists of lua/cxb/turn/<language>.lua are added
+---@field by_provider? boolean the recogniser says when a turn is over
 ---@field delay_ms? number 600
 ---@field short_ms? number 400
 ---@field long_ms? number 1200
@@ -40,24 +66,18 @@ end
 ---@param opts? cxb.turn.options
 function M.new(opts)
   opts = opts or {}
-  local high = {}
-  for _, list in ipairs({ english.high_intent, opts.high_intent or {} }) do
-    for _, phrase in ipairs(list) do
-      high[#high + 1] = phrase:lower()
-    end
-  end
-  local quiet = set_of(english.backchannels)
-  for word in pairs(set_of(opts.backchannels)) do
-    quiet[word] = true
+  local function set(name, more)
+    return set_of(words_of(name, opts.language, more))
   end
   return setmetatable({
     delay_ms = opts.delay_ms or 600, short_ms = opts.short_ms or 400,
     long_ms = opts.long_ms or 1200, dynamic = opts.dynamic ~= false,
     floor_ms = opts.floor_ms or 0, max_utterance_ms = opts.max_utterance_ms or 60000,
-    request = opts.request, high_intent = high, backchannels = quiet,
-    hesitations = set_of(english.hesitations),
-    joining = set_of(english.conjunctions), openers = set_of(english.openers), next_id = 0,
-    segments = {}, partial = "",
+    request = opts.request, by_provider = opts.by_provider or false,
+    high_intent = words_of("high_intent", opts.language, opts.high_intent),
+    backchannels = set("backchannels", opts.backchannels), hesitations = set("hesitations"),
+    joining = set("conjunctions"), openers = set("openers"), next_id = 0, segments = {},
+    partial = "",
   }, M)
 end
 
@@ -67,6 +87,7 @@ function M:reset()
   self.segments, self.partial, self.waiting, self.decided_at = {}, "", nil, nil
   self.began_at, self.voiced_at, self.final_at, self.confidence = nil, nil, nil, nil
   self.first_id, self.forced = self.next_id + 1, nil
+  self.ended, self.eager = nil, nil
   if self.speaking then
     self.began_at = self.spoke_at
   end
@@ -76,7 +97,7 @@ end
 function M:on_speech(at)
   self.speaking, self.spoke_at = true, at
   self.began_at = self.began_at or at
-  if not self.waiting and not self.forced then
+  if not self.waiting and not self.forced and not self.ended then
     self.decided_at = nil
   end
 end
@@ -100,6 +121,8 @@ function M:on_final(id, said, confidence, now)
   end
   said = (said or ""):match("^%s*(.-)%s*$")
   if said ~= "" then
+    self.began_at = self.began_at or now
+    self.voiced_at = self.voiced_at or (not self.speaking and now or nil)
     self.segments[#self.segments + 1] = said
     if confidence then
       self.confidence = math.min(self.confidence or 1, confidence)
@@ -113,6 +136,28 @@ function M:on_final(id, said, confidence, now)
   if self.speaking and not self.forced then
     self.decided_at = nil -- the caller went on meanwhile
   end
+end
+
+---The recogniser takes the turn for over, but is not sure.
+function M:on_eager(said)
+  self.eager, self.partial = said, said
+end
+
+---The caller went on after all.
+function M:on_resumed()
+  self.eager = nil
+end
+
+---The recogniser's own end of a turn, with all its words.
+function M:on_turn_end(said, confidence, now)
+  said = (said or ""):match("^%s*(.-)%s*$")
+  if said == "" then
+    return self:reset()
+  end
+  self.segments, self.partial, self.confidence = { said }, "", confidence
+  self.began_at = self.began_at or now
+  self.voiced_at = self.voiced_at or now
+  self.ended, self.waiting, self.decided_at, self.final_at = true, nil, now, now
 end
 
 ---All words of the turn so far, the unfinished ones too.
@@ -161,6 +206,8 @@ function M:due(expect)
     return self.decided_at
   elseif self.speaking then
     return self.began_at and self.began_at + self.max_utterance_ms or nil
+  elseif self.by_provider then
+    return self.voiced_at and self.voiced_at + provider_patience_ms
   end
   return self.voiced_at and self.voiced_at + self:delay(self:words_so_far(), expect)
 end
@@ -181,7 +228,7 @@ function M:tick(now, expect)
   end
   if not self.decided_at then
     self.decided_at, self.forced = due, self.speaking or nil
-    if self.request then
+    if self.request and not self.by_provider then
       self.next_id = self.next_id + 1
       self.waiting = self.next_id
       self.request(self.waiting)

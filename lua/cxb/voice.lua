@@ -2,6 +2,7 @@
 -- to speech provider, audio goes to the leg in C. A provider that was lost is opened again; a
 -- sentence it could not say at all is tried once more.
 local channel = require("cxb.channel")
+local sentences = require("cxb.sentences")
 local text = require("cxb.text")
 
 local M = {}
@@ -44,7 +45,7 @@ end
 ---@return cxb.voice.job[] one for each sentence
 function M:queue(said)
   local list = {}
-  for i, sentence in ipairs(text.sentences(clean(said))) do
+  for i, sentence in ipairs(sentences.cut(clean(said))) do
     list[i] = { text = sentence, first = i == 1 }
     self.jobs:push(list[i])
   end

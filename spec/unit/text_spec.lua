@@ -2,23 +2,6 @@ require("spec.support.pure")
 local text = require("cxb.text")
 local numbers = require("cxb.numbers")
 
-describe("sentences", function()
-  it("are cut at their ends, whole numbers and abbreviations kept", function()
-    assert.same({ "It costs 1.50 at Dr. Smith's.", "Come at 9 a.m. or later!", "Will you come?" },
-      text.sentences("It costs 1.50 at Dr. Smith's.  Come at 9 a.m. or later! Will you come?"))
-  end)
-
-  it("shorter than twelve bytes join the next", function()
-    assert.same({ "Yes. We are open today.", "Thank you very much. Bye." },
-      text.sentences("Yes. We are open today. Thank you very much. Bye."))
-  end)
-
-  it("lose nothing when there is no full stop", function()
-    assert.same({ "hello" }, text.sentences("hello"))
-    assert.same({}, text.sentences("   "))
-  end)
-end)
-
 describe("words heard", function()
   it("are cut at a word boundary by share of time", function()
     assert.equal("Hello, this is", text.heard("Hello, this is Asha speaking.", 1000, 1900))

@@ -157,6 +157,53 @@ describe("the end of a turn", function()
   end)
 end)
 
+describe("a turn that the recogniser ends", function()
+  it("is over when it says so, and not before", function()
+    local t, asked = new({ by_provider = true })
+    speak(t, 1000, 2000, "When do you open")
+    assert.is_nil(t:tick(3500))
+    t:on_turn_end("When do you open?", 0.9, 3600)
+    local done = t:tick(3600)
+    assert.same({ text = "When do you open?", began_at = 1000, voiced_at = 2000,
+      decided_at = 3600, final_at = 3600, confidence = 0.9 }, done)
+    assert.same({}, asked)
+  end)
+
+  it("may be taken for over early, and go on after all", function()
+    local t = new({ by_provider = true })
+    speak(t, 1000, 2000, "I want")
+    t:on_eager("I want")
+    assert.equal("I want", t.eager)
+    t:on_resumed()
+    assert.is_nil(t.eager)
+    t:on_turn_end("I want to pay.", 0.9, 4000)
+    assert.equal("I want to pay.", t:tick(4000).text)
+  end)
+
+  it("is not taken back by voice that follows", function()
+    local t = new({ by_provider = true })
+    speak(t, 1000, 2000, "Yes")
+    t:on_turn_end("Yes.", 0.9, 2500)
+    t:on_speech(2550)
+    assert.equal("Yes.", t:tick(2600).text)
+  end)
+
+  it("without words is none", function()
+    local t = new({ by_provider = true })
+    speak(t, 1000, 2000, "")
+    t:on_turn_end("", nil, 2500)
+    assert.is_nil(t:tick(20000))
+  end)
+
+  it("is what was understood when it stays silent for 7 s", function()
+    local t, asked = new({ by_provider = true })
+    speak(t, 1000, 2000, "I want")
+    assert.is_nil(t:tick(8999))
+    assert.equal("I want", t:tick(9000).text)
+    assert.same({}, asked)
+  end)
+end)
+
 describe("what is said while the bot speaks", function()
   it("is a backchannel when it is at most three listed tokens", function()
     local t = turn.new({ backchannels = { "sure" } })
@@ -166,6 +213,20 @@ describe("what is said while the bot speaks", function()
     assert.is_false(t:is_backchannel("okay okay okay okay"))
     assert.is_false(t:is_backchannel("okay but when"))
     assert.is_false(t:is_backchannel(""))
+  end)
+
+  it("is judged in the languages callers mix, in both scripts", function()
+    local t = turn.new()
+    for _, said in ipairs({ "haan", "hmm", "okay", "ji", "mm", "ok", "achha", "right", "yes", "yeah",
+      "haan ji achha", "जी हाँ।", "अच्छा" }) do
+      assert.is_true(t:is_backchannel(said), said)
+    end
+    for _, said in ipairs({ "I already paid", "stop calling me", "settlement please",
+      "agent", "not interested at all", "yeh galat number hai", "maine bhugtan kar diya",
+      "मुझे नहीं चाहिए।", "यह गलत नंबर है" }) do
+      assert.truthy(t:high_intent_phrase(said), said)
+    end
+    assert.equal(1200, t:delay("मेरा नाम और"))
   end)
 
   it("holds a high-intent phrase as whole words only", function()
