@@ -13,6 +13,7 @@ local flows = require("cxb.core.flows")
 local health = require("cxb.core.health")
 local host = require("cxb.core.host")
 local lost = require("cxb.core.lost")
+local monitor = require("cxb.core.monitor")
 local recordings = require("cxb.core.recordings")
 local settings = require("cxb.core.settings")
 local router = require("cxb.router")
@@ -51,6 +52,10 @@ for path, kind in pairs({ ["/livekit/dispatch"] = "dispatch", ["/livekit/dialout
     door.serve(c, req, kind)
   end)
 end
+
+routes:get("/monitor/{session_id}", function(req, params)
+  monitor.serve(c, calls, req, params.session_id)
+end)
 
 -- Handlers that only the API and operators may call.
 local function with_secret(handler)
@@ -193,6 +198,10 @@ local function call_lost(info)
   cxb.log.error("the task of a call died", { reason = info.reason, error = info.error })
   if not current then
     return
+  end
+  if current.hub then
+    current.hub:tell({ type = "call_ended", data = { disconnected_by = "error",
+      error = info.reason } })
   end
   current.leg:hangup()
   local deadline = cxb.time.mono() + 3000

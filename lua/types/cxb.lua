@@ -77,7 +77,7 @@ function request:send_file(path, headers) end
 ---@return true?, integer? status 429 or 503, string? code "at_capacity" | "draining" | a block's
 function request:take_slot() end
 ---Serves the upgrade in this process, on the main loop.
----@param opts? {protocol?: string, max_text?: integer, max_binary?: integer}
+---@param opts? {protocol?: string, max_text?: integer, max_binary?: integer, max_send?: integer} max_send: bytes waiting to be sent at which send() waits; at four times as many the connection ends
 ---@return cxb.ws.conn?, string? code
 function request:websocket(opts) end
 
@@ -335,6 +335,12 @@ function leg:say_sink(utterance) end
 function leg:clear() end
 ---Caller's audio into a sink at `rate`, with ≤ 2000 ms of the past first; nil sink stops.
 function leg:tap(sink, rate, replay_ms) end
+---Both channels as they are heard into a sink: PCM16 LE stereo at 16 kHz, left the caller, right the
+---bot, 200 ms behind; at most four listeners. Ends with the call.
+---@return integer? listener, string? code "busy"
+function leg:monitor(sink) end
+---@param listener integer
+function leg:unmonitor(listener) end
 ---@return true?, string? code, string? message
 function leg:record(path) end
 function leg:record_pause(on) end

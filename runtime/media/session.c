@@ -34,11 +34,7 @@ static void deliver(void *arg) {
   }
   if (t->event.type == CXB_EV_CLOSED) {
     s->ended = true;
-    if (s->tap) {
-      cxb_tap *tap = s->tap;
-      s->tap = NULL;
-      cxb_tap_stop(tap, true);
-    }
+    cxb_session_end_taps(s);
   }
   if (!s->closing)
     s->config.on_event(s->config.arg, &t->event);
@@ -274,6 +270,10 @@ static void on_timer_closed(uv_handle_t *handle) {
   on_handle_closed(handle->data);
 }
 
+static void on_monitor_closed(uv_handle_t *handle) {
+  on_handle_closed(handle->data);
+}
+
 static void on_pacer_closed(uv_handle_t *handle) {
   cxb_pacer *pacer = handle->data;
   on_handle_closed(pacer->arg);
@@ -286,6 +286,8 @@ static void maybe_finish(cxb_session *s) {
   s->handles_closing = true;
   cxb_tap_detach(s->fed_tap);
   s->fed_tap = NULL;
+  if (s->monitor)
+    uv_close((uv_handle_t *)&s->monitor_timer, on_monitor_closed);
   if (s->has_pacer)
     cxb_pacer_close(&s->pacer, on_pacer_closed);
   uv_close((uv_handle_t *)&s->timer, on_timer_closed);

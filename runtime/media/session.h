@@ -156,6 +156,12 @@ void cxb_session_clear(cxb_session *s);
  */
 int cxb_session_tap(cxb_session *s, cxb_sink *sink, int rate, int replay_ms);
 
+/* Both channels as they are heard (media/monitor.h) into `sink` (reference taken, written on the
+ * main loop): a listener's number from 0, CXB_EBUSY when there are CXB_LISTENERS already,
+ * CXB_ECLOSED, CXB_ENOMEM. */
+int cxb_session_listen(cxb_session *s, cxb_sink *sink);
+void cxb_session_unlisten(cxb_session *s, int listener);
+
 /* Stereo WAV from the call's start on, or from now. CXB_ENOENT (no such folder), CXB_ENOSPC,
  * CXB_EIO; CXB_EBUSY when it is recorded already. CXB_EV_CLOSED comes after the file is complete.
  */

@@ -10,6 +10,7 @@
 #include "dtmf.h"
 #include "frame.h"
 #include "inflow.h"
+#include "monitor.h"
 #include "pacer.h"
 #include "playq.h"
 #include "recorder.h"
@@ -86,6 +87,7 @@ struct cxb_session {
   cxb_say *says;
   cxb_say_sink *sinks;
   cxb_tap *tap;
+  cxb_tap *listeners[CXB_LISTENERS];
 
   /* ---- both loops ---- */
   _Atomic int64_t queued_us; /* audio pushed and not yet played or dropped */
@@ -141,6 +143,9 @@ struct cxb_session {
   int64_t hangup_us; /* when it began; 0: not under way */
   bool transferring; /* asked for, not answered by the wire yet */
 
+  cxb_monitor *monitor; /* made for the first listener */
+  uv_timer_t monitor_timer;
+
   cxb_recorder *recorder;
   int pending_fd; /* a recording asked for before the start; -1: none */
   bool record_paused, recorder_closing;
@@ -161,7 +166,9 @@ void cxb_session_feed_say(cxb_session *s, const int16_t *pcm, size_t n);
 
 /* ---- session_owner.c, main loop ---- */
 void cxb_session_forget_say(cxb_session *s, uint32_t id);
-/* Says, sinks and tap are let go. */
+/* Ends what hears this call: the tap, the listeners. */
+void cxb_session_end_taps(cxb_session *s);
+/* Says, sinks and taps are let go. */
 void cxb_session_forget_owner(cxb_session *s);
 
 /* ---- session_play.c, media loop ---- */

@@ -83,6 +83,7 @@ void cxb_session_free_inputs(cxb_session *s) {
   cxb_inflow_free(&s->inflow);
   cxb_vad_free(s->vad);
   cxb_dtmf_free(s->dtmf);
+  cxb_monitor_free(s->monitor);
   free(s->replay);
   free(s->frame);
   free(s->start_text);
@@ -183,6 +184,8 @@ static void on_frame(void *arg, const int16_t *pcm, size_t n) {
   keep(s, pcm, n);
   if (s->recorder)
     cxb_recorder_caller(s->recorder, pcm, n, s->frame_us);
+  if (s->monitor)
+    cxb_monitor_caller(s->monitor, pcm, n, s->frame_us);
   if (s->fed_tap && !s->fed_say)
     cxb_tap_feed(s->fed_tap, pcm, n, s->rate);
   hear(s, pcm, n);

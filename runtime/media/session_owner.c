@@ -124,6 +124,79 @@ int cxb_session_tap(cxb_session *s, cxb_sink *sink, int rate, int replay_ms) {
   return 0;
 }
 
+/* ---- listening in ---- */
+static void on_monitor_tick(uv_timer_t *timer) {
+  cxb_session *s = timer->data;
+  cxb_monitor_tick(s->monitor, cxb_now_us());
+}
+
+static bool make_monitor(cxb_session *s) {
+  if (s->monitor)
+    return true;
+  if (!s->started || s->handles_closing || cxb_monitor_new(s->rate, cxb_now_us(), &s->monitor) != 0)
+    return false;
+  uv_timer_init(cxb_media_loop(s->media), &s->monitor_timer);
+  s->monitor_timer.data = s;
+  s->open_handles++;
+  return true;
+}
+
+static void run_listen(cxb_session *s, command *c) {
+  cxb_tap *tap = c->pointer;
+  if (!s->monitor && (!tap || !make_monitor(s))) {
+    cxb_tap_detach(tap);
+    return;
+  }
+  cxb_monitor_set(s->monitor, c->a, tap, cxb_now_us());
+  if (cxb_monitor_idle(s->monitor))
+    uv_timer_stop(&s->monitor_timer);
+  else if (!s->handles_closing && !uv_is_active((uv_handle_t *)&s->monitor_timer))
+    uv_timer_start(&s->monitor_timer, on_monitor_tick, CXB_MONITOR_TICK_MS, CXB_MONITOR_TICK_MS);
+}
+
+static void post_listen(cxb_session *s, int at, cxb_tap *tap) {
+  command *c = new_command(s, run_listen, 0);
+  c->a = at;
+  c->pointer = tap;
+  post(c);
+}
+
+int cxb_session_listen(cxb_session *s, cxb_sink *sink) {
+  int at = 0;
+  if (over(s))
+    return CXB_ECLOSED;
+  while (at < CXB_LISTENERS && s->listeners[at])
+    at++;
+  if (at == CXB_LISTENERS)
+    return CXB_EBUSY;
+  int err = cxb_tap_new(s->media, sink, CXB_MONITOR_TAP_RATE, &s->listeners[at]);
+  if (err)
+    return err;
+  post_listen(s, at, s->listeners[at]);
+  return at;
+}
+
+void cxb_session_unlisten(cxb_session *s, int listener) {
+  if (over(s) || listener < 0 || listener >= CXB_LISTENERS || !s->listeners[listener])
+    return;
+  cxb_tap *tap = s->listeners[listener];
+  s->listeners[listener] = NULL;
+  post_listen(s, listener, NULL);
+  cxb_tap_stop(tap, false);
+}
+
+void cxb_session_end_taps(cxb_session *s) {
+  cxb_tap **taps[CXB_LISTENERS + 1] = {&s->tap};
+  for (int i = 0; i < CXB_LISTENERS; i++)
+    taps[i + 1] = &s->listeners[i];
+  for (int i = 0; i <= CXB_LISTENERS; i++) {
+    cxb_tap *tap = *taps[i];
+    *taps[i] = NULL;
+    if (tap)
+      cxb_tap_stop(tap, true);
+  }
+}
+
 /* ---- speaking ---- */
 static cxb_say *say_find(cxb_session *s, uint32_t id) {
   cxb_say *say = s->says;
@@ -449,8 +522,5 @@ void cxb_session_forget_owner(cxb_session *s) {
   for (cxb_say_sink *sink = s->sinks; sink; sink = sink->next)
     sink->s = NULL;
   s->sinks = NULL;
-  cxb_tap *tap = s->tap;
-  s->tap = NULL;
-  if (tap)
-    cxb_tap_stop(tap, true);
+  cxb_session_end_taps(s);
 }

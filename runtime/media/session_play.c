@@ -185,6 +185,8 @@ static bool send_next(void *arg, int64_t play_us) {
       sent = true;
       if (s->ops && s->recorder)
         cxb_recorder_bot(s->recorder, s->frame, s->queue.frame, play_us);
+      if (s->ops && s->monitor)
+        cxb_monitor_bot(s->monitor, s->frame, s->queue.frame, play_us);
       if (first && s->ops)
         cxb_session_tell(s, (cxb_event){.type = CXB_EV_FIRST_FRAME, .utterance = piece.utterance});
     }
@@ -234,6 +236,8 @@ void cxb_session_cut(cxb_session *s, const char *by, bool tell_wire) {
     cxb_pacer_reset(&s->pacer);
   if (s->recorder)
     cxb_recorder_cut(s->recorder, now);
+  if (s->monitor)
+    cxb_monitor_cut(s->monitor, now);
   bool asked = tell_wire && s->ops && s->ops->clear(s->wire) == 0;
   if (!s->cut.active) /* the wire closed in clear() and the cut was resolved */
     return;

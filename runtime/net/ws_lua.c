@@ -324,7 +324,9 @@ static void read_limits(lua_State *L, int opts, cxb_ws_limits *limits) {
   limits->max_text = (size_t)luaL_optnumber(L, -1, 0);
   lua_getfield(L, opts, "max_binary");
   limits->max_binary = (size_t)luaL_optnumber(L, -1, 0);
-  lua_pop(L, 2);
+  lua_getfield(L, opts, "max_send");
+  limits->max_send = (size_t)luaL_optnumber(L, -1, 0);
+  lua_pop(L, 3);
 }
 
 static void on_cancel(void *arg) {

@@ -120,6 +120,29 @@ static int l_tap(lua_State *L) {
   return answer(L, err);
 }
 
+static int l_monitor(lua_State *L) {
+  cxb_sink **box = luaL_checkudata(L, 2, CXB_SINK_MT);
+  luaL_argcheck(L, *box, 2, "the sink is in use");
+  cxb_call *c = use(L);
+  if (!c)
+    return 2;
+  int listener = cxb_session_listen(c->session, *box);
+  if (listener < 0)
+    return answer(L, listener);
+  *box = NULL;
+  lua_pushinteger(L, listener);
+  return 1;
+}
+
+static int l_unmonitor(lua_State *L) {
+  int listener = (int)luaL_checkinteger(L, 2);
+  cxb_call *c = use(L);
+  if (!c)
+    return 2;
+  cxb_session_unlisten(c->session, listener);
+  return done(L);
+}
+
 /* ---- speaking ---- */
 
 static int l_say_begin(lua_State *L) {
@@ -329,6 +352,8 @@ void cxb_leg_lua_open(lua_State *L, lua_CFunction leg_gc) {
                                      {"vad", l_vad},
                                      {"barge", l_barge},
                                      {"tap", l_tap},
+                                     {"monitor", l_monitor},
+                                     {"unmonitor", l_unmonitor},
                                      {"say_begin", l_say_begin},
                                      {"say_push", l_say_push},
                                      {"say_end", l_say_end},

@@ -14,10 +14,12 @@ M.SECRET = ("k"):rep(40)
 
 -- /api/v1/config/<flow> is a bot that runs that flow. Everything else is a delivery: kept in `got`
 -- and answered as `mode` says: a status, or "silent" (kept, then no answer). GET /_got lists them,
--- GET /_mode/<mode>[/<how often>] sets how the next ones are answered.
+-- GET /_mode/<mode>[/<how often>] sets how the next ones are answered. Live events are no delivery:
+-- they are kept apart (GET /_lives) and answered as /_live_mode/<mode> says.
 local API = [[
 local json = require("cjson.safe")
 local got, calls, mode, left = {}, 0, "200", math.huge
+local lives, live_mode = {}, "200"
 local function config(flow)
   calls = calls + 1
   return json.encode({ session_id = PREFIX .. calls, webhook_url = URL .. "/results",
@@ -29,6 +31,18 @@ return function(req, seen, body)
   local flow = req.path:match("^/api/v1/config/([%w_-]+)$")
   if flow then return req:respond(200, config(flow)) end
   if req.path == "/_got" then return req:respond(200, #got > 0 and json.encode(got) or "[]") end
+  if req.path == "/_lives" then
+    return req:respond(200, #lives > 0 and json.encode(lives) or "[]")
+  end
+  if req.path:match("^/_live_mode/") then
+    live_mode = req.path:match("%w+$")
+    return req:respond(200, "{}")
+  end
+  if req.path:match("/live$") then
+    lives[#lives + 1] = { at = cxb.time.now(), path = req.path, headers = req.headers, body = body }
+    if live_mode == "silent" then return cxb.time.sleep(60000) end
+    return req:respond(tonumber(live_mode), "{}")
+  end
   local set, times = req.path:match("^/_mode/(%w+)/?(%d*)$")
   if set then
     mode, left = set, tonumber(times) or math.huge
@@ -113,6 +127,16 @@ end
 ---(waits) What the receiver was sent: {at, path, headers, body, key, answer}[]
 function host:got()
   return assert(World.get_json(self.url .. "/_got"))
+end
+
+---(waits) Live events the API was sent: {at, path, headers, body}[]
+function host:lives()
+  return assert(World.get_json(self.url .. "/_lives"))
+end
+
+---How live events are answered from now on ("204", "503", "silent").
+function host:live_mode(mode)
+  assert(World.get_json(self.url .. "/_live_mode/" .. mode))
 end
 
 ---How the receiver answers from now on ("200", "503", "silent"), the next `times` only.

@@ -96,6 +96,20 @@ local function browser(c, req, bot_id, take)
   return claims
 end
 
+---Of /monitor: for one session, used up where the call is.
+---@return {session_id: string, jti: string}? claims
+function M.listen_ticket(c, req, session_id)
+  local token = url.parse_query(req.query).ticket
+  if not token or (c.CXBCORE_SECRET or "") == "" then
+    return nil
+  end
+  local claims = jwt.verify(token, M.ticket_key(c.CXBCORE_SECRET, "core-listen"),
+    { aud = "core-listen" })
+  local good = claims and claims.session_id == session_id and type(claims.jti) == "string"
+    and claims.jti ~= "" and claims.exp - cxb.time.now() / 1000 <= 60
+  return good and claims or nil
+end
+
 local checks = { exotel = exotel, twilio = twilio, browser = browser }
 
 ---@param transport string

@@ -5,12 +5,14 @@ local auth = require("cxb.core.auth")
 local botconfig = require("cxb.core.botconfig")
 local delivery = require("cxb.core.delivery")
 local flows = require("cxb.core.flows")
+local hub = require("cxb.core.hub")
+local live = require("cxb.core.live")
 local record = require("cxb.record")
 
 local M = { served = 0 }
 
 -- What a fresh task needs to end this call should its own die (service.call_lost).
----@type {leg: cxb.leg, path?: string, session?: table, session_id?: string}?
+---@type {leg: cxb.leg, path?: string, session?: table, session_id?: string, hub?: table}?
 M.current = nil
 
 local function blank_to_nil(text)
@@ -170,6 +172,10 @@ local function run_session(c, leg, facts, call, config, start)
     origin = call.origin, meta = call,
   })
   M.current.session = session
+  local told = M.current.hub
+  session.on_state = function(value)
+    told:tell({ type = "state", t_ms = session.call:t_ms(), data = { value = value } })
+  end
   session.on_answer = function()
     cxb.metrics.observe("cxb_call_setup_seconds", { transport = call.transport },
       (cxb.time.mono() - call.origin) / 1000)
@@ -237,7 +243,10 @@ local function run(c, leg, call, claims)
   end
   call.session_id = config.session_id
   call.recording_key = recording_key(config.session_id, call.started_at)
-  M.current.session_id = config.session_id
+  M.current.session_id, M.current.hub = config.session_id, hub.new(facts)
+  if c.api then
+    live.begin(c, c.api, config.session_id, M.current.hub)
+  end
   cxb.task.tag({ session_id = config.session_id })
   cxb.scoreboard.update({ session_id = config.session_id })
   facts:add("start", {

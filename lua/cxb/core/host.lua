@@ -60,16 +60,34 @@ function M.replay(c, id)
   return answer ~= nil and answer.ok == true
 end
 
+-- The live row of a session's worker.
+local function row_of(session_id)
+  for _, row in ipairs(cxb.scoreboard.rows()) do
+    if row.live and row.calls > 0 and row.session_id == session_id then
+      return row
+    end
+  end
+end
+
 ---(waits) Ends the call of a session on whatever worker it is.
 ---@return boolean
 function M.hangup(c, session_id)
-  for _, row in ipairs(cxb.scoreboard.rows()) do
-    if row.live and row.calls > 0 and row.session_id == session_id then
-      local answer = ask(c, row.id, { verb = "hangup", session_id = session_id })
-      return answer ~= nil and answer.ok == true
-    end
+  local row = row_of(session_id)
+  local answer = row and ask(c, row.id, { verb = "hangup", session_id = session_id })
+  return answer ~= nil and answer.ok == true
+end
+
+---(waits) Where the worker that carries a session takes WebSockets ("ws+unix:…:", "ws://…").
+---@return string?
+function M.address_of(c, session_id)
+  local row = row_of(session_id)
+  if not row or row.id == c.worker then
+    return nil
   end
-  return false
+  local status = ask(c, row.id, { verb = "status" })
+  local listen = status and status.listen or ""
+  local path = listen:match("^unix:(.*)$")
+  return path and ("ws+unix:%s:"):format(path) or listen:match("^tcp:") and "ws://" .. listen:sub(5)
 end
 
 ---Verbs of this worker's control socket.
@@ -78,7 +96,7 @@ function M.verbs(c, calls)
     status = function()
       local current = calls.current
       return {
-        service = "core", worker = tostring(c.worker), served = calls.served,
+        service = "core", worker = tostring(c.worker), listen = c.listen, served = calls.served,
         session_id = current and current.session_id or "",
         call_id = current and current.call_id or "",
         rss_kb = cxb.process.rss_kb(), outbox = delivery.box and delivery.box:stats() or {},

@@ -103,8 +103,14 @@ function M:forget_speech()
 end
 
 function M:state(value)
-  if self.meta.transport == "browser" and value ~= self.shown then
-    self.shown = value
+  if value == self.shown then
+    return
+  end
+  self.shown = value
+  if self.on_state then
+    self.on_state(value)
+  end
+  if self.meta.transport == "browser" then
     self.leg:note({ type = "state", value = value })
   end
 end
