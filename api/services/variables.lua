@@ -1,6 +1,6 @@
 -- The variables of one call: what its carrier or campaign gave, what the CRM knows, the clock.
 local template = require("cxb.template")
-local tz = require("cxb.tz")
+local variables = require("cxb.variables")
 
 local M = {}
 
@@ -31,24 +31,10 @@ function M.part(event)
   return flags, clean
 end
 
----@param zone string of the bot
----@return table<string, string> system.* variables
-function M.clock(zone, now)
-  local w = tz.wall(zone, now)
-  local date = ("%04d-%02d-%02d"):format(w.year, w.month, w.day)
-  local time = ("%02d:%02d"):format(w.hour, w.minute)
-  return {
-    ["system.current_date"] = date,
-    ["system.current_time"] = time,
-    ["system.current_datetime"] = ("%s %s:%02d"):format(date, time, w.second),
-    ["system.timezone"] = tz.known(zone) and zone or "UTC",
-  }
-end
-
 ---call.* and crm.* from the event, crm.* overlaid by known CRM values, system.* from the clock.
 ---@return table<string, any> flat
 function M.all(event, crm, zone, now)
-  local out = M.clock(zone, now)
+  local out = variables.clock(zone, now)
   template.flatten(out, "call.", event)
   template.flatten(out, "crm.", event)
   return template.flatten(out, "crm.", crm or {})

@@ -1,6 +1,9 @@
 -- {{name}} in texts. `variables` is flat: "call.name", "crm.x.y", "system.current_date". A name
--- without a namespace is looked up as it stands, then in system, crm and call. One pass: what a
--- value holds is never expanded again.
+-- is looked up as it stands, then in system, crm and call. One pass: what a value holds is never
+-- expanded again.
+local json = require("cxb.json")
+local url = require("cxb.url")
+
 local M = {}
 
 local spaces = { "", "system.", "crm.", "call." }
@@ -22,16 +25,31 @@ local function shown(value)
   return tostring(value)
 end
 
+---How a value becomes harmless in the place it is put into.
+M.escapes = {
+  ---Inside the quotes of a JSON text.
+  json = function(text)
+    return (json.encode(text):sub(2, -2))
+  end,
+  ---A part of a path or query.
+  url = url.escape,
+  ---The value of a header: one line.
+  header = function(text)
+    return (text:gsub("[%c\127]+", " "))
+  end,
+}
+
 ---@param text string
 ---@param variables table<string, string|number|boolean>
 ---@param missing? fun(name: string): string what stands for an unknown name; default: it stays
+---@param escape? fun(value: string): string one of M.escapes
 ---@return string text, string[] unresolved names, each once
-function M.render(text, variables, missing)
+function M.render(text, variables, missing, escape)
   local unresolved, seen = {}, {}
   local out = text:gsub("{{%s*([%w_.%-]+)%s*}}", function(name)
     local value = lookup(variables, name)
     if value ~= nil and type(value) ~= "table" then
-      return shown(value)
+      return escape and escape(shown(value)) or shown(value)
     end
     if not seen[name] then
       seen[name] = true
@@ -40,6 +58,58 @@ function M.render(text, variables, missing)
     return missing and missing(name) or nil
   end)
   return out, unresolved
+end
+
+local function nothing()
+  return ""
+end
+
+---For words to be spoken: an unknown name is left out, with the blank it would leave behind.
+---@return string text, string[] unresolved
+function M.speech(text, variables)
+  local out, unresolved = M.render(text, variables, nothing)
+  if #unresolved > 0 then
+    out = out:gsub("[ \t]+", " "):gsub(" ([,.!?;:])", "%1"):match("^%s*(.-)%s*$")
+  end
+  return out, unresolved
+end
+
+-- A text that is one placeholder and nothing else keeps its value's type: 5 stays a number.
+local function whole(text, variables)
+  local name = text:match("^{{%s*([%w_.%-]+)%s*}}$")
+  if name then
+    return lookup(variables, name)
+  end
+end
+
+---Renders every text of a value (a JSON body, a table of headers); keys stay as they are.
+---@param value any
+---@param variables table
+---@param unresolved string[] unknown names are appended
+---@param escape? fun(value: string): string
+---@return any value a copy
+function M.fill(value, variables, unresolved, escape)
+  if type(value) == "string" then
+    local found
+    if not escape then
+      found = whole(value, variables)
+    end
+    if found ~= nil then
+      return found
+    end
+    local out, names = M.render(value, variables, nil, escape)
+    for _, name in ipairs(names) do
+      unresolved[#unresolved + 1] = name
+    end
+    return out
+  elseif type(value) ~= "table" then
+    return value
+  end
+  local out = setmetatable({}, getmetatable(value))
+  for key, item in pairs(value) do
+    out[key] = M.fill(item, variables, unresolved, escape)
+  end
+  return out
 end
 
 ---A nested object as flat variables: {a = {b = 1}} under "crm." is crm.a.b = 1. Lists count from 1.
