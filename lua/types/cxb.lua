@@ -182,15 +182,25 @@ cxb.http = {}
 ---@field on_data? fun(piece: string) streamed body; the answer's `body` is then nil
 ---@field sink? userdata cxb.sink: body piped in C
 ---@field redirects? integer 0
+---@field public_only? boolean|string the URL is somebody else's: http(s) without user name, port 80,
+--- 443 or ≥ 1024, whatever address is dialled must be public, no redirects. A string: exceptions, hosts
+--- and CIDRs by commas
 ---@field secrets? string[] values that must not appear in an error text
 ---@class cxb.http.answer
 ---@field status integer
 ---@field headers table<string, string>
 ---@field body? string
----(waits) nil, "refused" | "timeout" | "closed" | "resolve" | "tls" | "too_large" | "io", message
+---(waits) nil, "refused" | "timeout" | "closed" | "resolve" | "tls" | "too_large" | "io" |
+---"url_not_allowed" (public_only), message
 ---@param options cxb.http.options
 ---@return cxb.http.answer?, string? code, string? message
 function cxb.http.request(options) end
+---(waits for the name's addresses) Whether public_only would take this URL now: true, or nil,
+---"url_not_allowed" | "resolve", message. For when it is saved; used, it is judged again.
+---@param url string
+---@param exceptions? string
+---@return true?, string? code, string? message
+function cxb.http.check(url, exceptions) end
 
 cxb.ws = {}
 ---@class cxb.ws.conn

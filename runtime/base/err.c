@@ -53,6 +53,8 @@ const char *cxb_err_code(int err) {
     return "unsupported";
   case CXB_ECORRUPT:
     return "corrupt";
+  case CXB_EDENIED:
+    return "not_allowed";
   default:
     return "error";
   }

@@ -18,7 +18,8 @@
   X(CXB_ENOSPC, -13, "no space left")                                                              \
   X(CXB_EREFUSED, -14, "connection refused")                                                       \
   X(CXB_EUNSUPPORTED, -15, "not supported")                                                        \
-  X(CXB_ECORRUPT, -16, "damaged data")
+  X(CXB_ECORRUPT, -16, "damaged data")                                                             \
+  X(CXB_EDENIED, -17, "not allowed")
 
 enum {
 #define X(name, value, text) name = value,

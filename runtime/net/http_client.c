@@ -4,12 +4,14 @@
 #include <ctype.h>
 #include <curl/curl.h>
 #include <stdio.h>
+#include <arpa/inet.h>
 #include <stdlib.h>
 #include <string.h>
 #include <uv.h>
 
 #include "../base/err.h"
 #include "../host/host.h"
+#include "guard.h"
 
 enum { DEFAULT_MS = 30000, CONNECT_MS = 3000, DEFAULT_MAX = 8 << 20, UPLOAD_HIGH = 256 * 1024 };
 
@@ -18,8 +20,9 @@ struct cxb_http_call {
   struct curl_slist *headers;
   cxb_http_options o;
   cxb_buf head, body, upload;
-  bool upload_end, upload_paused, too_big, refused_by_reader;
-  char *origin; /* scheme and host, for messages */
+  bool upload_end, upload_paused, too_big, refused_by_reader, denied;
+  char *exceptions; /* of a guarded call */
+  char *origin;     /* scheme and host, for messages */
   cxb_http_call *next, *prev;
 };
 
@@ -130,6 +133,7 @@ static void call_free(cxb_http_call *c) {
   if (c->o.sink)
     c->o.sink->release(c->o.sink);
   free(c->origin);
+  free(c->exceptions);
   free(c);
 }
 
@@ -138,6 +142,8 @@ static int error_of(CURLcode code, const cxb_http_call *c) {
     return CXB_ETOOBIG;
   if (c->refused_by_reader)
     return CXB_ECANCELED;
+  if (code != CURLE_OK && c->denied)
+    return CXB_EDENIED;
   switch (code) {
   case CURLE_OK:
     return 0;
@@ -168,7 +174,9 @@ static void finish(cxb_http_call *c, CURLcode code) {
   int err = error_of(code, c);
   char message[512];
   snprintf(message, sizeof message, "%s: %s", c->origin,
-           c->too_big ? "the answer is larger than allowed" : curl_easy_strerror(code));
+           err == CXB_ETOOBIG   ? "the answer is larger than allowed"
+           : err == CXB_EDENIED ? "leads to an address that is not public"
+                                : curl_easy_strerror(code));
   long status = 0;
   curl_easy_getinfo(c->easy, CURLINFO_RESPONSE_CODE, &status);
   cxb_http_answer answer = {.status = (int)status,
@@ -342,6 +350,56 @@ static void set_rest(cxb_http_call *c) {
   curl_easy_setopt(e, CURLOPT_TCP_NODELAY, 1L);
 }
 
+/* ---- guarded calls ---- */
+
+/* Whatever the name resolved to, and whenever: this address is about to be dialled. */
+static curl_socket_t on_dial(void *arg, curlsocktype purpose, struct curl_sockaddr *to) {
+  cxb_http_call *c = arg;
+  if (purpose != CURLSOCKTYPE_IPCXN || !cxb_guard_address(&to->addr, c->exceptions)) {
+    c->denied = true;
+    return CURL_SOCKET_BAD;
+  }
+  return socket(to->family, to->socktype | SOCK_CLOEXEC, to->protocol);
+}
+
+/* A connection kept from an unguarded call was not dialled by this one: its address is judged too.
+ */
+static int on_connection(void *arg, char *ip, char *local_ip, int port, int local_port) {
+  (void)local_ip;
+  (void)port;
+  (void)local_port;
+  cxb_http_call *c = arg;
+  struct sockaddr_in v4 = {.sin_family = AF_INET};
+  struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
+  const struct sockaddr *address = NULL;
+  if (inet_pton(AF_INET, ip, &v4.sin_addr) == 1)
+    address = (const struct sockaddr *)&v4;
+  else if (inet_pton(AF_INET6, ip, &v6.sin6_addr) == 1)
+    address = (const struct sockaddr *)&v6;
+  if (address && cxb_guard_address(address, c->exceptions))
+    return CURL_PREREQFUNC_OK;
+  c->denied = true;
+  return CURL_PREREQFUNC_ABORT;
+}
+
+static int set_guard(cxb_http_call *c, const cxb_http_options *options) {
+  char host[CXB_GUARD_HOST];
+  const char *why;
+  if (!options->public_but)
+    return 0;
+  if (cxb_guard_url(options->url, host, &why) != 0)
+    return CXB_EDENIED;
+  c->o.redirects = 0;
+  if (cxb_guard_host(host, options->public_but))
+    return 0;
+  c->exceptions = strdup(options->public_but);
+  curl_easy_setopt(c->easy, CURLOPT_OPENSOCKETFUNCTION, on_dial);
+  curl_easy_setopt(c->easy, CURLOPT_OPENSOCKETDATA, c);
+  curl_easy_setopt(c->easy, CURLOPT_PREREQFUNCTION, on_connection);
+  curl_easy_setopt(c->easy, CURLOPT_PREREQDATA, c);
+  return c->exceptions ? 0 : CXB_ENOMEM;
+}
+
 int cxb_http_call_start(const cxb_http_options *options, cxb_http_call **out) {
   int err = start_multi();
   cxb_http_call *c = err ? NULL : calloc(1, sizeof *c);
@@ -353,7 +411,9 @@ int cxb_http_call_start(const cxb_http_options *options, cxb_http_call **out) {
   c->easy = curl_easy_init();
   cxb_sink *sink = c->o.sink;
   c->o.sink = NULL; /* taken on success only */
-  err = c->easy ? set_url(c, options->url) : CXB_ENOMEM;
+  err = c->easy ? set_guard(c, options) : CXB_ENOMEM;
+  if (!err)
+    err = set_url(c, options->url);
   if (err) {
     call_free(c);
     return err;

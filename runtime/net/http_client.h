@@ -28,18 +28,23 @@ typedef struct cxb_http_options {
   size_t max_body;            /* 0: 8 MiB */
   int redirects;              /* 0: none is followed */
   bool upload;                /* the body comes by cxb_http_call_send() */
+  /* Not NULL: the URL is somebody else's (guard.h); these are the exceptions, "" for none. No
+   * redirect is followed then. */
+  const char *public_but;
   /* Streamed answer: pieces of a 2xx body, in order. Non-zero ends the call (CXB_ECANCELED). */
   int (*on_data)(void *arg, const uint8_t *data, size_t len);
   cxb_sink *sink; /* reference taken: the same, in C; its end() is called with the outcome */
   /* The upload wants more. */
   void (*on_want)(void *arg);
   /* Once, last. err 0 or CXB_EREFUSED, CXB_ETIMEDOUT, CXB_ENOENT (name), CXB_EPROTO (TLS),
-   * CXB_ETOOBIG, CXB_ECLOSED, CXB_EIO; `message` never holds the query, headers or body. */
+   * CXB_ETOOBIG, CXB_ECLOSED, CXB_EDENIED (guard.h), CXB_EIO; `message` never holds the query,
+   * headers or body. */
   void (*on_done)(void *arg, int err, const char *message, const cxb_http_answer *answer);
   void *arg;
 } cxb_http_options;
 
-/* CXB_EINVAL: the URL's scheme or form; nothing is called then. */
+/* CXB_EINVAL: the URL's scheme or form, CXB_EDENIED: the same of a guarded one; nothing is called
+ * then. */
 int cxb_http_call_start(const cxb_http_options *options, cxb_http_call **out);
 /* Drops it without on_done. */
 void cxb_http_call_cancel(cxb_http_call *call);

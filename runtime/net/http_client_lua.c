@@ -9,6 +9,7 @@
 #include "../base/sink_lua.h"
 #include "../host/host.h"
 #include "../host/task.h"
+#include "guard.h"
 #include "http_client.h"
 
 /* A request whose task waits. With on_data or a body function, pieces go through a queue to the
@@ -139,6 +140,16 @@ static lua_Number number_field(lua_State *L, int index, const char *field, lua_N
   return n;
 }
 
+static int push_denied(lua_State *L, const char *url) {
+  char host[CXB_GUARD_HOST];
+  const char *why = "not allowed";
+  cxb_guard_url(url, host, &why);
+  lua_pushnil(L);
+  lua_pushliteral(L, "url_not_allowed");
+  lua_pushstring(L, why);
+  return 3;
+}
+
 /* cxb.http.open(options, streams, uploads): starts a request; `http` below drives it. */
 static int l_open(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
@@ -159,6 +170,9 @@ static int l_open(lua_State *L) {
   lua_getfield(L, 1, "sink");
   if (!lua_isnil(L, -1))
     o.sink = cxb_sink_take(L, lua_gettop(L));
+  lua_getfield(L, 1, "public_only");
+  if (lua_toboolean(L, -1))
+    o.public_but = lua_isstring(L, -1) ? lua_tostring(L, -1) : "";
   o.timeout_ms = (int64_t)number_field(L, 1, "timeout_ms", 0);
   o.connect_timeout_ms = (int64_t)number_field(L, 1, "connect_timeout_ms", 0);
   o.max_body = (size_t)number_field(L, 1, "max_body", 0);
@@ -174,6 +188,8 @@ static int l_open(lua_State *L) {
   cxb_buf_free(&headers);
   if (err && o.sink)
     o.sink->release(o.sink);
+  if (err == CXB_EDENIED)
+    return push_denied(L, o.url);
   if (err)
     return cxb_push_error(L, err, "the URL must begin http://, https:// or http+unix:");
   lua_settop(L, 4);
@@ -252,8 +268,10 @@ static int l_answer(lua_State *L) {
   pending *p = luaL_checkudata(L, 1, PENDING_MT);
   if (p->err) {
     int n = cxb_push_error(L, p->err, "%s", p->message);
-    if (p->err == CXB_ENOENT || p->err == CXB_EPROTO) {
-      lua_pushstring(L, p->err == CXB_ENOENT ? "resolve" : "tls");
+    if (p->err == CXB_ENOENT || p->err == CXB_EPROTO || p->err == CXB_EDENIED) {
+      lua_pushstring(L, p->err == CXB_ENOENT   ? "resolve"
+                        : p->err == CXB_EPROTO ? "tls"
+                                               : "url_not_allowed");
       lua_replace(L, -3);
     }
     return n;

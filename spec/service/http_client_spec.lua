@@ -175,6 +175,42 @@ describe("a redirect", function()
   end)
 end)
 
+describe("a URL that somebody else set", function()
+  local function get(address, public_only)
+    local answer, code = cxb.http.request { url = address, public_only = public_only }
+    return answer and answer.status, code
+  end
+
+  it("leads to no private address, by number, by name or by redirect", function()
+    assert.same({ nil, "url_not_allowed" }, { get(url .. "/headers", true) })
+    assert.same({ nil, "url_not_allowed" }, { get((url:gsub("127.0.0.1", "localhost")) .. "/headers", true) })
+    assert.same({ nil, "url_not_allowed" }, { get("http://[::ffff:127.0.0.1]:8080/", true) })
+    assert.same({ nil, "url_not_allowed" }, { get("http+unix:/run/cxb/core-1.sock:/health", true) })
+    assert.equal(200, (get(url .. "/headers")))
+    local answer = cxb.http.request { url = url .. "/redirect", redirects = 3, public_only = "127.0.0.0/8" }
+    assert.equal(302, answer.status)
+  end)
+
+  it("leads to what is named as an exception", function()
+    assert.equal(200, (get(url .. "/headers", "10.0.0.0/8, 127.0.0.1")))
+    assert.equal(200, (get((url:gsub("127.0.0.1", "localhost")) .. "/headers", "localhost")))
+    assert.same({ nil, "url_not_allowed" }, { get(url .. "/headers", "127.0.0.2, localhost") })
+    assert.same({ nil, "url_not_allowed" }, { get((url:gsub("//", "//u:p@")), "127.0.0.0/8") })
+  end)
+
+  it("can be judged before it is kept", function()
+    local function check(...)
+      return { (select(1, cxb.http.check(...))), (select(2, cxb.http.check(...))) }
+    end
+    assert.same({ nil, "url_not_allowed" }, check("http://localhost:8080/"))
+    assert.same({ nil, "url_not_allowed" }, check("http://[::1]:8080/"))
+    assert.same({ nil, "url_not_allowed" }, check("http://169.254.169.254/latest"))
+    assert.same({ nil, "resolve" }, check("http://no-such-host.invalid/"))
+    assert.same({ true }, check("https://8.8.8.8/"))
+    assert.same({ true }, check("http://localhost:8080/", "localhost"))
+  end)
+end)
+
 describe("TLS", function()
   it("refuses a certificate nobody vouches for, and does not show the query", function()
     local dir = world:folder()
