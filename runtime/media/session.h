@@ -153,8 +153,8 @@ void cxb_session_clear(cxb_session *s);
 
 /* The caller's audio, as PCM16 LE at `rate`, into `sink` (reference taken) until sink NULL. The
  * sink is written on the main loop. `replay_ms`: what was kept of the past (≤ 2,000) comes first.
- */
-int cxb_session_tap(cxb_session *s, cxb_sink *sink, int rate, int replay_ms);
+ * `chunk_ms`: in writes of exactly so much audio (cxb_tap_new), 0: as it comes. */
+int cxb_session_tap(cxb_session *s, cxb_sink *sink, int rate, int replay_ms, int chunk_ms);
 
 /* Both channels as they are heard (media/monitor.h) into `sink` (reference taken, written on the
  * main loop): a listener's number from 0, CXB_EBUSY when there are CXB_LISTENERS already,

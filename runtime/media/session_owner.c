@@ -100,11 +100,11 @@ static void run_tap(cxb_session *s, command *c) {
 
 static const cxb_say *say_behind(const cxb_session *s, const cxb_sink *sink);
 
-int cxb_session_tap(cxb_session *s, cxb_sink *sink, int rate, int replay_ms) {
+int cxb_session_tap(cxb_session *s, cxb_sink *sink, int rate, int replay_ms, int chunk_ms) {
   cxb_tap *tap = NULL;
   if (over(s))
     return sink ? CXB_ECLOSED : 0;
-  int err = sink ? cxb_tap_new(s->media, sink, rate, &tap) : 0;
+  int err = sink ? cxb_tap_new(s->media, sink, rate, chunk_ms, &tap) : 0;
   if (err)
     return err;
   cxb_tap *before = s->tap;
@@ -169,7 +169,7 @@ int cxb_session_listen(cxb_session *s, cxb_sink *sink) {
     at++;
   if (at == CXB_LISTENERS)
     return CXB_EBUSY;
-  int err = cxb_tap_new(s->media, sink, CXB_MONITOR_TAP_RATE, &s->listeners[at]);
+  int err = cxb_tap_new(s->media, sink, CXB_MONITOR_TAP_RATE, 0, &s->listeners[at]);
   if (err)
     return err;
   post_listen(s, at, s->listeners[at]);

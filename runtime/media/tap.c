@@ -15,6 +15,8 @@ struct cxb_tap {
   int rate;
   /* main loop */
   cxb_sink *sink; /* NULL: stopped, or the sink has closed */
+  uint8_t *part;  /* a chunk that is not full yet; NULL: no chunks */
+  size_t chunk, part_len;
   /* media loop */
   cxb_resampler *resampler;
   int16_t *scratch;
@@ -35,17 +37,21 @@ static void unref(cxb_tap *tap) {
   uv_mutex_destroy(&tap->lock);
   cxb_resampler_free(tap->resampler);
   free(tap->scratch);
+  free(tap->part);
   free(tap->data);
   free(tap);
 }
 
-int cxb_tap_new(cxb_media *media, cxb_sink *sink, int rate, cxb_tap **out) {
-  if (rate < 8000 || rate > CXB_MAX_RATE)
+int cxb_tap_new(cxb_media *media, cxb_sink *sink, int rate, int chunk_ms, cxb_tap **out) {
+  if (rate < 8000 || rate > CXB_MAX_RATE || chunk_ms < 0 || chunk_ms > 1000)
     return CXB_EINVAL;
   cxb_tap *tap = calloc(1, sizeof *tap);
   if (!tap)
     return CXB_ENOMEM;
-  if (uv_mutex_init(&tap->lock) != 0) {
+  tap->chunk = (size_t)rate * (size_t)chunk_ms / 1000 * 2;
+  tap->part = tap->chunk ? malloc(tap->chunk) : NULL;
+  if ((tap->chunk && !tap->part) || uv_mutex_init(&tap->lock) != 0) {
+    free(tap->part);
     free(tap);
     return CXB_ENOMEM;
   }
@@ -67,6 +73,26 @@ static void drop_sink(cxb_tap *tap) {
     sink->release(sink);
 }
 
+static int write_chunks(cxb_tap *tap, const uint8_t *data, size_t len) {
+  int err = 0;
+  while (len > 0 && !err) {
+    size_t room = tap->chunk - tap->part_len, take = len < room ? len : room;
+    memcpy(tap->part + tap->part_len, data, take);
+    tap->part_len += take;
+    data += take;
+    len -= take;
+    if (tap->part_len == tap->chunk) {
+      tap->part_len = 0;
+      err = tap->sink->write(tap->sink, tap->part, tap->chunk);
+    }
+  }
+  return err;
+}
+
+static int write_out(cxb_tap *tap, const uint8_t *data, size_t len) {
+  return tap->chunk ? write_chunks(tap, data, len) : tap->sink->write(tap->sink, data, len);
+}
+
 /* Main loop. The data is taken out of the box, so the media loop never waits for a sink. */
 static void deliver(cxb_tap *tap) {
   uv_mutex_lock(&tap->lock);
@@ -75,7 +101,7 @@ static void deliver(cxb_tap *tap) {
   tap->data = NULL;
   tap->len = tap->room = 0;
   uv_mutex_unlock(&tap->lock);
-  if (len > 0 && tap->sink && tap->sink->write(tap->sink, data, len) != 0)
+  if (len > 0 && tap->sink && write_out(tap, data, len) != 0)
     drop_sink(tap);
   uv_mutex_lock(&tap->lock);
   if (!tap->data && room <= 65536) { /* used again */
@@ -99,6 +125,8 @@ static void on_main(void *arg) {
 void cxb_tap_stop(cxb_tap *tap, bool end) {
   if (end) {
     deliver(tap);
+    if (tap->sink && tap->part_len > 0)
+      tap->sink->write(tap->sink, tap->part, tap->part_len);
     if (tap->sink && tap->sink->end)
       tap->sink->end(tap->sink, 0);
   }

@@ -9,8 +9,10 @@
 
 typedef struct cxb_tap cxb_tap;
 
-/* Main loop. Takes the sink's reference unless it fails (CXB_EINVAL for the rate, CXB_ENOMEM). */
-int cxb_tap_new(cxb_media *media, cxb_sink *sink, int rate, cxb_tap **out);
+/* Main loop. Takes the sink's reference unless it fails (CXB_EINVAL for the rate or the chunk,
+ * CXB_ENOMEM). `chunk_ms` 1…1000: the sink gets writes of exactly so much audio, the last one, at
+ * the end, may be shorter; 0: audio as it comes. */
+int cxb_tap_new(cxb_media *media, cxb_sink *sink, int rate, int chunk_ms, cxb_tap **out);
 /* Main loop: delivers what is there, ends the sink when `end`, drops the main loop's reference. */
 void cxb_tap_stop(cxb_tap *tap, bool end);
 /* Media loop: audio at `rate`; the first call fixes it. */

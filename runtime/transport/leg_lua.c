@@ -110,11 +110,11 @@ static int l_tap(lua_State *L) {
   if (!c)
     return 2;
   if (lua_isnoneornil(L, 2))
-    return answer(L, cxb_session_tap(c->session, NULL, 0, 0));
+    return answer(L, cxb_session_tap(c->session, NULL, 0, 0, 0));
   cxb_sink **box = luaL_checkudata(L, 2, CXB_SINK_MT);
   luaL_argcheck(L, *box, 2, "the sink is in use");
   int rate = (int)luaL_checkinteger(L, 3), replay_ms = (int)luaL_optinteger(L, 4, 0);
-  int err = cxb_session_tap(c->session, *box, rate, replay_ms);
+  int err = cxb_session_tap(c->session, *box, rate, replay_ms, (int)luaL_optinteger(L, 5, 0));
   if (!err)
     *box = NULL;
   return answer(L, err);

@@ -177,7 +177,7 @@ static void begin_calls(int n) {
       abort();
     cxb_session_vad(c->s, 2, 200, 600);
     cxb_media_post(media, begin_on_media, c);
-    cxb_session_tap(c->s, &c->sink, 16000, 0);
+    cxb_session_tap(c->s, &c->sink, 16000, 0, 0);
     uint32_t id = cxb_session_say_begin(c->s, RATE);
     for (int k = 0; k < 4; k++)
       cxb_session_say_push(c->s, id, voice, (size_t)RATE * 30 * 2);

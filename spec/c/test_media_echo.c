@@ -26,7 +26,7 @@ static void count_on(fake_wire *w, void *arg) {
 
 static uint32_t echo(fake_wire *w, int say_rate, int tap_rate) {
   uint32_t id = cxb_session_say_begin(w->s, say_rate);
-  assert_int_equal(cxb_session_tap(w->s, cxb_session_say_sink(w->s, id), tap_rate, 0), 0);
+  assert_int_equal(cxb_session_tap(w->s, cxb_session_say_sink(w->s, id), tap_rate, 0, 0), 0);
   return id;
 }
 
@@ -94,7 +94,7 @@ static void taken_off_the_caller_is_no_longer_heard(void **state) {
   call_begin(w, media, 8000, 60);
   uint32_t id = echo(w, 8000, 8000);
   assert_int_equal(frames_while_stalled(w, &c), 10);
-  assert_int_equal(cxb_session_tap(w->s, NULL, 0, 0), 0);
+  assert_int_equal(cxb_session_tap(w->s, NULL, 0, 0, 0), 0);
   assert_int_equal(frames_while_stalled(w, &c), 0);
   assert_int_equal(cxb_session_say_end(w->s, id, 0), 0);
   const seen_event *played = expect_event(w, CXB_EV_PLAYED, 2000);

@@ -435,6 +435,7 @@ typedef struct test_sink {
   size_t len, room;
   int ended, released, end_err;
   size_t close_after;
+  int odd_sizes;
 } test_sink;
 
 static int test_sink_write(cxb_sink *sink, const uint8_t *data, size_t len) {
@@ -471,10 +472,10 @@ static void a_tap_gets_the_past_and_then_the_present_without_a_seam(void **state
   call_begin(w, media, 8000, 60);
   caller_says(w, &s);
   pass(600);
-  assert_int_equal(cxb_session_tap(w->s, &sink.sink, 8000, 2000), 0);
+  assert_int_equal(cxb_session_tap(w->s, &sink.sink, 8000, 2000, 0), 0);
   wait_until(4000, sink.len == s.n * 2);
   assert_memory_equal(sink.data, s.pcm, sink.len);
-  assert_int_equal(cxb_session_tap(w->s, NULL, 0, 0), 0);
+  assert_int_equal(cxb_session_tap(w->s, NULL, 0, 0, 0), 0);
   assert_int_equal(sink.released, 1);
   assert_int_equal(sink.ended, 0);
   free(sink.data);
@@ -490,15 +491,15 @@ static void replay_is_limited_to_what_was_asked_and_two_seconds(void **state) {
   call_begin(w, media, 8000, 60);
   on_media(w, feed_all, &s); /* 2.2 s at once: a burst that may pass in 2 s from here */
   pass(2100);
-  assert_int_equal(cxb_session_tap(w->s, &a.sink, 8000, 500), 0);
+  assert_int_equal(cxb_session_tap(w->s, &a.sink, 8000, 500, 0), 0);
   pass(50);
   assert_int_equal(a.len, 500 * 16);
   assert_memory_equal(a.data, s.pcm + s.n - 500 * 8, a.len);
-  assert_int_equal(cxb_session_tap(w->s, &b.sink, 16000, 99999), 0); /* replaces the other */
+  assert_int_equal(cxb_session_tap(w->s, &b.sink, 16000, 99999, 0), 0); /* replaces the other */
   pass(50);
   assert_int_equal(a.released, 1);
   assert_in_range(b.len, 2000 * 32 - 200, 2000 * 32);
-  assert_int_equal(cxb_session_tap(w->s, &a.sink, 500, 0), CXB_EINVAL);
+  assert_int_equal(cxb_session_tap(w->s, &a.sink, 500, 0, 0), CXB_EINVAL);
   free(a.data);
   sound_free(&s);
   call_end(w); /* the tap that still runs is ended and released */
@@ -507,13 +508,44 @@ static void replay_is_limited_to_what_was_asked_and_two_seconds(void **state) {
   free(b.data);
 }
 
+/* Writes of a size of their own count, and are told apart by it. */
+static int chunk_write(cxb_sink *sink, const uint8_t *data, size_t len) {
+  test_sink *t = (test_sink *)sink;
+  if (len != 80 * 16)
+    t->odd_sizes++;
+  return test_sink_write(sink, data, len);
+}
+
+static void a_tap_in_chunks_writes_all_of_one_size_but_the_last(void **state) {
+  fake_wire *w = fake_new();
+  test_sink sink = new_sink();
+  sink.sink.write = chunk_write;
+  sound s = recorded_speech("cards/005.wav", 8000);
+  s.n = 160 * 51; /* 1,020 ms: twelve chunks of 80 and 60 left */
+  call_begin(w, media, 8000, 60);
+  assert_int_equal(cxb_session_tap(w->s, &sink.sink, 8000, 0, 1001), CXB_EINVAL);
+  assert_int_equal(cxb_session_tap(w->s, &sink.sink, 8000, 0, 80), 0);
+  caller_says(w, &s);
+  wait_until(4000, sink.len == 12 * 80 * 16);
+  pass(100);
+  assert_int_equal(sink.len, 12 * 80 * 16);
+  assert_int_equal(sink.odd_sizes, 0);
+  call_end(w);
+  assert_int_equal(sink.odd_sizes, 1);
+  assert_int_equal(sink.ended, 1);
+  assert_int_equal(sink.len, s.n * 2);
+  assert_memory_equal(sink.data, s.pcm, sink.len);
+  free(sink.data);
+  sound_free(&s);
+}
+
 static void a_sink_that_closes_is_left_alone(void **state) {
   fake_wire *w = fake_new();
   test_sink sink = new_sink();
   sink.close_after = 1600;
   sound s = silence(600, 8000);
   call_begin(w, media, 8000, 60);
-  assert_int_equal(cxb_session_tap(w->s, &sink.sink, 8000, 0), 0);
+  assert_int_equal(cxb_session_tap(w->s, &sink.sink, 8000, 0, 0), 0);
   caller_says(w, &s);
   wait_until(2000, sink.released == 1);
   pass(200);
@@ -531,7 +563,7 @@ static void a_flood_is_cut_to_real_time_and_the_oldest_dropped(void **state) {
   for (size_t i = 0; i < s.n; i++)
     s.pcm[i] = (int16_t)(i / 160); /* each frame says its number */
   call_begin(w, media, 8000, 60);
-  assert_int_equal(cxb_session_tap(w->s, &sink.sink, 8000, 0), 0);
+  assert_int_equal(cxb_session_tap(w->s, &sink.sink, 8000, 0, 0), 0);
   on_media(w, feed_all, &s);
   pass(2300);
   size_t frames = sink.len / 320;
@@ -555,7 +587,7 @@ static void audio_of_any_size_is_taken(void **state) {
   sound s = recorded_speech("cards/001.wav", 8000);
   test_sink sink = new_sink();
   call_begin(w, media, 8000, 60);
-  assert_int_equal(cxb_session_tap(w->s, &sink.sink, 8000, 0), 0);
+  assert_int_equal(cxb_session_tap(w->s, &sink.sink, 8000, 0, 0), 0);
   size_t total = 0;
   for (size_t step = 1; total + step < 2000; step = step * 3 % 401 + 1) {
     sound piece = {.pcm = s.pcm + total, .n = step, .rate = 8000};
@@ -893,6 +925,7 @@ int main(void) {
       cmocka_unit_test(a_clear_that_is_not_answered_counts_by_the_clock),
       cmocka_unit_test(a_tap_gets_the_past_and_then_the_present_without_a_seam),
       cmocka_unit_test(replay_is_limited_to_what_was_asked_and_two_seconds),
+      cmocka_unit_test(a_tap_in_chunks_writes_all_of_one_size_but_the_last),
       cmocka_unit_test(a_sink_that_closes_is_left_alone),
       cmocka_unit_test(a_flood_is_cut_to_real_time_and_the_oldest_dropped),
       cmocka_unit_test(audio_of_any_size_is_taken),
