@@ -180,7 +180,8 @@ cxb.http = {}
 ---@field connect_timeout_ms? number 3000
 ---@field max_body? integer bytes, 8 MiB
 ---@field on_data? fun(piece: string) streamed body; the answer's `body` is then nil
----@field sink? userdata cxb.sink: body piped in C
+---@field sink? userdata cxb.sink: body of a 2xx answer piped in C; another answer has its body as usual
+---@field on_start? fun() the first bytes have gone into the sink
 ---@field redirects? integer 0
 ---@field public_only? boolean|string the URL is somebody else's: http(s) without user name, port 80,
 --- 443 or ≥ 1024, whatever address is dialled must be public, no redirects. A string: exceptions, hosts
@@ -190,6 +191,7 @@ cxb.http = {}
 ---@field status integer
 ---@field headers table<string, string>
 ---@field body? string
+---@field bytes integer that went into the sink
 ---(waits) nil, "refused" | "timeout" | "closed" | "resolve" | "tls" | "too_large" | "io" |
 ---"url_not_allowed" (public_only), message
 ---@param options cxb.http.options
@@ -213,6 +215,14 @@ function conn:send_binary(data) end
 function conn:close(code, reason) end
 ---Binary messages go to the sink from now on (its end() at close); nil: back to receive().
 function conn:pipe(sink) end
+---Audio inside JSON: of each text message (also those not received yet) the base64 string at `path`
+---("audio", "data.audio") goes to the sink, decoded in C; nil sink: it is dropped. receive() gives the
+---message with the number of bytes in the string's place, -1 when it was no base64. pipe(nil) ends it.
+---@param sink? userdata cxb.sink
+---@param opts {path: string}
+function conn:pipe_json(sink, opts) end
+---@return number ms since something was sent, by send() or through the sink
+function conn:idle_ms() end
 ---What is written to this sink leaves as binary messages.
 ---@return userdata cxb.sink
 function conn:sink() end
@@ -343,8 +353,9 @@ function leg:say_end(utterance, err) end
 ---@return userdata cxb.sink
 function leg:say_sink(utterance) end
 function leg:clear() end
----Caller's audio into a sink at `rate`, with ≤ 2000 ms of the past first; nil sink stops.
-function leg:tap(sink, rate, replay_ms) end
+---Caller's audio into a sink at `rate`, with ≤ 2000 ms of the past first; nil sink stops. chunk_ms: in
+---writes of exactly so much audio, 0…1000; else as it comes.
+function leg:tap(sink, rate, replay_ms, chunk_ms) end
 ---Both channels as they are heard into a sink: PCM16 LE stereo at 16 kHz, left the caller, right the
 ---bot, 200 ms behind; at most four listeners. Ends with the call.
 ---@return integer? listener, string? code "busy"

@@ -225,6 +225,8 @@ static size_t on_body(char *p, size_t size, size_t n, void *arg) {
   if (streamed) {
     int err = c->o.sink ? c->o.sink->write(c->o.sink, (uint8_t *)p, len)
                         : c->o.on_data(c->o.arg, (uint8_t *)p, len);
+    if (c->o.sink && !err && c->o.on_bytes)
+      c->o.on_bytes(c->o.arg, len);
     c->refused_by_reader = err != 0;
     return err ? 0 : len;
   }

@@ -34,6 +34,7 @@ typedef struct cxb_http_options {
   /* Streamed answer: pieces of a 2xx body, in order. Non-zero ends the call (CXB_ECANCELED). */
   int (*on_data)(void *arg, const uint8_t *data, size_t len);
   cxb_sink *sink; /* reference taken: the same, in C; its end() is called with the outcome */
+  void (*on_bytes)(void *arg, size_t len); /* so many went into the sink; may be NULL */
   /* The upload wants more. */
   void (*on_want)(void *arg);
   /* Once, last. err 0 or CXB_EREFUSED, CXB_ETIMEDOUT, CXB_ENOENT (name), CXB_EPROTO (TLS),

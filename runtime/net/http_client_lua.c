@@ -18,7 +18,8 @@ typedef struct pending {
   cxb_http_call *call;
   cxb_wait wait;
   cxb_buf data; /* pieces not yet given to on_data */
-  bool streams, wants, done, waiting, queued;
+  bool streams, wants, done, waiting, queued, started;
+  double bytes; /* that went into the sink */
   struct pending *next_woken;
   int err;
   char message[256];
@@ -74,6 +75,15 @@ static int on_data(void *arg, const uint8_t *data, size_t len) {
     return CXB_ENOMEM;
   wake(p);
   return 0;
+}
+
+static void on_bytes(void *arg, size_t len) {
+  pending *p = arg;
+  if (p->bytes == 0) {
+    p->started = true;
+    wake(p);
+  }
+  p->bytes += (double)len;
 }
 
 static void on_want(void *arg) {
@@ -170,6 +180,7 @@ static int l_open(lua_State *L) {
   lua_getfield(L, 1, "sink");
   if (!lua_isnil(L, -1))
     o.sink = cxb_sink_take(L, lua_gettop(L));
+  o.on_bytes = on_bytes;
   lua_getfield(L, 1, "public_only");
   if (lua_toboolean(L, -1))
     o.public_but = lua_isstring(L, -1) ? lua_tostring(L, -1) : "";
@@ -197,7 +208,7 @@ static int l_open(lua_State *L) {
   return 1;
 }
 
-/* (waits) until something happened. Returns "data", piece · "want" · "done" */
+/* (waits) until something happened. Returns "data", piece · "start" · "want" · "done" */
 static int l_next(lua_State *L) {
   pending *p = luaL_checkudata(L, 1, PENDING_MT);
   if (p->data.len > 0) {
@@ -205,6 +216,11 @@ static int l_next(lua_State *L) {
     lua_pushlstring(L, p->data.data, p->data.len);
     cxb_buf_clear(&p->data);
     return 2;
+  }
+  if (p->started) {
+    p->started = false;
+    lua_pushliteral(L, "start");
+    return 1;
   }
   if (p->wants && !p->done) {
     p->wants = false;
@@ -276,7 +292,9 @@ static int l_answer(lua_State *L) {
     }
     return n;
   }
-  lua_createtable(L, 0, 3);
+  lua_createtable(L, 0, 4);
+  lua_pushnumber(L, p->bytes);
+  lua_setfield(L, -2, "bytes");
   lua_pushinteger(L, p->status);
   lua_setfield(L, -2, "status");
   push_headers(L, p->headers.data);
@@ -301,6 +319,7 @@ static const char driver[] =
     "    local what, piece = next_event(p)\n"
     "    if what == 'done' then return answer(p) end\n"
     "    if what == 'data' then on_data(piece)\n"
+    "    elseif what == 'start' then if o.on_start then o.on_start() end\n"
     "    elseif what == 'want' then send(p, source() or '')\n"
     "    elseif piece == 'cancelled' then cancel(p) return nil, 'cancelled', 'cancelled' end\n"
     "  end\n"

@@ -8,6 +8,7 @@
 
 #include "../base/buf.h"
 #include "../base/err.h"
+#include "../base/json_cut.h"
 #include "../base/sink_lua.h"
 #include "../host/host.h"
 #include "../host/task.h"
@@ -34,6 +35,8 @@ typedef struct conn {
   message *first, **last;
   size_t unread;
   cxb_sink *pipe;
+  char path[64]; /* not empty: the pipe's bytes are this member of text messages, in base64 */
+  uint64_t sent_ms;
   cxb_wait open_wait, receive_wait, send_wait;
 } conn;
 
@@ -101,6 +104,7 @@ static void on_open(cxb_ws *ws, void *user) {
   (void)ws;
   conn *c = user;
   c->state = OPEN;
+  c->sent_ms = uv_now(cxb_loop());
   lua_State *L = cxb_wait_stack(&c->open_wait);
   if (!L) { /* nobody waits any more: the task was cancelled */
     cxb_ws_close(c->ws, 1001, "");
@@ -119,6 +123,18 @@ static void drop_pipe(conn *c, int err) {
   pipe->release(pipe);
 }
 
+/* Moves the bytes of the member at `path` into the pipe; the script finds their count in its place,
+ * -1 when they are no base64. */
+static void cut_audio(conn *c, message *m) {
+  cxb_json_span span;
+  if (!cxb_json_find(m->data, m->len, c->path, &span))
+    return;
+  long n = cxb_json_bytes(m->data, &span);
+  if (n > 0 && c->pipe && c->pipe->write(c->pipe, (uint8_t *)m->data + span.at, (size_t)n) != 0)
+    drop_pipe(c, CXB_ECLOSED);
+  m->len = cxb_json_put_number(m->data, m->len, &span, n < 0 ? -1 : n);
+}
+
 static void queue(conn *c, bool binary, const uint8_t *data, size_t len) {
   message *m = c->unread + len > MAX_UNREAD ? NULL : malloc(sizeof *m + len);
   if (!m) { /* a script that does not read is told so rather than fed for ever */
@@ -129,15 +145,17 @@ static void queue(conn *c, bool binary, const uint8_t *data, size_t len) {
   m->len = len;
   m->binary = binary;
   memcpy(m->data, data, len);
+  if (!binary && c->path[0])
+    cut_audio(c, m);
   *c->last = m;
   c->last = &m->next;
-  c->unread += len;
+  c->unread += m->len;
 }
 
 static void on_message(cxb_ws *ws, void *user, bool binary, const uint8_t *data, size_t len) {
   (void)ws;
   conn *c = user;
-  if (binary && c->pipe) {
+  if (binary && c->pipe && !c->path[0]) {
     if (c->pipe->write(c->pipe, data, len) != 0)
       drop_pipe(c, CXB_ECLOSED);
     return;
@@ -207,10 +225,15 @@ static int l_receive(lua_State *L) {
   return cxb_task_wait_ms(L, &c->receive_wait, ms, NULL, NULL);
 }
 
+static uint64_t now_ms(void) {
+  return uv_now(cxb_loop());
+}
+
 static int send_message(lua_State *L, bool binary) {
   conn *c = check_conn(L);
   size_t len;
   const char *data = luaL_checklstring(L, 2, &len);
+  c->sent_ms = now_ms();
   int err = c->ws ? cxb_ws_send(c->ws, binary, data, len) : CXB_ECLOSED;
   if (err == CXB_EAGAIN)
     return cxb_task_wait(L, &c->send_wait, NULL, NULL);
@@ -255,18 +278,45 @@ static void flush_into_pipe(conn *c) {
     c->last = &(*c->last)->next;
 }
 
+static void set_pipe(conn *c, cxb_sink *sink, const char *path) {
+  if (c->pipe) /* its source goes on elsewhere: that is no end of it */
+    c->pipe->release(c->pipe);
+  c->pipe = sink;
+  snprintf(c->path, sizeof c->path, "%s", path);
+}
+
 static int l_pipe(lua_State *L) {
   conn *c = check_conn(L);
-  cxb_sink *sink = lua_isnoneornil(L, 2) ? NULL : cxb_sink_take(L, 2);
-  if (c->pipe) { /* its source goes on elsewhere: that is no end of it */
-    c->pipe->release(c->pipe);
-    c->pipe = NULL;
-  }
-  c->pipe = sink;
+  set_pipe(c, lua_isnoneornil(L, 2) ? NULL : cxb_sink_take(L, 2), "");
   flush_into_pipe(c);
   if (c->state == CLOSED)
     drop_pipe(c, CXB_ECLOSED);
   return 0;
+}
+
+static int l_pipe_json(lua_State *L) {
+  conn *c = check_conn(L);
+  luaL_checktype(L, 3, LUA_TTABLE);
+  lua_getfield(L, 3, "path");
+  const char *path = lua_tostring(L, -1);
+  luaL_argcheck(L, path && *path && strlen(path) < sizeof c->path, 3, "path: 1 to 63 bytes");
+  set_pipe(c, lua_isnoneornil(L, 2) ? NULL : cxb_sink_take(L, 2), path);
+  for (message *m = c->first; m; m = m->next) {
+    c->unread -= m->len;
+    if (!m->binary)
+      cut_audio(c, m);
+    c->unread += m->len;
+  }
+  if (c->state == CLOSED)
+    drop_pipe(c, CXB_ECLOSED);
+  return 0;
+}
+
+/* How long nothing has been sent, neither by the script nor through a sink. */
+static int l_idle_ms(lua_State *L) {
+  conn *c = check_conn(L);
+  lua_pushnumber(L, (lua_Number)(now_ms() - c->sent_ms));
+  return 1;
 }
 
 /* ---- a sink into a connection ---- */
@@ -278,6 +328,7 @@ typedef struct conn_sink {
 
 static int sink_write(cxb_sink *sink, const uint8_t *data, size_t len) {
   conn *c = ((conn_sink *)sink)->conn;
+  c->sent_ms = now_ms();
   int err = c->ws ? cxb_ws_send(c->ws, true, data, len) : CXB_ECLOSED;
   return err == CXB_EAGAIN ? 0 : err; /* a live stream is not held back; the limit closes it */
 }
@@ -404,13 +455,10 @@ static int l_connect(lua_State *L) {
 
 static void open_ws(lua_State *L, cxb_generation *gen) {
   (void)gen;
-  static const luaL_Reg methods[] = {{"receive", l_receive},
-                                     {"send", l_send},
-                                     {"send_binary", l_send_binary},
-                                     {"close", l_close},
-                                     {"pipe", l_pipe},
-                                     {"sink", l_sink},
-                                     {NULL, NULL}};
+  static const luaL_Reg methods[] = {
+      {"receive", l_receive}, {"send", l_send}, {"send_binary", l_send_binary},
+      {"close", l_close},     {"pipe", l_pipe}, {"pipe_json", l_pipe_json},
+      {"idle_ms", l_idle_ms}, {"sink", l_sink}, {NULL, NULL}};
   luaL_newmetatable(L, CONN_MT);
   lua_newtable(L);
   luaL_register(L, NULL, methods);

@@ -136,9 +136,12 @@ describe("an answer", function()
     world:write(dir .. "/echo.lua", ECHO)
     world:service(dir .. "/echo.lua", { SPEC_DIR = dir }, dir .. "/echo.sock")
     local conn = assert(cxb.ws.connect("ws+unix:" .. dir .. "/echo.sock:/"))
-    local answer = assert(cxb.http.request { url = url .. "/audio", sink = conn:sink() })
+    local began = 0
+    local answer = assert(cxb.http.request { url = url .. "/audio", sink = conn:sink(),
+      on_start = function() began = began + 1 end })
     assert.equal(200, answer.status)
     assert.is_nil(answer.body)
+    assert.same({ 300000, 1 }, { answer.bytes, began })
     local pieces, size = {}, 0
     while size < 300000 do
       local kind, data = conn:receive(5000)

@@ -173,6 +173,44 @@ describe("a socket that a script opens", function()
     conn:close()
   end)
 
+  it("takes audio out of JSON into a sink and leaves its size to the script, in order", function()
+    local conn, other = assert(cxb.ws.connect(url .. "/")), assert(cxb.ws.connect(base .. "/echo"))
+    local audio = cxb.crypto.random(4000) .. "!" -- an odd number of bytes
+    local function message(path, data, n)
+      return path == "audio" and ('{"audio":"%s","n":%d}'):format(cxb.crypto.base64(data), n)
+        or ('{"type":"audio","data":{"audio":"%s"},"n":%d}'):format(cxb.crypto.base64(data), n)
+    end
+    conn:send(message("audio", audio, 0)) -- may be there before the pipe is
+    world:wait_until("something sent back", function() return conn:idle_ms() >= 20 end)
+    conn:pipe_json(other:sink(), { path = "audio" })
+    for n = 1, 3 do conn:send(message("audio", audio:sub(n), n)) end
+    conn:send('{"audio":"no base64 !","n":4}')
+    conn:send('{"audio":null,"chars":["\\"","\195\169"],"n":5}')
+    conn:send('{"audio":"AAAA", no JSON')
+    for n = 0, 3 do
+      assert.same({ "text", ('{"audio":%d,"n":%d}'):format(#audio - math.max(0, n - 1), n) },
+        { conn:receive(5000) })
+    end
+    assert.equal('{"audio":-1,"n":4}', select(2, conn:receive(5000)))
+    assert.equal('{"audio":null,"chars":["\\"","\195\169"],"n":5}', select(2, conn:receive(5000)))
+    assert.equal('{"audio":"AAAA", no JSON', select(2, conn:receive(5000)))
+    for n = 0, 3 do
+      local kind, data = other:receive(5000)
+      assert.equal("binary", kind)
+      assert.is_true(data == audio:sub(math.max(1, n)))
+    end
+
+    conn:pipe_json(nil, { path = "data.audio" })
+    conn:send(message("data", audio, 6))
+    assert.equal(('{"type":"audio","data":{"audio":%d},"n":6}'):format(#audio), select(2, conn:receive(5000)))
+    conn:pipe(nil)
+    conn:send('{"data":{"audio":"AAAA"}}')
+    assert.equal('{"data":{"audio":"AAAA"}}', select(2, conn:receive(5000)))
+    assert.same({ nil, "timeout" }, { other:receive(50) })
+    conn:close()
+    other:close()
+  end)
+
   it("makes a sender wait for a peer that does not read", function()
     local conn = assert(cxb.ws.connect(url .. "/deaf"))
     local sent = 0
