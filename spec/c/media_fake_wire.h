@@ -339,15 +339,15 @@ static inline void close_feeder(fake_wire *w, void *arg) {
     uv_close((uv_handle_t *)&w->feeder, feeder_closed);
 }
 
-static inline void nothing(fake_wire *w, void *arg) {
-  (void)w;
-  (void)arg;
+static inline void feeder_gone(fake_wire *w, void *arg) {
+  *(bool *)arg = !w->feeder_ready;
 }
 
 static inline void call_end(fake_wire *w) {
   bool done = false;
   on_media(w, close_feeder, NULL);
-  on_media(w, nothing, NULL); /* its close callback has run */
+  for (bool gone = false; !gone;) /* its close callback runs in a turn of its own */
+    on_media(w, feeder_gone, &gone);
   cxb_session_close(w->s, on_session_done, &done);
   wait_until(5000, done);
   assert_int_equal(w->releases, 1);
