@@ -146,24 +146,51 @@ static int connect_worker(int i) {
   return -1;
 }
 
-/* CPU nanoseconds of all threads of a process. */
-static double cpu_ns(pid_t pid) {
+/* CPU nanoseconds by who used them. `user` and `kernel` are the kernel's division by ticks. */
+typedef struct usage {
+  double media, script, rest, user, kernel; /* media thread, main thread, pool and watchdog */
+} usage;
+
+static bool read_file(char *text, size_t room, const char *format, int pid, const char *tid) {
   char path[300];
-  double sum = 0;
-  snprintf(path, sizeof path, "/proc/%d/task", (int)pid);
+  snprintf(path, sizeof path, format, pid, tid);
+  FILE *f = fopen(path, "r");
+  size_t n = f ? fread(text, 1, room - 1, f) : 0;
+  text[n] = '\0';
+  if (f)
+    fclose(f);
+  return n > 0;
+}
+
+static void add_thread(usage *u, int pid, const char *tid) {
+  char text[1000];
+  double ns = 0, ticks[2] = {0};
+  if (!read_file(text, sizeof text, "/proc/%d/task/%.20s/schedstat", pid, tid))
+    return;
+  sscanf(text, "%lf", &ns);
+  if (!read_file(text, sizeof text, "/proc/%d/task/%.20s/stat", pid, tid))
+    return;
+  if (strstr(text, "(cxb-media)"))
+    u->media += ns;
+  else if (atoi(tid) == pid)
+    u->script += ns;
+  else
+    u->rest += ns;
+  sscanf(strrchr(text, ')') + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lf %lf", &ticks[0],
+         &ticks[1]);
+  u->user += ticks[0];
+  u->kernel += ticks[1];
+}
+
+static void add_process(usage *u, int pid) {
+  char path[64];
+  snprintf(path, sizeof path, "/proc/%d/task", pid);
   DIR *tasks = opendir(path);
-  for (struct dirent *e; tasks && (e = readdir(tasks));) {
-    double ns = 0;
-    snprintf(path, sizeof path, "/proc/%d/task/%.20s/schedstat", (int)pid, e->d_name);
-    FILE *f = e->d_name[0] == '.' ? NULL : fopen(path, "r");
-    if (f && fscanf(f, "%lf", &ns) == 1)
-      sum += ns;
-    if (f)
-      fclose(f);
-  }
+  for (struct dirent *e; tasks && (e = readdir(tasks));)
+    if (e->d_name[0] != '.')
+      add_thread(u, pid, e->d_name);
   if (tasks)
     closedir(tasks);
-  return sum;
 }
 
 /* ---- the far ends ---- */
@@ -301,11 +328,34 @@ static double late_ms(double percent) {
   return 0;
 }
 
-static double all_ns(int count) {
-  double sum = 0;
+static usage all_used(int count) {
+  usage u = {0};
   for (int i = 0; i < count; i++)
-    sum += cpu_ns(ends[i].pid);
-  return sum;
+    add_process(&u, ends[i].pid);
+  return u;
+}
+
+static double total(const usage *u) {
+  return u->media + u->script + u->rest;
+}
+
+/* What others took of the CPU in the meantime, in percent: /proc/stat's busy time less ours. */
+static double cpu_busy_ms(int cpu) {
+  char text[16384], name[12];
+  double t[8] = {0};
+  if (!read_file(text, sizeof text, "/proc/stat", 0, ""))
+    return 0;
+  snprintf(name, sizeof name, "cpu%d ", cpu);
+  const char *line = strstr(text, name);
+  if (line)
+    sscanf(line + strlen(name), "%lf %lf %lf %lf %lf %lf %lf %lf", t, t + 1, t + 2, t + 3, t + 4,
+           t + 5, t + 6, t + 7);
+  return (t[0] + t[1] + t[2] + t[5] + t[6] + t[7]) * 1000 / (double)sysconf(_SC_CLK_TCK);
+}
+
+static double split(const usage *before, const usage *after) {
+  double user = after->user - before->user, kernel = after->kernel - before->kernel;
+  return user + kernel > 0 ? user / (user + kernel) * 100 : 0;
 }
 
 /* CPU milliseconds a second of one call. */
@@ -325,18 +375,23 @@ static double measure(int count, double seconds, int cpu, bool bare) {
     close(fd);
   }
   usleep(500000);
-  double idle = all_ns(count), from = (double)cxb_mono_ns();
+  usage before = all_used(count), after;
+  double from = (double)cxb_mono_ns();
   sleep(3);
-  idle = (all_ns(count) - idle) / ((double)cxb_mono_ns() - from) * 1000 / count;
+  after = all_used(count);
+  double idle = (total(&after) - total(&before)) / ((double)cxb_mono_ns() - from) * 1000 / count;
   for (int i = 0; i < count; i++)
     open_call(&ends[i], i);
   carry(count, SETTLE_S);
   counting = true;
-  double before = all_ns(count);
+  before = all_used(count);
+  double busy = cpu_busy_ms(cpu);
   from = (double)cxb_mono_ns();
   carry(count, seconds);
-  double took_ns = (double)cxb_mono_ns() - from;
-  double ms = (all_ns(count) - before) / took_ns * 1000 / count;
+  double scale = 1000 / ((double)cxb_mono_ns() - from) / count;
+  after = all_used(count);
+  double ms = (total(&after) - total(&before)) * scale;
+  double others = (cpu_busy_ms(cpu) - busy) / seconds / 10 - ms * count / 10;
   uint64_t frames = 0;
   for (int i = 0; i < count; i++)
     frames += ends[i].frames;
@@ -345,6 +400,14 @@ static double measure(int count, double seconds, int cpu, bool bare) {
       "%.1f ms, p99 %.1f ms\n",
       count, bare ? "bare echoes" : "workers", idle, ms, (double)frames / count / seconds,
       late_ms(50), late_ms(99));
+  if (!bare)
+    printf(
+        "  media thread %.2f ms/s, script %.2f, disk and watch %.2f; user %.0f %%, kernel %.0f "
+        "%%\n",
+        (after.media - before.media) * scale, (after.script - before.script) * scale,
+        (after.rest - before.rest) * scale, split(&before, &after), 100 - split(&before, &after));
+  if (others > 5)
+    printf("  others took %.0f %% of this CPU meanwhile: the figures are too high\n", others);
   for (int i = 0; i < count; i++)
     put(&ends[i], "{\"event\":\"stop\"}", 16);
   usleep(300000);
