@@ -261,7 +261,7 @@ static int l_every(lua_State *L) {
   r->fn_ref = luaL_ref(L, LUA_REGISTRYINDEX);
   uv_timer_init(cxb_loop(), &r->timer);
   r->timer.data = r;
-  uv_timer_start(&r->timer, on_repeat, (uint64_t)ms, (uint64_t)ms);
+  uv_timer_start(&r->timer, on_repeat, cxb_loop_first((uint64_t)ms), (uint64_t)ms);
   r->next = repeats;
   repeats = r;
   return 0;

@@ -308,6 +308,8 @@ static void on_sweep(uv_timer_t *t) {
     next = c->next;
     check_deadline(c, now);
   }
+  if (!conns)
+    uv_timer_stop(&sweep);
 }
 
 /* ---- beginning and end ---- */
@@ -335,11 +337,12 @@ const char *cxb_http_remote(const cxb_http_request *req) {
 }
 
 static void start_sweep(void) {
-  if (sweeping)
-    return;
-  sweeping = true;
-  uv_timer_init(cxb_loop(), &sweep);
-  uv_timer_start(&sweep, on_sweep, SWEEP_MS, SWEEP_MS);
+  if (!sweeping) {
+    uv_timer_init(cxb_loop(), &sweep);
+    sweeping = true;
+  }
+  if (!uv_is_active((uv_handle_t *)&sweep))
+    uv_timer_start(&sweep, on_sweep, SWEEP_MS, SWEEP_MS);
   uv_unref((uv_handle_t *)&sweep);
 }
 

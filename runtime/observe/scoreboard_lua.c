@@ -68,7 +68,7 @@ static int l_attach(lua_State *L) {
   cxb_slot_on_change = on_slot_change;
   if (id > 0) {
     uv_timer_init(cxb_loop(), &beat);
-    uv_timer_start(&beat, on_beat, 0, 1000);
+    uv_timer_start(&beat, on_beat, cxb_loop_first(1000), 1000);
     uv_unref((uv_handle_t *)&beat);
   }
   refresh();

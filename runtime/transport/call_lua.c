@@ -132,7 +132,7 @@ static void watch(void) {
     m.watch_made = true;
   }
   if (!uv_is_active((uv_handle_t *)&m.watch))
-    uv_timer_start(&m.watch, on_watch, LOOK_MS, LOOK_MS);
+    uv_timer_start(&m.watch, on_watch, cxb_loop_first(LOOK_MS), LOOK_MS);
 }
 
 static int leg_gc(lua_State *L) {
