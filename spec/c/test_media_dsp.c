@@ -2,7 +2,15 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <cmocka.h>
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wconversion"
+#include <spandsp/telephony.h>
+#include <spandsp/bit_operations.h>
+#include <spandsp/g711.h>
+#pragma GCC diagnostic pop
 
 #include "base/err.h"
 #include "media/dtmf.h"
@@ -68,6 +76,21 @@ static void g711_agrees_with_the_values_of_the_standard(void **state) {
   for (size_t i = 0; i < sizeof alaw / sizeof *alaw; i++) {
     cxb_alaw_decode(&alaw[i].code, 1, &v);
     assert_int_equal(v, alaw[i].value);
+  }
+}
+
+static void ulaw_is_spandsps_for_every_sample_and_every_code(void **state) {
+  for (int v = INT16_MIN; v <= INT16_MAX; v++) {
+    int16_t sample = (int16_t)v;
+    uint8_t code;
+    cxb_ulaw_encode(&sample, 1, &code);
+    assert_int_equal(code, linear_to_ulaw(v));
+  }
+  for (int code = 0; code < 256; code++) {
+    uint8_t in = (uint8_t)code;
+    int16_t v;
+    cxb_ulaw_decode(&in, 1, &v);
+    assert_int_equal(v, ulaw_to_linear(in));
   }
 }
 
@@ -358,6 +381,7 @@ int main(void) {
       cmocka_unit_test(any_count_of_samples_becomes_whole_frames_in_order),
       cmocka_unit_test(a_rate_without_whole_frames_is_refused),
       cmocka_unit_test(g711_agrees_with_the_values_of_the_standard),
+      cmocka_unit_test(ulaw_is_spandsps_for_every_sample_and_every_code),
       cmocka_unit_test(each_g711_code_survives_a_round_trip),
       cmocka_unit_test(speech_through_g711_keeps_35_db),
       cmocka_unit_test(a_tone_keeps_pitch_level_and_length_at_every_pair_of_rates),
