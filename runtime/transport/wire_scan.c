@@ -1,6 +1,7 @@
 /* A strict scanner for plain JSON objects (RFC 8259, no escapes). */
 #include "wire_scan.h"
 
+#include <stdint.h>
 #include <string.h>
 
 typedef struct scan {
@@ -32,10 +33,21 @@ static bool take(scan *s, char c) {
   return true;
 }
 
+/* A byte of `eight` that ends a plain run of text: not ASCII, a control character, DEL, '"', '\\'.
+ * https://graphics.stanford.edu/~seander/bithacks.html#HasLessInWord */
+static bool special(uint64_t eight) {
+  const uint64_t ones = 0x0101010101010101u, tops = 0x8080808080808080u;
+  uint64_t quote = eight ^ ones * '"', slash = eight ^ ones * '\\', del = eight ^ ones * 0x7f;
+  return (eight | (eight - ones * 0x20) | (quote - ones) | (slash - ones) | (del - ones)) & tops;
+}
+
 static bool take_string(scan *s, span *out) {
+  uint64_t eight;
   if (!take(s, '"'))
     return false;
   out->text = s->at;
+  while (s->end - s->at >= 8 && (memcpy(&eight, s->at, 8), !special(eight)))
+    s->at += 8;
   while (s->at < s->end && *s->at != '"') {
     unsigned char c = (unsigned char)*s->at;
     if (c == '\\' || c < 0x20 || c >= 0x7f)
