@@ -21,12 +21,13 @@ static void set_timer(cxb_pacer *p, int64_t at_us) {
   p->armed = at_us != 0;
 }
 
-/* Sends what is due. `waited`: the timer was set for the frame, so it had its chance in time. */
+/* Sends what may leave. `waited`: the timer was set for the frame, so it had its chance in time,
+ * and only what is due goes, or frames would go in pairs. */
 static void run(cxb_pacer *p, bool waited) {
   p->running = true;
   while (!p->stopped && p->ops->ready(p->arg)) {
-    int64_t now = now_us(), due = p->play_end_us - p->lead_us;
-    if (due > now) {
+    int64_t now = now_us(), due = p->play_end_us - p->lead_us + p->slack_us;
+    if (now < (waited ? due : due - p->slack_us)) {
       set_timer(p, due);
       break;
     }
@@ -44,7 +45,7 @@ static void run(cxb_pacer *p, bool waited) {
       cxb_histogram_add(&p->lateness, (uint64_t)(late > 0 ? late : 0));
       p->underruns += late >= FRAME_US;
     }
-    waited = waited && !dry;
+    waited = waited && !dry; /* then the whole lead again */
   }
   p->running = false;
 }
@@ -65,6 +66,7 @@ int cxb_pacer_init(cxb_pacer *p, uv_loop_t *loop, int lead_ms, const cxb_pacer_o
   if (fd < 0)
     return CXB_EIO;
   *p = (cxb_pacer){.ops = ops, .arg = arg, .fd = fd, .lead_us = (int64_t)lead_ms * 1000};
+  p->slack_us = p->lead_us >= 3 * FRAME_US ? FRAME_US : 0;
   if (uv_poll_init(loop, &p->poll, fd) != 0) {
     close(fd);
     return CXB_EIO;
@@ -77,6 +79,15 @@ int cxb_pacer_init(cxb_pacer *p, uv_loop_t *loop, int lead_ms, const cxb_pacer_o
 void cxb_pacer_kick(cxb_pacer *p) {
   if (!p->stopped && !p->armed && !p->running)
     run(p, false);
+}
+
+void cxb_pacer_pass(cxb_pacer *p) {
+  if (!p->armed || p->running || p->stopped || now_us() < p->play_end_us - p->lead_us)
+    return;
+  p->armed = false;
+  run(p, false);
+  if (!p->armed && !p->stopped) /* nothing is left to wait for */
+    set_timer(p, 0);
 }
 
 void cxb_pacer_reset(cxb_pacer *p) {

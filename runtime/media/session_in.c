@@ -218,6 +218,7 @@ void cxb_session_in_audio(cxb_session *s, const int16_t *pcm, size_t n) {
   cxb_framer_push(&s->framer, pcm, n, on_whole_frame, s);
   if (s->inflow.count > 0)
     cxb_session_rearm(s);
+  cxb_pacer_pass(&s->pacer);
 }
 
 void cxb_session_poll_inflow(cxb_session *s, int64_t now) {

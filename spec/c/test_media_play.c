@@ -174,6 +174,31 @@ static void the_lead_goes_at_once_and_the_rest_in_time(void **state) {
   }
 }
 
+static void who_finds_the_loop_awake_has_frames_sent_before_their_deadline(void **state) {
+  rig g;
+  rig_open(&g, 200);
+  g.have = 14;
+  cxb_pacer_kick(&g.p);
+  cxb_pacer_pass(&g.p);
+  assert_true(g.sent >= 11);
+  while (g.sent < 13) {
+    usleep(5000);
+    cxb_pacer_pass(&g.p); /* the loop itself does not run: no timer */
+  }
+  for (size_t i = 0; i < g.sent; i++)
+    assert_true(g.sent_us[i] >= g.play_us[i] - 200000);
+  assert_int_equal(g.p.lateness.total, 0);
+  assert_true(g.p.armed || g.sent == 14);
+  rig_run(&g, 100); /* the last one by its deadline */
+  assert_int_equal(g.sent, 14);
+  assert_false(g.p.armed);
+  g.have++;
+  cxb_pacer_kick(&g.p);
+  rig_run(&g, 50);
+  assert_int_equal(g.sent, 15);
+  rig_close(&g);
+}
+
 static void a_stall_within_the_lead_is_caught_up_without_a_gap(void **state) {
   rig g;
   rig_open(&g, 200);
@@ -300,6 +325,7 @@ int main(void) {
       cmocka_unit_test(a_chunk_for_nobody_is_freed_and_settled),
       cmocka_unit_test(odd_pieces_at_another_rate_lose_nothing),
       cmocka_unit_test(the_lead_goes_at_once_and_the_rest_in_time),
+      cmocka_unit_test(who_finds_the_loop_awake_has_frames_sent_before_their_deadline),
       cmocka_unit_test(a_stall_within_the_lead_is_caught_up_without_a_gap),
       cmocka_unit_test(a_stall_beyond_the_lead_moves_the_clock_and_keeps_the_lead),
       cmocka_unit_test(audio_that_comes_late_is_no_underrun),
