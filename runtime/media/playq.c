@@ -40,7 +40,28 @@ static cxb_utterance *find(cxb_playq *q, uint32_t id) {
 /* Every chunk ends here, so the pusher's account is settled here. */
 static void chunk_free(cxb_playq *q, cxb_chunk *chunk) {
   atomic_fetch_sub(q->queued_us, chunk->us);
-  free(chunk);
+  if (q->spare || chunk->n != q->frame)
+    free(chunk);
+  else
+    q->spare = chunk;
+}
+
+void cxb_playq_free(cxb_playq *q) {
+  free(q->spare);
+  q->spare = NULL;
+}
+
+cxb_chunk *cxb_playq_chunk(cxb_playq *q, size_t n) {
+  cxb_chunk *chunk = n == q->frame ? q->spare : NULL;
+  if (chunk)
+    q->spare = NULL;
+  else
+    chunk = malloc(sizeof *chunk + n * sizeof *chunk->pcm);
+  if (chunk) {
+    chunk->n = n;
+    chunk->us = (int64_t)n * 1000000 / q->rate;
+  }
+  return chunk;
 }
 
 void cxb_playq_push(cxb_playq *q, uint32_t id, cxb_chunk *chunk) {

@@ -34,6 +34,7 @@ typedef struct cxb_playq {
   size_t frame;               /* samples of a frame */
   _Atomic int64_t *queued_us; /* what the chunks hold, added by the pusher, taken off here */
   cxb_utterance *head, **tail;
+  cxb_chunk *spare; /* of one frame, used up */
 } cxb_playq;
 
 /* What one pull gave. */
@@ -48,6 +49,9 @@ void cxb_playq_init(cxb_playq *q, _Atomic int64_t *queued_us);
 int cxb_playq_start(cxb_playq *q, int rate);
 /* CXB_ENOMEM. */
 int cxb_playq_begin(cxb_playq *q, uint32_t id, int rate);
+void cxb_playq_free(cxb_playq *q); /* an empty one */
+/* A chunk of `n` samples at the leg's rate, the spare one when it fits; NULL: no memory. */
+cxb_chunk *cxb_playq_chunk(cxb_playq *q, size_t n);
 /* Takes the chunk (n, us, pcm set); one for an utterance not, or no more, in the queue is freed. */
 void cxb_playq_push(cxb_playq *q, uint32_t id, cxb_chunk *chunk);
 void cxb_playq_end(cxb_playq *q, uint32_t id, int err);

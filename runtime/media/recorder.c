@@ -20,9 +20,9 @@
 
 enum {
   RING_SECONDS = 4,
-  BACK_MS = 2000,  /* how far back late audio may be placed */
-  AHEAD_MS = 1000, /* how far ahead the bot's */
-  FLUSH_MS = 500,
+  BACK_MS = 2000,   /* how far back late audio may be placed */
+  AHEAD_MS = 1000,  /* how far ahead the bot's */
+  FLUSH_MS = 750,   /* and the write itself: within a second */
   HOLD_LAG_MS = 60, /* more behind than this: a burst or a pause? */
   HOLD_FRAMES = 3,
   HOLD_MS = 30, /* three frames within this time are a burst */
@@ -116,11 +116,12 @@ static void place(cxb_recorder *r, int channel, int64_t at, const int16_t *pcm, 
   if (i >= n)
     return;
   touch(r, at + i);
-  int64_t slot = (at + i) % r->size;
-  for (; i < n; i++) {
-    r->ring[slot * 2 + channel] = pcm ? pcm[i] : 0;
-    if (++slot == r->size)
-      slot = 0;
+  while (i < n) { /* once, or twice around the ring's end */
+    int64_t slot = (at + i) % r->size, some = n - i < r->size - slot ? n - i : r->size - slot;
+    int16_t *out = r->ring + slot * 2 + channel;
+    for (int64_t k = 0; k < some; k++)
+      out[k * 2] = pcm ? pcm[i + k] : 0;
+    i += some;
   }
 }
 

@@ -80,6 +80,7 @@ static int prepare_inputs(cxb_session *s, int rate) {
 
 void cxb_session_free_inputs(cxb_session *s) {
   cxb_framer_free(&s->framer);
+  cxb_playq_free(&s->queue);
   cxb_inflow_free(&s->inflow);
   cxb_vad_free(s->vad);
   cxb_dtmf_free(s->dtmf);

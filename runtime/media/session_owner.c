@@ -287,17 +287,14 @@ int cxb_session_say_push(cxb_session *s, uint32_t utterance, const void *pcm16le
 
 /* True when the frame went straight into the utterance. */
 static bool feed_say(cxb_session *s, const int16_t *pcm, size_t n) {
-  int64_t us = (int64_t)n * 1000000 / s->fed_say_rate;
-  if (s->fed_tap_rate != s->rate ||
-      atomic_load(&s->queued_us) + us > (int64_t)CXB_MAX_QUEUED_S * 1000000)
+  if (s->fed_tap_rate != s->rate || s->fed_say_rate != s->rate ||
+      atomic_load(&s->queued_us) >= (int64_t)CXB_MAX_QUEUED_S * 1000000)
     return false;
-  cxb_chunk *chunk = malloc(sizeof *chunk + n * 2);
+  cxb_chunk *chunk = cxb_playq_chunk(&s->queue, n);
   if (!chunk)
     return false;
   memcpy(chunk->pcm, pcm, n * 2);
-  chunk->n = n;
-  chunk->us = us;
-  atomic_fetch_add(&s->queued_us, us);
+  atomic_fetch_add(&s->queued_us, chunk->us);
   cxb_playq_push(&s->queue, s->fed_say, chunk);
   kick(s);
   return true;

@@ -138,7 +138,8 @@ static void publish(cxb_session *s, bool failed) {
   s->stats.frames_out++;
   s->stats.frame_errors += failed;
   s->stats.underruns = s->pacer.underruns;
-  s->lateness = s->pacer.lateness;
+  if (s->lateness.total != s->pacer.lateness.total)
+    s->lateness = s->pacer.lateness;
   uv_mutex_unlock(&s->lock);
 }
 
