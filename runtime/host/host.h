@@ -20,9 +20,9 @@ typedef struct cxb_module {
 extern const cxb_module *const cxb_modules[];
 extern const int cxb_modules_count;
 
-uv_loop_t *cxb_loop(void);  /* the main loop */
-/* When a timer that repeats every `ms` should fire first: whole seconds fall on a beat that all such
- * timers of the process share, so that they wake it together. At least ms - 999. */
+uv_loop_t *cxb_loop(void); /* the main loop */
+/* When a timer that repeats every `ms` should fire first: whole seconds fall on a beat that all
+ * such timers of the process share, so that they wake it together. At least ms - 999. */
 uint64_t cxb_loop_first(uint64_t ms);
 const char *cxb_root(void); /* installation directory, absolute, no trailing slash */
 bool cxb_draining(void);    /* SIGTERM seen */
