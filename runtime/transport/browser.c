@@ -26,8 +26,6 @@ static int ignore(cxb_leg *leg) {
 
 static int take_start(cxb_leg *leg, json_t *msg) {
   page *p = cxb_leg_state(leg);
-  if (p->phase != START)
-    return ignore(leg);
   double rate = cxb_wire_num(msg, "rate", 0);
   if (rate != 16000 && rate != 24000 && rate != 48000)
     return CXB_EUNSUPPORTED;
@@ -107,27 +105,15 @@ static int take_stop(cxb_leg *leg, json_t *msg) {
   return 0;
 }
 
-static const struct {
-  const char *type;
-  phase phase; /* the one it belongs to; elsewhere it is ignored */
-  int (*take)(cxb_leg *leg, json_t *msg);
-} takers[] = {
-    {"mark", TALKING, take_mark}, {"clear", TALKING, take_clear}, {"dtmf", TALKING, take_dtmf},
-    {"text", TALKING, take_text}, {"start", START, take_start},   {"stop", TALKING, take_stop},
+static const cxb_wire_taker takers[] = {
+    {"mark", 1 << TALKING, take_mark}, {"clear", 1 << TALKING, take_clear},
+    {"dtmf", 1 << TALKING, take_dtmf}, {"text", 1 << TALKING, take_text},
+    {"start", 1 << START, take_start}, {"stop", 1 << TALKING, take_stop},
 };
 
 static int page_text(cxb_leg *leg, const char *data, size_t len) {
   const page *p = cxb_leg_state(leg);
-  json_t *msg = cxb_wire_parse(data, len);
-  if (!msg)
-    return CXB_EINVAL;
-  const char *type = cxb_wire_str(msg, "type", "");
-  size_t i = 0, n = sizeof takers / sizeof *takers;
-  while (i < n && strcmp(takers[i].type, type) != 0)
-    i++;
-  int r = i < n && takers[i].phase == p->phase ? takers[i].take(leg, msg) : ignore(leg);
-  json_decref(msg);
-  return r;
+  return cxb_wire_take(leg, data, len, "type", takers, sizeof takers / sizeof *takers, p->phase);
 }
 
 static int page_binary(cxb_leg *leg, const uint8_t *data, size_t len) {

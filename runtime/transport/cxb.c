@@ -10,10 +10,11 @@
 #include "wire_audio.h"
 #include "wire_json.h"
 #include "wire_scan.h"
+#include "wire_transfer.h"
 
 /* What is awaited, then what is. */
 typedef enum { CONNECTED, START, ANSWER, TALKING, HANGING_UP, OVER } phase;
-enum { ANSWER_S = 60, TRANSFER_MS = 10000, TRANSFER_QUIET_MS = 2000 };
+enum { ANSWER_S = 60 };
 
 typedef struct dialler {
   phase phase;
@@ -26,7 +27,7 @@ typedef struct dialler {
   cxb_buf out;
   int64_t stamp_second; /* of `stamp`, so that it is made once a second */
   char stamp[24];
-  int64_t media_at, transfer_at; /* last media; when a transfer began, 0: none under way */
+  cxb_wire_transfer transfer;
 } dialler;
 
 static int ignore(cxb_leg *leg) {
@@ -143,7 +144,7 @@ static int take_media(cxb_leg *leg, json_t *msg) {
     return ignore(leg);
   size_t len;
   const char *payload = cxb_wire_text(msg, "payload", &len);
-  d->media_at = cxb_leg_now(leg);
+  cxb_wire_transfer_media(&d->transfer, leg);
   return cxb_wire_base64_in(leg, CXB_CODEC_PCM, payload, len);
 }
 
@@ -154,64 +155,39 @@ static int take_dtmf(cxb_leg *leg, json_t *msg) {
   return 0;
 }
 
-static void end_transfer(cxb_leg *leg, bool ok, const char *reason) {
-  dialler *d = cxb_leg_state(leg);
-  if (!d->transfer_at)
-    return;
-  d->transfer_at = 0;
-  cxb_leg_timer(leg, 0);
-  cxb_session_in_transfer(cxb_leg_session(leg), ok, reason);
-}
-
 static int take_transfer_status(cxb_leg *leg, json_t *msg) {
-  const dialler *d = cxb_leg_state(leg);
+  dialler *d = cxb_leg_state(leg);
   const char *status = cxb_wire_str(msg, "status", "");
   bool ok = strcmp(status, "ok") == 0;
-  if (!d->transfer_at || (!ok && strcmp(status, "failed") != 0))
+  if (!d->transfer.began || (!ok && strcmp(status, "failed") != 0))
     return ignore(leg);
-  end_transfer(leg, ok, cxb_wire_str(msg, "reason", ""));
+  cxb_wire_transfer_end(&d->transfer, leg, ok, cxb_wire_str(msg, "reason", ""));
   return 0;
 }
 
-/* Of a transfer that the dialler says nothing about: media that stops for 2 s means that the caller
- * has left us, media that still flows after 10 s that nobody took them. */
 static void dialler_timer(cxb_leg *leg) {
-  const dialler *d = cxb_leg_state(leg);
-  if (!d->transfer_at)
-    return;
-  int64_t now = cxb_leg_now(leg);
-  int64_t quiet_since = d->media_at > d->transfer_at ? d->media_at : d->transfer_at;
-  int64_t gone_at = quiet_since + TRANSFER_QUIET_MS, late_at = d->transfer_at + TRANSFER_MS;
-  if (now >= gone_at)
-    end_transfer(leg, true, "media_stopped");
-  else if (now >= late_at)
-    end_transfer(leg, false, "timeout");
-  else
-    cxb_leg_timer(leg, (int)((gone_at < late_at ? gone_at : late_at) - now));
+  cxb_wire_transfer_look(&((dialler *)cxb_leg_state(leg))->transfer, leg);
 }
 
 static int take_hangup(cxb_leg *leg, json_t *msg) {
   dialler *d = cxb_leg_state(leg);
   if (d->phase == OVER)
     return ignore(leg);
-  end_transfer(leg, true, "hangup");
+  cxb_wire_transfer_end(&d->transfer, leg, true, "hangup");
   d->phase = OVER;
   cxb_session_in_stop(cxb_leg_session(leg), cxb_wire_str(msg, "disconnectedBy", ""));
   cxb_leg_close(leg, 1000, "");
   return 0;
 }
 
-static const struct {
-  const char *event;
-  int (*take)(cxb_leg *leg, json_t *msg);
-} takers[] = {
-    {"media", take_media},
-    {"dtmf", take_dtmf},
-    {"connected", take_connected},
-    {"start", take_start},
-    {"answer", take_answer},
-    {"hangup-call", take_hangup},
-    {"call-transfer-status", take_transfer_status},
+static const cxb_wire_taker takers[] = {
+    {"media", CXB_ANY_PHASE, take_media},
+    {"dtmf", CXB_ANY_PHASE, take_dtmf},
+    {"connected", CXB_ANY_PHASE, take_connected},
+    {"start", CXB_ANY_PHASE, take_start},
+    {"answer", CXB_ANY_PHASE, take_answer},
+    {"hangup-call", CXB_ANY_PHASE, take_hangup},
+    {"call-transfer-status", CXB_ANY_PHASE, take_transfer_status},
 };
 
 /* The usual frame of the caller; *r is then its result. */
@@ -221,7 +197,7 @@ static bool quick_media(cxb_leg *leg, const char *data, size_t len, int *r) {
   if (!cxb_scan_object(data, len, found, COUNT) || !cxb_scan_is(&found[EVENT], "media") ||
       !found[PAYLOAD].value)
     return false;
-  ((dialler *)cxb_leg_state(leg))->media_at = cxb_leg_now(leg);
+  cxb_wire_transfer_media(&((dialler *)cxb_leg_state(leg))->transfer, leg);
   *r = cxb_wire_base64_in(leg, CXB_CODEC_PCM, found[PAYLOAD].value, found[PAYLOAD].len);
   return true;
 }
@@ -231,16 +207,7 @@ static int dialler_text(cxb_leg *leg, const char *data, size_t len) {
   int r = 0;
   if (d->phase == TALKING && quick_media(leg, data, len, &r))
     return r;
-  json_t *msg = cxb_wire_parse(data, len);
-  if (!msg)
-    return CXB_EINVAL;
-  const char *event = cxb_wire_str(msg, "event", "");
-  size_t i = 0, n = sizeof takers / sizeof *takers;
-  while (i < n && strcmp(takers[i].event, event) != 0)
-    i++;
-  r = i < n ? takers[i].take(leg, msg) : ignore(leg);
-  json_decref(msg);
-  return r;
+  return cxb_wire_take(leg, data, len, "event", takers, sizeof takers / sizeof *takers, d->phase);
 }
 
 /* ---- out ---- */
@@ -316,7 +283,7 @@ static int dialler_transfer(cxb_leg *leg, const cxb_transfer *t) {
   dialler *d = cxb_leg_state(leg);
   if (d->phase != TALKING)
     return CXB_ECLOSED;
-  if (d->transfer_at)
+  if (d->transfer.began)
     return CXB_EBUSY;
   const char *names[] = {"transferTo", "transferType", "reason"};
   const char *values[] = {t->to, t->type, t->reason};
@@ -333,8 +300,7 @@ static int dialler_transfer(cxb_leg *leg, const cxb_transfer *t) {
   cxb_buf_free(&more);
   if (r < 0)
     return r;
-  d->transfer_at = cxb_leg_now(leg);
-  cxb_leg_timer(leg, TRANSFER_QUIET_MS);
+  cxb_wire_transfer_begin(&d->transfer, leg);
   return 0;
 }
 
@@ -343,7 +309,7 @@ static int dialler_hangup(cxb_leg *leg) {
   dialler *d = cxb_leg_state(leg);
   if (d->phase >= HANGING_UP)
     return 0;
-  end_transfer(leg, false, "hangup");
+  cxb_wire_transfer_end(&d->transfer, leg, false, "hangup");
   int r = d->flushed ? 0 : dialler_clear(leg);
   if (!r)
     r = send_event(leg, "reverse-hangup-call", "");
@@ -355,7 +321,7 @@ static int dialler_hangup(cxb_leg *leg) {
 
 static void dialler_closed(cxb_leg *leg) {
   dialler *d = cxb_leg_state(leg);
-  end_transfer(leg, true, "closed");
+  cxb_wire_transfer_end(&d->transfer, leg, true, "closed");
   json_decref(d->connected);
   d->connected = NULL;
   cxb_buf_free(&d->stream_id);

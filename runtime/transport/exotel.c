@@ -36,7 +36,7 @@ static int exotel_open(cxb_leg *leg, const char *query) {
 
 /* ---- in ---- */
 
-static int take_connected(cxb_leg *leg, const json_t *msg) {
+static int take_connected(cxb_leg *leg, json_t *msg) {
   exotel *x = cxb_leg_state(leg);
   (void)msg;
   if (x->phase != CONNECTED)
@@ -64,7 +64,7 @@ static const char *stream_of(const json_t *msg, const json_t *start) {
   return NULL;
 }
 
-static int take_start(cxb_leg *leg, const json_t *msg) {
+static int take_start(cxb_leg *leg, json_t *msg) {
   exotel *x = cxb_leg_state(leg);
   if (x->phase == CONNECTED)
     return CXB_EPROTO;
@@ -95,18 +95,18 @@ static int take_start(cxb_leg *leg, const json_t *msg) {
   return cxb_wire_begin(leg, &s, event);
 }
 
-static int take_media(cxb_leg *leg, const json_t *msg) {
+static int take_media(cxb_leg *leg, json_t *msg) {
   size_t len;
   const char *payload = cxb_wire_text(cxb_wire_obj(msg, "media"), "payload", &len);
   return cxb_wire_base64_in(leg, CXB_CODEC_PCM, payload, len);
 }
 
-static int take_dtmf(cxb_leg *leg, const json_t *msg) {
+static int take_dtmf(cxb_leg *leg, json_t *msg) {
   cxb_wire_dtmf(leg, cxb_wire_str(cxb_wire_obj(msg, "dtmf"), "digit", ""));
   return 0;
 }
 
-static int take_mark(cxb_leg *leg, const json_t *msg) {
+static int take_mark(cxb_leg *leg, json_t *msg) {
   const char *name = cxb_wire_str(cxb_wire_obj(msg, "mark"), "name", "");
   if (!*name)
     return ignore(leg);
@@ -114,7 +114,7 @@ static int take_mark(cxb_leg *leg, const json_t *msg) {
   return 0;
 }
 
-static int take_stop(cxb_leg *leg, const json_t *msg) {
+static int take_stop(cxb_leg *leg, json_t *msg) {
   exotel *x = cxb_leg_state(leg);
   x->phase = OVER;
   cxb_session_in_stop(cxb_leg_session(leg), cxb_wire_str(cxb_wire_obj(msg, "stop"), "reason", ""));
@@ -122,13 +122,10 @@ static int take_stop(cxb_leg *leg, const json_t *msg) {
   return 0;
 }
 
-static const struct {
-  const char *event;
-  bool any_phase; /* else only while talking */
-  int (*take)(cxb_leg *leg, const json_t *msg);
-} takers[] = {
-    {"media", false, take_media}, {"mark", false, take_mark},          {"dtmf", false, take_dtmf},
-    {"start", true, take_start},  {"connected", true, take_connected}, {"stop", true, take_stop},
+static const cxb_wire_taker takers[] = {
+    {"media", 1 << TALKING, take_media}, {"mark", 1 << TALKING, take_mark},
+    {"dtmf", 1 << TALKING, take_dtmf},   {"start", CXB_ANY_PHASE, take_start},
+    {"stop", CXB_ANY_PHASE, take_stop},  {"connected", CXB_ANY_PHASE, take_connected},
 };
 
 /* The usual frame of the caller; *r is then its result. */
@@ -148,19 +145,7 @@ static int exotel_text(cxb_leg *leg, const char *data, size_t len) {
   int r = 0;
   if (x->phase == TALKING && quick_media(leg, data, len, &r))
     return r;
-  json_t *msg = cxb_wire_parse(data, len);
-  if (!msg)
-    return CXB_EINVAL;
-  const char *event = cxb_wire_str(msg, "event", "");
-  size_t i = 0, n = sizeof takers / sizeof *takers;
-  while (i < n && strcmp(takers[i].event, event) != 0)
-    i++;
-  if (i < n && (takers[i].any_phase || x->phase == TALKING))
-    r = takers[i].take(leg, msg);
-  else
-    cxb_leg_ignore(leg);
-  json_decref(msg);
-  return r;
+  return cxb_wire_take(leg, data, len, "event", takers, sizeof takers / sizeof *takers, x->phase);
 }
 
 /* ---- out ---- */

@@ -18,7 +18,7 @@ typedef struct twilio {
   cxb_wire_marks marks;
 } twilio;
 
-static int take_connected(cxb_leg *leg, const json_t *msg) {
+static int take_connected(cxb_leg *leg, json_t *msg) {
   twilio *t = cxb_leg_state(leg);
   (void)msg;
   if (t->phase == CONNECTED)
@@ -35,7 +35,7 @@ static bool format_ok(const json_t *format) {
          cxb_wire_num(format, "channels", 1) == 1;
 }
 
-static int take_start(cxb_leg *leg, const json_t *msg) {
+static int take_start(cxb_leg *leg, json_t *msg) {
   twilio *t = cxb_leg_state(leg);
   if (t->phase == CONNECTED)
     return CXB_EPROTO;
@@ -70,7 +70,7 @@ static int take_start(cxb_leg *leg, const json_t *msg) {
   return cxb_wire_begin(leg, &s, event);
 }
 
-static int take_media(cxb_leg *leg, const json_t *msg) {
+static int take_media(cxb_leg *leg, json_t *msg) {
   const json_t *media = cxb_wire_obj(msg, "media");
   if (strcmp(cxb_wire_str(media, "track", "inbound"), "inbound") != 0) {
     cxb_leg_ignore(leg);
@@ -81,12 +81,12 @@ static int take_media(cxb_leg *leg, const json_t *msg) {
   return cxb_wire_base64_in(leg, CXB_CODEC_ULAW, payload, len);
 }
 
-static int take_dtmf(cxb_leg *leg, const json_t *msg) {
+static int take_dtmf(cxb_leg *leg, json_t *msg) {
   cxb_wire_dtmf(leg, cxb_wire_str(cxb_wire_obj(msg, "dtmf"), "digit", ""));
   return 0;
 }
 
-static int take_mark(cxb_leg *leg, const json_t *msg) {
+static int take_mark(cxb_leg *leg, json_t *msg) {
   twilio *t = cxb_leg_state(leg);
   const char *name = cxb_wire_str(cxb_wire_obj(msg, "mark"), "name", "");
   if (*name)
@@ -96,7 +96,7 @@ static int take_mark(cxb_leg *leg, const json_t *msg) {
   return 0;
 }
 
-static int take_stop(cxb_leg *leg, const json_t *msg) {
+static int take_stop(cxb_leg *leg, json_t *msg) {
   twilio *t = cxb_leg_state(leg);
   (void)msg;
   t->phase = OVER;
@@ -105,13 +105,10 @@ static int take_stop(cxb_leg *leg, const json_t *msg) {
   return 0;
 }
 
-static const struct {
-  const char *event;
-  bool any_phase; /* else only while talking */
-  int (*take)(cxb_leg *leg, const json_t *msg);
-} takers[] = {
-    {"media", false, take_media}, {"mark", false, take_mark},          {"dtmf", false, take_dtmf},
-    {"start", true, take_start},  {"connected", true, take_connected}, {"stop", true, take_stop},
+static const cxb_wire_taker takers[] = {
+    {"media", 1 << TALKING, take_media}, {"mark", 1 << TALKING, take_mark},
+    {"dtmf", 1 << TALKING, take_dtmf},   {"start", CXB_ANY_PHASE, take_start},
+    {"stop", CXB_ANY_PHASE, take_stop},  {"connected", CXB_ANY_PHASE, take_connected},
 };
 
 /* The usual frame of the caller; *r is then its result. */
@@ -132,19 +129,7 @@ static int twilio_text(cxb_leg *leg, const char *data, size_t len) {
   int r = 0;
   if (t->phase == TALKING && quick_media(leg, data, len, &r))
     return r;
-  json_t *msg = cxb_wire_parse(data, len);
-  if (!msg)
-    return CXB_EINVAL;
-  const char *event = cxb_wire_str(msg, "event", "");
-  size_t i = 0, n = sizeof takers / sizeof *takers;
-  while (i < n && strcmp(takers[i].event, event) != 0)
-    i++;
-  if (i < n && (takers[i].any_phase || t->phase == TALKING))
-    r = takers[i].take(leg, msg);
-  else
-    cxb_leg_ignore(leg);
-  json_decref(msg);
-  return r;
+  return cxb_wire_take(leg, data, len, "event", takers, sizeof takers / sizeof *takers, t->phase);
 }
 
 /* Sends {"event":"<event>","streamSid":"…"<more>} from the reused buffer. */

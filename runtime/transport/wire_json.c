@@ -18,6 +18,28 @@ json_t *cxb_wire_parse(const char *data, size_t len) {
   return doc;
 }
 
+int cxb_wire_dispatch(cxb_leg *leg, json_t *msg, const char *key, const cxb_wire_taker *takers,
+                      size_t count, int phase) {
+  const char *name = cxb_wire_str(msg, key, "");
+  size_t i = 0;
+  while (i < count && strcmp(takers[i].name, name) != 0)
+    i++;
+  if (i < count && (takers[i].phases >> phase & 1))
+    return takers[i].take(leg, msg);
+  cxb_leg_ignore(leg);
+  return 0;
+}
+
+int cxb_wire_take(cxb_leg *leg, const char *data, size_t len, const char *key,
+                  const cxb_wire_taker *takers, size_t count, int phase) {
+  json_t *msg = cxb_wire_parse(data, len);
+  if (!msg)
+    return CXB_EINVAL;
+  int r = cxb_wire_dispatch(leg, msg, key, takers, count, phase);
+  json_decref(msg);
+  return r;
+}
+
 const char *cxb_wire_str(const json_t *obj, const char *key, const char *absent) {
   const char *value = json_string_value(json_object_get(obj, key));
   return value ? value : absent;

@@ -12,6 +12,21 @@ enum { CXB_WIRE_ID_LEN = 44 };
 
 /* One message; NULL when it is not a JSON object. The caller decrefs. */
 json_t *cxb_wire_parse(const char *data, size_t len);
+/* What is done with a kind of message, in the phases (bits 1 << phase) it belongs to. */
+typedef struct cxb_wire_taker {
+  const char *name;
+  unsigned phases;
+  int (*take)(cxb_leg *leg, json_t *msg);
+} cxb_wire_taker;
+#define CXB_ANY_PHASE (~0u)
+/* Gives a message to the taker named by its member `key`; one without taker, or out of its phases,
+ * is ignored and counted. The taker's result, or CXB_EINVAL: not a JSON object. */
+int cxb_wire_take(cxb_leg *leg, const char *data, size_t len, const char *key,
+                  const cxb_wire_taker *takers, size_t count, int phase);
+/* The same for a message already read. */
+int cxb_wire_dispatch(cxb_leg *leg, json_t *msg, const char *key, const cxb_wire_taker *takers,
+                      size_t count, int phase);
+
 /* A member that is a string, else `absent` (also when obj is NULL or the type is wrong). */
 const char *cxb_wire_str(const json_t *obj, const char *key, const char *absent);
 /* A member that is a string, with its length; NULL and 0 when it is none. */
