@@ -14,7 +14,7 @@ local LOUD = 60           -- mean absolute sample above which a frame counts as 
 local PATIENCE_MS = 12000 -- how long to wait for an answer
 
 ---Names of the wires, each a file of cxbctl/wires/.
-M.transports = { "cxb", "exotel", "twilio", "browser" }
+M.transports = { "cxb", "exotel", "twilio", "telnyx", "plivo", "vonage", "browser" }
 
 local wires = {}
 for _, name in ipairs(M.transports) do wires[name] = require("cxbctl.wires." .. name) end

@@ -17,11 +17,6 @@ typedef struct page {
   cxb_wire_marks marks;
 } page;
 
-static int ignore(cxb_leg *leg) {
-  cxb_leg_ignore(leg);
-  return 0;
-}
-
 /* ---- in ---- */
 
 static int take_start(cxb_leg *leg, json_t *msg) {
@@ -62,7 +57,7 @@ static int take_mark(cxb_leg *leg, json_t *msg) {
   page *p = cxb_leg_state(leg);
   const char *name = cxb_wire_str(msg, "name", "");
   if (!*name)
-    return ignore(leg);
+    return cxb_leg_ignore(leg);
   cxb_session_in_mark(cxb_leg_session(leg), name, played(msg), cxb_wire_mark_back(&p->marks));
   return 0;
 }
@@ -77,7 +72,7 @@ static void cleared(cxb_leg *leg, int64_t played_ms) {
 
 static int take_clear(cxb_leg *leg, json_t *msg) {
   if (!((page *)cxb_leg_state(leg))->clearing)
-    return ignore(leg);
+    return cxb_leg_ignore(leg);
   cleared(leg, played(msg));
   return 0;
 }
@@ -90,7 +85,7 @@ static int take_dtmf(cxb_leg *leg, json_t *msg) {
 static int take_text(cxb_leg *leg, json_t *msg) {
   const char *text = cxb_wire_str(msg, "text", "");
   if (!*text)
-    return ignore(leg);
+    return cxb_leg_ignore(leg);
   cxb_session_in_text(cxb_leg_session(leg), text);
   return 0;
 }
@@ -118,7 +113,8 @@ static int page_text(cxb_leg *leg, const char *data, size_t len) {
 
 static int page_binary(cxb_leg *leg, const uint8_t *data, size_t len) {
   const page *p = cxb_leg_state(leg);
-  return p->phase == TALKING ? cxb_wire_bytes_in(leg, CXB_CODEC_PCM, data, len) : ignore(leg);
+  return p->phase == TALKING ? cxb_wire_bytes_in(leg, CXB_CODEC_PCM, data, len)
+                             : cxb_leg_ignore(leg);
 }
 
 static void page_timer(cxb_leg *leg) {

@@ -30,17 +30,12 @@ typedef struct dialler {
   cxb_wire_transfer transfer;
 } dialler;
 
-static int ignore(cxb_leg *leg) {
-  cxb_leg_ignore(leg);
-  return 0;
-}
-
 /* ---- in ---- */
 
 static int take_connected(cxb_leg *leg, json_t *msg) {
   dialler *d = cxb_leg_state(leg);
   if (d->phase != CONNECTED)
-    return ignore(leg);
+    return cxb_leg_ignore(leg);
   d->connected = json_incref(msg);
   json_object_del(d->connected, "event");
   d->phase = START;
@@ -94,7 +89,7 @@ static int take_start(cxb_leg *leg, json_t *msg) {
   if (d->phase == CONNECTED)
     return CXB_EPROTO;
   if (d->phase != START)
-    return ignore(leg);
+    return cxb_leg_ignore(leg);
   int rate;
   if (!format_ok(cxb_wire_obj(msg, "mediaFormat"), &rate))
     return CXB_EUNSUPPORTED;
@@ -129,7 +124,7 @@ static int take_answer(cxb_leg *leg, json_t *msg) {
   if (d->phase < ANSWER)
     return CXB_EPROTO;
   if (d->phase != ANSWER)
-    return ignore(leg);
+    return cxb_leg_ignore(leg);
   d->phase = TALKING;
   cxb_leg_expect_answer(leg, 0);
   cxb_session_in_answer(cxb_leg_session(leg));
@@ -141,7 +136,7 @@ static int take_media(cxb_leg *leg, json_t *msg) {
   if (d->phase == ANSWER) /* ringing: nobody listens, but the far end lives */
     cxb_session_in_alive(cxb_leg_session(leg));
   if (d->phase != TALKING)
-    return ignore(leg);
+    return cxb_leg_ignore(leg);
   size_t len;
   const char *payload = cxb_wire_text(msg, "payload", &len);
   cxb_wire_transfer_media(&d->transfer, leg);
@@ -150,7 +145,7 @@ static int take_media(cxb_leg *leg, json_t *msg) {
 
 static int take_dtmf(cxb_leg *leg, json_t *msg) {
   if (((dialler *)cxb_leg_state(leg))->phase != TALKING)
-    return ignore(leg);
+    return cxb_leg_ignore(leg);
   cxb_wire_dtmf(leg, cxb_wire_str(msg, "digit", ""));
   return 0;
 }
@@ -160,7 +155,7 @@ static int take_transfer_status(cxb_leg *leg, json_t *msg) {
   const char *status = cxb_wire_str(msg, "status", "");
   bool ok = strcmp(status, "ok") == 0;
   if (!d->transfer.began || (!ok && strcmp(status, "failed") != 0))
-    return ignore(leg);
+    return cxb_leg_ignore(leg);
   cxb_wire_transfer_end(&d->transfer, leg, ok, cxb_wire_str(msg, "reason", ""));
   return 0;
 }
@@ -172,7 +167,7 @@ static void dialler_timer(cxb_leg *leg) {
 static int take_hangup(cxb_leg *leg, json_t *msg) {
   dialler *d = cxb_leg_state(leg);
   if (d->phase == OVER)
-    return ignore(leg);
+    return cxb_leg_ignore(leg);
   cxb_wire_transfer_end(&d->transfer, leg, true, "hangup");
   d->phase = OVER;
   cxb_session_in_stop(cxb_leg_session(leg), cxb_wire_str(msg, "disconnectedBy", ""));

@@ -21,11 +21,6 @@ typedef struct exotel {
   cxb_chunker chunk;
 } exotel;
 
-static int ignore(cxb_leg *leg) {
-  cxb_leg_ignore(leg);
-  return 0;
-}
-
 static int exotel_open(cxb_leg *leg, const char *query) {
   exotel *x = cxb_leg_state(leg);
   char text[16];
@@ -40,7 +35,7 @@ static int take_connected(cxb_leg *leg, json_t *msg) {
   exotel *x = cxb_leg_state(leg);
   (void)msg;
   if (x->phase != CONNECTED)
-    return ignore(leg);
+    return cxb_leg_ignore(leg);
   x->phase = START;
   return 0;
 }
@@ -69,7 +64,7 @@ static int take_start(cxb_leg *leg, json_t *msg) {
   if (x->phase == CONNECTED)
     return CXB_EPROTO;
   if (x->phase != START)
-    return ignore(leg);
+    return cxb_leg_ignore(leg);
   const json_t *start = cxb_wire_obj(msg, "start");
   cxb_start s = {.direction = "incoming"};
   if (!format_ok(cxb_wire_obj(start, "media_format"), x->asked_rate, &s.rate))
@@ -109,7 +104,7 @@ static int take_dtmf(cxb_leg *leg, json_t *msg) {
 static int take_mark(cxb_leg *leg, json_t *msg) {
   const char *name = cxb_wire_str(cxb_wire_obj(msg, "mark"), "name", "");
   if (!*name)
-    return ignore(leg);
+    return cxb_leg_ignore(leg);
   cxb_session_in_mark(cxb_leg_session(leg), name, -1, false);
   return 0;
 }

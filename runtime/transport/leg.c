@@ -69,8 +69,9 @@ const cxb_leg_options *cxb_leg_options_of(const cxb_leg *leg) {
   return &leg->options;
 }
 
-void cxb_leg_ignore(cxb_leg *leg) {
+int cxb_leg_ignore(cxb_leg *leg) {
   atomic_fetch_add(&leg->counts->ignored, 1);
+  return 0;
 }
 
 static bool over(const cxb_leg *leg) {

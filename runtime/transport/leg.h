@@ -43,7 +43,7 @@ typedef struct cxb_serializer {
 } cxb_serializer;
 
 extern const cxb_serializer cxb_serializer_cxb, cxb_serializer_exotel, cxb_serializer_twilio,
-    cxb_serializer_browser;
+    cxb_serializer_telnyx, cxb_serializer_plivo, cxb_serializer_vonage, cxb_serializer_browser;
 extern const cxb_serializer *const cxb_serializers[]; /* NULL-terminated */
 const cxb_serializer *cxb_serializer_find(const char *name);
 
@@ -75,7 +75,7 @@ void cxb_leg_handshake_done(cxb_leg *leg);                      /* stops the 10 
 void cxb_leg_expect_answer(cxb_leg *leg, int seconds);          /* ringing; 0: answered */
 void cxb_leg_timer(cxb_leg *leg, int ms); /* the serializer's one timer; 0 stops it */
 int64_t cxb_leg_now(const cxb_leg *leg);  /* ms, monotonic */
-void cxb_leg_ignore(cxb_leg *leg);        /* counts a message that was tolerated */
+int cxb_leg_ignore(cxb_leg *leg);         /* counts a message that was tolerated; 0 */
 
 /* Drives a serializer without a socket (unit tests, fuzzing): sends go to `send`, time passes in
  * cxb_leg_advance() only, and a close takes effect when the function that fed the leg returns. */

@@ -39,10 +39,8 @@ static int take_start(cxb_leg *leg, json_t *msg) {
   twilio *t = cxb_leg_state(leg);
   if (t->phase == CONNECTED)
     return CXB_EPROTO;
-  if (t->phase != START) {
-    cxb_leg_ignore(leg);
-    return 0;
-  }
+  if (t->phase != START)
+    return cxb_leg_ignore(leg);
   const json_t *start = cxb_wire_obj(msg, "start");
   if (!format_ok(cxb_wire_obj(start, "mediaFormat")))
     return CXB_EUNSUPPORTED;
@@ -72,10 +70,8 @@ static int take_start(cxb_leg *leg, json_t *msg) {
 
 static int take_media(cxb_leg *leg, json_t *msg) {
   const json_t *media = cxb_wire_obj(msg, "media");
-  if (strcmp(cxb_wire_str(media, "track", "inbound"), "inbound") != 0) {
-    cxb_leg_ignore(leg);
-    return 0;
-  }
+  if (strcmp(cxb_wire_str(media, "track", "inbound"), "inbound") != 0)
+    return cxb_leg_ignore(leg);
   size_t len;
   const char *payload = cxb_wire_text(media, "payload", &len);
   return cxb_wire_base64_in(leg, CXB_CODEC_ULAW, payload, len);

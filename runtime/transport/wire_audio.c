@@ -56,10 +56,8 @@ int cxb_wire_bytes_in(cxb_leg *leg, cxb_codec codec, const void *data, size_t le
   int16_t pcm[BLOCK];
   size_t width = cxb_codec_width(codec);
   const uint8_t *at = data;
-  if (len == 0) {
-    cxb_leg_ignore(leg);
-    return 0;
-  }
+  if (len == 0)
+    return cxb_leg_ignore(leg);
   if (len % width)
     return CXB_ECORRUPT;
   for (size_t left = len / width; left;) {

@@ -26,8 +26,7 @@ int cxb_wire_dispatch(cxb_leg *leg, json_t *msg, const char *key, const cxb_wire
     i++;
   if (i < count && (takers[i].phases >> phase & 1))
     return takers[i].take(leg, msg);
-  cxb_leg_ignore(leg);
-  return 0;
+  return cxb_leg_ignore(leg);
 }
 
 int cxb_wire_take(cxb_leg *leg, const char *data, size_t len, const char *key,

@@ -8,8 +8,8 @@
 #include "leg.h"
 
 typedef struct cxb_wire_transfer {
-  int64_t began;    /* 0: none under way */
-  int64_t media_at; /* when the caller was heard last */
+  int64_t began;     /* 0: none under way */
+  int64_t media_at;  /* when the caller was heard last */
 } cxb_wire_transfer; /* zeroed */
 
 void cxb_wire_transfer_begin(cxb_wire_transfer *t, cxb_leg *leg);

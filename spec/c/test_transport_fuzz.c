@@ -46,6 +46,36 @@ static const char *const twilio_messages[] = {
     "{\"event\":\"dtmf\",\"dtmf\":{\"digit\":\"5\"}}",
     "{\"event\":\"stop\"}",
     NULL};
+static const char *const telnyx_messages[] = {
+    "{\"event\":\"connected\",\"version\":\"1.0.0\"}",
+    "{\"event\":\"start\",\"stream_id\":\"T1\",\"start\":{\"call_control_id\":\"v2:1\",\"from\":"
+    "\"+1\",\"to\":\"+2\",\"media_format\":{\"encoding\":\"L16\",\"sample_rate\":16000,"
+    "\"channels\":"
+    "1}}}",
+    "{\"event\":\"media\",\"media\":{\"track\":\"inbound\",\"chunk\":\"3\",\"payload\":"
+    "\"AAABAAIAAwAEAAUA\"}}",
+    "{\"event\":\"media\",\"media\":{\"chunk\":2,\"payload\":\"AAABAAIAAwAEAAUA\"}}",
+    "{\"event\":\"media\",\"media\":{\"chunk\":18,\"payload\":\"AAABAAIAAwAEAAUA\"}}",
+    "{\"event\":\"mark\",\"mark\":{\"name\":\"u1\"}}",
+    "{\"event\":\"dtmf\",\"dtmf\":{\"digit\":\"5\"}}",
+    "{\"event\":\"error\",\"payload\":{\"code\":1,\"title\":\"bad frame\"}}",
+    "{\"event\":\"stop\"}",
+    NULL};
+static const char *const plivo_messages[] = {
+    "{\"event\":\"start\",\"start\":{\"callId\":\"C1\",\"streamId\":\"P1\",\"mediaFormat\":{"
+    "\"encoding\":\"audio/x-l16\",\"sampleRate\":16000}},\"extra_headers\":\"a=b;from=+1;to=+2\"}",
+    "{\"event\":\"media\",\"media\":{\"track\":\"inbound\",\"payload\":\"AAABAAIAAwAEAAUA\"}}",
+    "{\"event\":\"playedStream\",\"streamId\":\"P1\",\"name\":\"u1\"}",
+    "{\"event\":\"clearedAudio\",\"streamId\":\"P1\"}",
+    "{\"event\":\"dtmf\",\"dtmf\":{\"digit\":\"5\"}}",
+    "{\"event\":\"stop\"}",
+    NULL};
+static const char *const vonage_messages[] = {
+    "{\"event\":\"websocket:connected\",\"content-type\":\"audio/l16;rate=16000\",\"uuid\":\"V1\","
+    "\"from\":\"+1\",\"to\":\"+2\"}",
+    "{\"event\":\"websocket:dtmf\",\"digit\":\"5\",\"duration\":260}",
+    "{\"event\":\"websocket:notify\",\"payload\":{\"mark\":\"u1\"}}",
+    "{\"event\":\"websocket:cleared\"}", NULL};
 static const char *const browser_messages[] = {
     "{\"type\":\"start\",\"rate\":16000,\"variables\":{\"a\":[1,2,{\"b\":null}]}}",
     "{\"type\":\"mark\",\"name\":\"u1\",\"played_ms\":1234}",
@@ -176,9 +206,9 @@ static void mutated_messages_do_not_harm(void **state) {
 }
 
 static fuzzed wires[] = {
-    {"cxb", cxb_messages, 3},
-    {"exotel", exotel_messages, 2},
-    {"twilio", twilio_messages, 2},
+    {"cxb", cxb_messages, 3},         {"exotel", exotel_messages, 2},
+    {"twilio", twilio_messages, 2},   {"telnyx", telnyx_messages, 2},
+    {"plivo", plivo_messages, 1},     {"vonage", vonage_messages, 1},
     {"browser", browser_messages, 1},
 };
 enum { WIRES = sizeof wires / sizeof *wires };

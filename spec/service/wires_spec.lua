@@ -2,6 +2,8 @@
 -- flows. The caller's tone must be in the recording, the bot's in the client's ear.
 
 local json = require("cjson.safe")
+local audio = require("cxbctl.audio")
+local caller = require("cxbctl.caller")
 local World = require("support.world")
 
 local PYTHON = "/usr/bin/python3"
@@ -37,6 +39,11 @@ local wires = {
   { name = "exotel", marks = true, clears = true },
   { name = "exotel", rate = 16000, marks = true, clears = true },
   { name = "twilio", marks = true, clears = true },
+  { name = "telnyx", marks = true, clears = true, args = { "--swap" } },
+  { name = "telnyx", rate = 24000, marks = true, clears = true, args = { "--codec", "L16" } },
+  { name = "plivo", marks = true, clears = true },
+  { name = "plivo", rate = 16000, marks = true, clears = true, args = { "--codec", "audio/x-l16" } },
+  { name = "vonage", rate = 16000, marks = true, clears = true },
 }
 
 local world, dir, worker, socket
@@ -78,7 +85,12 @@ local function call(wire, name, args)
   end
   local client = world:start(list)
   assert(client:wait(60000), "the client did not end")
-  return assert(json.decode(client.log[#client.log] or ""), client:output())
+  local report = assert(json.decode(client.log[#client.log] or ""), client:output())
+  assert.is_true(report.ok)
+  for _, e in ipairs(report.events) do -- what the client found wrong with the worker's messages
+    assert.is_nil(tostring(e.event):match("^wrong_") or tostring(e.event):match("^bad_"))
+  end
+  return report
 end
 
 -- (waits) The stored result of a stream.
@@ -154,7 +166,6 @@ describe("a call", function()
     it("comes back as it was spoken until the bot hangs up at a key, on " .. label, function()
       local report = call(wire, "echo", { "--wav", tone(wire.rate or 8000), "--dtmf", "#",
         "--wait-end", "20" })
-      assert.is_true(report.ok)
       assert.equal("bot", report.closed_by)
       local r = result(report.stream_id)
       assert.equal("bot", r.disconnected_by)
@@ -167,7 +178,6 @@ describe("a call", function()
 
     it("is cut by a key and ended by the caller, on " .. label, function()
       local report = call(wire, "talk", { "--press", "0.5", "5" })
-      assert.is_true(report.ok)
       assert.equal(1000, report.close_code)
       assert.near(BOT_HZ, report.bot_hz, 25)
       assert.equal(wire.clears and 1 or 0, report.clears)
@@ -179,6 +189,24 @@ describe("a call", function()
       assert.equal("dtmf", cut.data.by)
       assert.is_true(cut.data.ms >= 300 and cut.data.ms < 5000)
       assert.equal(40, assert(event(r, "heard")).data.ms)
+    end)
+  end
+end)
+
+describe("cxbctl call", function()
+  for _, transport in ipairs(caller.transports) do
+    it("hears its own voice from the echo on " .. transport, function()
+      local pcm = assert(audio.read_wav(tone(16000), caller.rate(transport)))
+      local c = caller.new({ transport = transport, bot = "echo", url = "ws+unix:" .. socket .. ":",
+        lines = { { pcm = pcm, name = "tone" }, { digits = "#", name = "#" } },
+        patience_ms = 400, quiet_ms = 200 })
+      local report = assert(c:run(20000))
+      assert.not_equal("caller", report.ended_by)
+      local loud, frame = 0, caller.rate(transport) / 50 * 2
+      for at = 1, #report.heard - frame, frame do
+        if audio.loudness(report.heard:sub(at, at + frame - 1)) > 1000 then loud = loud + 1 end
+      end
+      assert.is_true(loud >= 20)
     end)
   end
 end)

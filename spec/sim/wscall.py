@@ -187,7 +187,8 @@ class Twilio:
         yield {"event": "connected", "protocol": "Call", "version": "1.0.0"}
         self.seq = 1
         yield {"event": "start", "sequenceNumber": "1", "streamSid": a.stream_id, "start": {
-            "accountSid": "AC" + "0" * 32, "streamSid": a.stream_id, "callSid": "CA" + "0" * 32,
+            "accountSid": "AC" + "0" * 32, "streamSid": a.stream_id,
+            "callSid": a.call_id or "CA" + "0" * 32,
             "tracks": ["inbound"],
             "mediaFormat": {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1},
             "customParameters": {"from": a.caller, "to": a.did, "direction": a.direction, **a.extra}}}
@@ -288,6 +289,164 @@ class Exotel:
         pass
 
 
+class Telnyx:
+    """G.711 or big-endian L16; --swap sends every second pair of messages the wrong way round."""
+
+    def __init__(self, call):
+        self.call, self.codec = call, call.args.codec or "PCMU"
+        self.rate = call.args.rate or 8000
+        self.chunk, self.held = 0, None
+
+    def hello(self):
+        a = self.call.args
+        yield {"event": "connected", "version": "1.0.0"}
+        yield {"event": "start", "sequence_number": "1", "stream_id": a.stream_id, "start": {
+            "user_id": "u", "call_control_id": a.call_id or "v2:call", "call_session_id": "s",
+            "from": a.caller, "to": a.did, "client_state": "aGk=", "custom_parameters": a.extra,
+            "media_format": {"encoding": self.codec, "sample_rate": self.rate, "channels": 1}}}
+
+    def media(self, pcm):
+        self.chunk += 1
+        payload = {"PCMU": lambda p: audioop.lin2ulaw(p, 2), "PCMA": lambda p: audioop.lin2alaw(p, 2),
+                   "L16": lambda p: audioop.byteswap(p, 2)}[self.codec](pcm)
+        text = json.dumps({"event": "media", "sequence_number": str(self.chunk + 1),
+                           "stream_id": self.call.args.stream_id, "media": {
+                               "track": "inbound", "chunk": str(self.chunk),
+                               "timestamp": str(self.chunk * FRAME_MS),
+                               "payload": base64.b64encode(payload).decode()}})
+        if self.call.args.swap and self.chunk % 4 == 1:
+            self.held = text
+            return None
+        if self.held:
+            self.call.replies.append(text)
+            text, self.held = self.held, None
+        return text
+
+    def dtmf(self, digit):
+        return {"event": "dtmf", "stream_id": self.call.args.stream_id, "dtmf": {"digit": digit}}
+
+    def bye(self):
+        return {"event": "stop", "stream_id": self.call.args.stream_id, "stop": {}}
+
+    def take(self, msg):
+        event = msg.get("event")
+        if event == "media":
+            data = base64.b64decode(msg["media"]["payload"], validate=True)
+            self.call.bot_audio({"PCMU": lambda d: audioop.ulaw2lin(d, 2),
+                                 "PCMA": lambda d: audioop.alaw2lin(d, 2),
+                                 "L16": lambda d: audioop.byteswap(d, 2)}[self.codec](data))
+        elif event == "mark":
+            self.call.mark(msg["mark"]["name"])
+        elif event == "clear":
+            self.call.clear(event)
+        else:
+            self.call.note(event, msg)
+
+    def played(self, mark, played_ms, cleared):
+        self.call.reply({"event": "mark", "stream_id": self.call.args.stream_id,
+                         "mark": {"name": mark}})
+
+    def cleared(self, played_ms):
+        pass
+
+
+class Plivo:
+    """A checkpoint is answered only when it was played."""
+
+    def __init__(self, call):
+        self.call, self.codec = call, call.args.codec or "audio/x-mulaw"
+        self.rate, self.chunk = call.args.rate or 8000, 0
+
+    def hello(self):
+        a = self.call.args
+        extra = {"from": a.caller, "to": a.did, "direction": a.direction, **a.extra}
+        yield {"sequenceNumber": 0, "event": "start", "start": {
+            "callId": a.call_id or "call", "streamId": a.stream_id, "accountId": "acc",
+            "tracks": ["inbound"], "mediaFormat": {"encoding": self.codec, "sampleRate": self.rate}},
+            "extra_headers": ";".join("%s=%s" % kv for kv in extra.items())}
+
+    def media(self, pcm):
+        self.chunk += 1
+        data = audioop.lin2ulaw(pcm, 2) if self.codec == "audio/x-mulaw" else pcm
+        return json.dumps({"sequenceNumber": self.chunk, "streamId": self.call.args.stream_id,
+                           "event": "media", "media": {
+                               "track": "inbound", "timestamp": str(self.chunk * FRAME_MS),
+                               "chunk": self.chunk, "payload": base64.b64encode(data).decode()},
+                           "extra_headers": ""})
+
+    def dtmf(self, digit):
+        return {"event": "dtmf", "streamId": self.call.args.stream_id,
+                "dtmf": {"track": "inbound", "digit": digit}}
+
+    def bye(self):
+        return None  # the socket closes
+
+    def take(self, msg):
+        event = msg.get("event")
+        if event == "playAudio":
+            media = msg["media"]
+            if media["contentType"] != self.codec or int(media["sampleRate"]) != self.rate:
+                self.call.note("wrong_codec", media)
+            data = base64.b64decode(media["payload"], validate=True)
+            self.call.bot_audio(audioop.ulaw2lin(data, 2) if self.codec == "audio/x-mulaw" else data)
+        elif event == "checkpoint":
+            self.call.mark(msg["name"])
+        elif event == "clearAudio":
+            self.call.clear(event)
+            self.call.reply({"event": "clearedAudio", "streamId": self.call.args.stream_id})
+        else:
+            self.call.note(event, msg)
+
+    def played(self, mark, played_ms, cleared):
+        if not cleared:
+            self.call.reply({"event": "playedStream", "streamId": self.call.args.stream_id,
+                             "name": mark})
+
+    def cleared(self, played_ms):
+        pass
+
+
+class Vonage:
+    def __init__(self, call):
+        self.call, self.rate = call, call.args.rate or 16000
+
+    def hello(self):
+        a = self.call.args
+        yield {"event": "websocket:connected", "content-type": "audio/l16;rate=%d" % self.rate,
+               "uuid": a.stream_id, "from": a.caller, "to": a.did, "direction": a.direction, **a.extra}
+
+    def media(self, pcm):
+        return pcm
+
+    def dtmf(self, digit):
+        return {"event": "websocket:dtmf", "digit": digit, "duration": 260}
+
+    def bye(self):
+        return None
+
+    def take_binary(self, data):
+        if len(data) != self.rate // 50 * 2:
+            self.call.note("bad_frame", {"bytes": len(data)})
+        self.call.bot_audio(data)
+
+    def take(self, msg):
+        action = msg.get("action")
+        if action == "notify":
+            self.call.mark(msg["payload"]["mark"])
+        elif action == "clear":
+            self.call.clear(action)
+            self.call.reply({"event": "websocket:cleared"})
+        else:
+            self.call.note(action, msg)
+
+    def played(self, mark, played_ms, cleared):
+        if not cleared:
+            self.call.reply({"event": "websocket:notify", "payload": {"mark": mark}})
+
+    def cleared(self, played_ms):
+        pass
+
+
 class Browser:
     def __init__(self, call):
         self.call, self.rate = call, call.args.rate or 16000
@@ -320,7 +479,8 @@ class Browser:
         self.call.reply({"type": "clear", "played_ms": played_ms})
 
 
-WIRES = {"cxb": Cxb, "exotel": Exotel, "twilio": Twilio, "browser": Browser}
+WIRES = {"cxb": Cxb, "exotel": Exotel, "twilio": Twilio, "telnyx": Telnyx, "plivo": Plivo,
+         "vonage": Vonage, "browser": Browser}
 
 
 # ---- the call ------------------------------------------------------------------------------------
@@ -628,6 +788,9 @@ def arguments():
     p.add_argument("--max-s", type=float, default=120)
     p.add_argument("--noise-db", type=float, help="white noise under the speech at this ratio, dB")
     p.add_argument("--rate", type=int, help="Hz, where the wire leaves a choice")
+    p.add_argument("--codec", help="as the wire spells it (telnyx, plivo)")
+    p.add_argument("--swap", action="store_true", help="telnyx: messages change places")
+    p.add_argument("--call-id", help="the carrier's id of the call (twilio, telnyx, plivo)")
     p.add_argument("--caller", default="+919876543210")
     p.add_argument("--did", default="+911234567890")
     p.add_argument("--direction", default="incoming")

@@ -263,6 +263,10 @@ on["error"] = function(self, event)
     cxb.log.error("the recording stopped", { error = what })
     self.call:event("recording_paused", { error = what })
     return
+  elseif what:match("^carrier:") then -- the call goes on unless the carrier closes it then
+    self.carrier_error = what
+    self.call:event("service_error", { stage = "transport", error = what:sub(9) })
+    return
   else
     local ending = leg_errors[what] or { "error", what }
     self:finish(ending[1], ending[2])
@@ -274,7 +278,9 @@ function on.closed(self, event)
   self.closed = true
   self.closed_at = self.call:t_ms()
   if not self.ending then
-    if not self.answered_at and self.meta.direction == "outgoing" then
+    if self.carrier_error then
+      self:finish("error", self.carrier_error)
+    elseif not self.answered_at and self.meta.direction == "outgoing" then
       self:finish("no_answer")
     else
       self:finish("customer")
