@@ -1,9 +1,5 @@
 -- core.lua: the call worker. One process, one call at a time. Routes, guards and the life of the
 -- process are here; a call itself is cxb.core.calls → cxb.core.session → the flow.
---
--- The JIT is off in this state: only then can the host's count hook interrupt a script that loops.
-jit.off()
-
 local auth = require("cxb.core.auth")
 local calls = require("cxb.core.calls")
 local delivery = require("cxb.core.delivery")

@@ -2,6 +2,7 @@
 -- The script API of cxbrt: one read-only table, `cxb`. What waits is marked (waits): the task sleeps,
 -- the process goes on. What can fail returns nil, code, message: `code` is a short lower-case word
 -- ("timeout", "closed", "not_found"), `message` a sentence. Times are milliseconds unless named otherwise.
+-- Scripts are interpreted (LuaJIT with its compiler off), so that one that loops can be ended.
 
 ---@class cxb
 ---@field version string version of the program
