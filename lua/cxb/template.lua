@@ -48,7 +48,7 @@ function M.render(text, variables, missing, escape)
   local unresolved, seen = {}, {}
   local out = text:gsub("{{%s*([%w_.%-]+)%s*}}", function(name)
     local value = lookup(variables, name)
-    if value ~= nil and type(value) ~= "table" then
+    if value ~= nil and type(value) ~= "table" and value ~= json.null then
       return escape and escape(shown(value)) or shown(value)
     end
     if not seen[name] then

@@ -20,6 +20,8 @@ M.list = {
   { name = "cxb_bad_frames_total", type = "counter", help = "Messages dropped or ignored" },
   { name = "cxb_barge_ins_total", type = "counter", help = "Interruptions of the bot" },
   { name = "cxb_provider_errors_total", type = "counter", help = "Errors of speech providers" },
+  { name = "cxb_tool_seconds", type = "histogram", help = "Tools of language models",
+    buckets = { 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20 } },
   { name = "cxb_config_fetch_seconds", type = "histogram", buckets = short,
     help = "Fetching a call's configuration" },
   { name = "cxb_journal_recovered_total", type = "counter", help = "Results made from journals" },

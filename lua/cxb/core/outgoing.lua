@@ -36,6 +36,15 @@ function M.config_url_allowed(c, address)
   return false
 end
 
+---Base URL of the API for a call ("…/api/v1"): its own config_url goes before the worker's.
+---@param c table settings
+---@param call? table {config_url}
+---@return string?
+function M.api(c, call)
+  local own = call and call.config_url
+  return own and own:gsub("/+$", ""):match("^(.*)/[^/]*$") or c.api
+end
+
 ---@param c table settings
 ---@param address string
 ---@return boolean

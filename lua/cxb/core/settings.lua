@@ -51,6 +51,8 @@ M.schema = {
   { name = "CXB_RECORDINGS_DIR", help = "Recordings. Default: CXB_STATE_DIR/recordings." },
   { name = "CXB_SPEECH_URL", default = "unix:/run/cxb/speech.sock",
     help = "Embedded speech: unix:PATH or ws://HOST:PORT." },
+  { name = "CXB_OUTBOUND_ALLOW", type = "list",
+    help = "Hosts or CIDRs that tools may reach although private." },
   { name = "CXB_WORKER_MAX_CALLS", type = "int", default = 1000, min = 0,
     help = "An idle worker ends after so many calls; 0 = off." },
   { name = "CXB_WORKER_MAX_RSS_MB", type = "int", default = 256, min = 0, unit = "MiB",
