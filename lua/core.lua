@@ -1,8 +1,10 @@
 -- core.lua: the call worker. One process, one call at a time. Routes, guards and the life of the
 -- process are here; a call itself is cxb.core.calls → cxb.core.session → the flow.
+local adoption = require("cxb.core.adoption")
 local auth = require("cxb.core.auth")
 local calls = require("cxb.core.calls")
 local delivery = require("cxb.core.delivery")
+local disk = require("cxb.core.disk")
 local door = require("cxb.core.door")
 local figures = require("cxb.core.figures")
 local flows = require("cxb.core.flows")
@@ -121,37 +123,37 @@ local function recycle()
   end
 end
 
-local disk_low = false
-
--- Below the least free disk no call is taken; the outbox lifts its own block when it can.
-local function guard_disk(free)
-  local low = free ~= nil and free < c.CXB_MIN_FREE_MB
-  if low ~= disk_low then
-    disk_low = low
-    cxb.slot.block(low and "storage_full" or nil)
-    cxb.log.warn(low and "too little free disk" or "free disk again", { free_mb = free })
-  end
-  cxb.scoreboard.update({ disk = not low })
-end
-
 local function every_seconds()
-  guard_disk(figures.sample(c, calls, delivery.box))
+  disk.space(c, figures.sample(c, calls, delivery.boxes))
+  disk.probe(c)
   recycle()
 end
 
--- One worker of the host makes results of journals whose worker is gone.
+local adopting = false
+
+-- One worker of the host looks after outboxes and journals whose worker is gone.
 local function adopt()
-  if cxb.fs.lock(c.journal_dir .. "/adopt.lock") then
+  if adopting or not cxb.fs.lock(c.journal_dir .. "/adopt.lock") then
+    return
+  end
+  adopting = true
+  local ok, why = pcall(function()
+    adoption.sweep(c)
     lost.sweep(c)
+  end)
+  adopting = false
+  if not ok then
+    cxb.log.error("adoption failed", { error = tostring(why) })
   end
 end
 
--- What belongs to the generation that takes calls. The outbox itself outlives generations.
+-- What belongs to the generation that takes calls. An outbox itself outlives generations.
 local function active()
   if not delivery.box then
-    delivery.open(c)
+    delivery.open_box(c, c.worker)
   end
   cxb.task.every(2000, "figures", every_seconds)
+  cxb.task.spawn("adopt", adopt)
   cxb.task.every(5000, "adopt", adopt)
 end
 
@@ -173,12 +175,13 @@ local function start()
     error(("start refused: worker %d: %s"):format(c.worker, message or code), 0)
   end
   cxb.slot.max(c.MAX_CONCURRENT_CALLS)
-  local box, why = delivery.open(c)
+  local box, why = adoption.reclaim(c, function(worker)
+    host.ask_for_outbox(c, worker)
+  end)
   if not box then
     error("start refused: " .. why, 0)
   end
-  guard_disk(figures.sample(c, calls, box))
-  adopt()
+  disk.space(c, figures.sample(c, calls, delivery.boxes))
 end
 
 local function selftest()
@@ -237,8 +240,6 @@ return {
     end
   end,
   stop = function()
-    if delivery.box then
-      delivery.box:flush(10000)
-    end
+    delivery.flush(10000)
   end,
 }

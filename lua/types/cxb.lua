@@ -260,7 +260,7 @@ cxb.outbox = {}
 ---@class cxb.outbox.box
 local box = {}
 ---(waits) headers(row) is asked at each attempt, with what list() says of the row and its url and body; it cannot wait.
----@param opts {headers?: fun(row):table<string,string>, retain_days?: integer}
+---@param opts {headers?: fun(row):table<string,string>, retain_days?: integer, adopted?: boolean} adopted: its process is gone, rows are counted as taken over
 ---@return cxb.outbox.box?, string? code, string? message
 function cxb.outbox.open(path, opts) end
 ---(waits) until COMMIT (synchronous FULL). nil, "duplicate" when (kind, session_id, n) exists; nil, "no_space"|"io".
@@ -293,6 +293,8 @@ function box:keep_analysis(id, work) end
 function box:finish(id, body) end
 ---@return {analysis: integer, ready: integer, sending: integer, dead: integer, oldest_age_seconds: number}
 function box:stats() end
+---Ends it now, whoever holds it, so that another process can open the file; attempts under way are dropped. close() it too.
+function box:hand_over() end
 ---(waits ≤ ms) tries every due row now (drain)
 function box:flush(ms) end
 

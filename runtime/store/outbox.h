@@ -33,13 +33,17 @@ typedef struct cxb_outbox_reply {
 
 typedef void (*cxb_outbox_replied)(void *arg, const cxb_outbox_reply *reply);
 
-/* POSTs; the attempt is borrowed for the call. 0: `replied` later, once; else CXB_E*. */
+/* POSTs; the attempt is borrowed for the call. 0: `replied` later, once; else CXB_E*. What can be
+ * cancelled until then is left in *flight. */
 typedef int (*cxb_outbox_post)(uv_loop_t *loop, const cxb_outbox_attempt *attempt,
-                               cxb_outbox_replied replied, void *arg);
+                               cxb_outbox_replied replied, void *arg, void **flight);
+/* Drops an attempt without `replied`. */
+typedef void (*cxb_outbox_cancel)(void *flight);
 
 /* By net's HTTP client (outbox_http.c). */
 int cxb_outbox_http_post(uv_loop_t *loop, const cxb_outbox_attempt *attempt,
-                         cxb_outbox_replied replied, void *arg);
+                         cxb_outbox_replied replied, void *arg, void **flight);
+void cxb_outbox_http_cancel(void *flight);
 
 /* ---- the box ---- */
 
@@ -53,9 +57,11 @@ typedef struct cxb_outbox_row {
 } cxb_outbox_row;
 
 typedef struct cxb_outbox_options {
-  int retain_days;         /* of the keys of done rows; 0: 7 */
-  cxb_outbox_post post;    /* NULL: cxb_outbox_http_post */
-  int64_t (*utc_ms)(void); /* NULL: the system's */
+  int retain_days;          /* of the keys of done rows; 0: 7 */
+  bool adopted;             /* its process is gone: its rows are counted as adopted */
+  cxb_outbox_post post;     /* NULL: cxb_outbox_http_post */
+  cxb_outbox_cancel cancel; /* of `post` */
+  int64_t (*utc_ms)(void);  /* NULL: the system's */
   int64_t (*mono_ms)(void);
 } cxb_outbox_options;
 
@@ -68,6 +74,9 @@ int cxb_outbox_open(uv_loop_t *loop, const char *path, const cxb_outbox_options 
                     cxb_outbox_opened opened, void *arg);
 /* Drops a reference. With the last one nothing new is sent; what is under way ends. */
 void cxb_outbox_close(cxb_outbox *box);
+/* Ends it now, whoever holds it, so that another process can open the file: attempts under way are
+ * dropped; that process makes them again. References are still to be closed. */
+void cxb_outbox_hand_over(cxb_outbox *box);
 void cxb_outbox_close_all(void); /* whoever holds them */
 
 /* More headers for each attempt, such as a secret that must not be stored or a signature: adds

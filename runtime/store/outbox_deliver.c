@@ -5,6 +5,7 @@
 
 #include "../base/crypto.h"
 #include "../base/err.h"
+#include "../base/time.h"
 #include "../observe/log.h"
 #include "../observe/metrics.h"
 #include "outbox_internal.h"
@@ -128,6 +129,7 @@ static void on_reply(void *arg, const cxb_outbox_reply *reply) {
   row->destination->failures = is_failure(reply) ? row->destination->failures + 1 : 0;
   cxb_sql_free(row->body);
   row->body = NULL;
+  row->flight = NULL;
   row->flush = false;
   judge(row, reply);
   report(row);
@@ -187,7 +189,7 @@ static int post(outbox_row *row, const char *headers) {
                                 .body_len = body->len,
                                 .connect_ms = CXB_OUTBOX_CONNECT_MS,
                                 .total_ms = CXB_OUTBOX_TOTAL_MS};
-  return box->options.post(box->loop, &attempt, on_reply, row);
+  return box->options.post(box->loop, &attempt, on_reply, row, &row->flight);
 }
 
 static void fly(outbox_row *row, cxb_sql *sql) {
@@ -210,6 +212,18 @@ static void put_back(outbox_row *row, int64_t delay) {
   row->destination->flying--;
   row->due = cxb_outbox_mono(row->box) + delay;
   cxb_outbox_row_set_state(row, ROW_WAITING);
+}
+
+void cxb_outbox_cancel_flights(cxb_outbox *box) {
+  for (outbox_queue *q = box->queues; q; q = q->next)
+    for (outbox_row *row = q->head; row; row = row->next)
+      if (row->flight) {
+        box->options.cancel(row->flight);
+        row->flight = NULL;
+        cxb_sql_free(row->body);
+        row->body = NULL;
+        put_back(row, 0);
+      }
 }
 
 static void on_read_only(void *arg, cxb_sql *sql);
@@ -368,10 +382,11 @@ void cxb_outbox_pump_soon(cxb_outbox *box) {
 
 void cxb_outbox_on_timer(uv_timer_t *timer) {
   cxb_outbox *box = timer->data;
-  int64_t now = cxb_outbox_mono(box);
-  if (now >= box->show_at) {
-    box->show_at = now + SHOW_MS;
-    cxb_outbox_show(box);
+  static int64_t shown_at = -SHOW_MS;
+  int64_t now = cxb_mono_ms();
+  if (now >= shown_at + SHOW_MS) {
+    shown_at = now;
+    cxb_outbox_show();
   }
   cxb_outbox_pump(box);
 }

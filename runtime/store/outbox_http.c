@@ -10,6 +10,7 @@
 enum { MAX_ANSWER = 64 << 10 };
 
 typedef struct flight {
+  cxb_http_call *call;
   cxb_outbox_replied replied;
   void *arg;
 } flight;
@@ -46,12 +47,12 @@ static void on_done(void *arg, int err, const char *message, const cxb_http_answ
 }
 
 int cxb_outbox_http_post(uv_loop_t *loop, const cxb_outbox_attempt *attempt,
-                         cxb_outbox_replied replied, void *arg) {
+                         cxb_outbox_replied replied, void *arg, void **out) {
   (void)loop; /* the client lives on the main loop, as the outbox does */
   flight *f = malloc(sizeof *f);
   if (!f)
     return CXB_ENOMEM;
-  *f = (flight){replied, arg};
+  *f = (flight){NULL, replied, arg};
   cxb_http_options options = {.url = attempt->url,
                               .method = "POST",
                               .headers = attempt->headers,
@@ -62,9 +63,16 @@ int cxb_outbox_http_post(uv_loop_t *loop, const cxb_outbox_attempt *attempt,
                               .max_body = MAX_ANSWER,
                               .on_done = on_done,
                               .arg = f};
-  cxb_http_call *call;
-  int err = cxb_http_call_start(&options, &call);
+  int err = cxb_http_call_start(&options, &f->call);
   if (err)
     free(f);
+  else
+    *out = f;
   return err;
+}
+
+void cxb_outbox_http_cancel(void *arg) {
+  flight *f = arg;
+  cxb_http_call_cancel(f->call);
+  free(f);
 }

@@ -49,6 +49,7 @@ typedef struct outbox_row {
   outbox_row_state state;
   bool flush, writing;
   cxb_sql *body; /* while TAKING and FLYING */
+  void *flight;  /* while FLYING: what can be cancelled */
   /* the outcome, while SETTLING */
   cxb_outbox_verdict verdict;
   int status;
@@ -91,12 +92,13 @@ struct cxb_outbox {
   outbox_destination *destinations;
   outbox_hook *hooks;
   outbox_flush *flushes;
-  int64_t tidy_at, show_at; /* monotonic: old keys are removed, metrics set */
+  int64_t tidy_at; /* monotonic: old keys are removed */
   int working[CXB_OUTBOX_KINDS], waiting[CXB_OUTBOX_KINDS], sending[CXB_OUTBOX_KINDS],
       dead[CXB_OUTBOX_KINDS];
 };
 
 /* outbox.c */
+const cxb_outbox *cxb_outbox_first(void); /* of the list of all */
 int64_t cxb_outbox_utc(const cxb_outbox *box);
 int64_t cxb_outbox_mono(const cxb_outbox *box);
 int cxb_outbox_kind_index(const char *kind); /* -1: none */
@@ -116,7 +118,7 @@ outbox_row *cxb_outbox_row_find(const cxb_outbox *box, int64_t id);
 void cxb_outbox_row_remove(outbox_row *row);
 void cxb_outbox_rows_free(cxb_outbox *box);
 void cxb_outbox_row_set_state(outbox_row *row, outbox_row_state state);
-void cxb_outbox_show(const cxb_outbox *box); /* metrics */
+void cxb_outbox_show(void); /* metrics, of all boxes of this process together */
 
 /* outbox_deliver.c */
 /* Begins every attempt that may begin and sets the timer for the next. */
@@ -124,6 +126,7 @@ void cxb_outbox_pump(cxb_outbox *box);
 /* The same, once, in the next turn of the loop. */
 void cxb_outbox_pump_soon(cxb_outbox *box);
 void cxb_outbox_on_timer(uv_timer_t *timer);
+void cxb_outbox_cancel_flights(cxb_outbox *box);
 
 /* outbox_analysis.c: a row in analysis that is older than it may be is sent as it is; returns when
  * it wants to be looked at again. */

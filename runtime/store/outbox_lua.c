@@ -153,6 +153,8 @@ static int l_open(lua_State *L) {
     luaL_checktype(L, 2, LUA_TTABLE);
     lua_getfield(L, 2, "retain_days");
     options.retain_days = (int)luaL_optinteger(L, -1, 0);
+    lua_getfield(L, 2, "adopted");
+    options.adopted = lua_toboolean(L, -1);
     lua_getfield(L, 2, "headers");
     if (!lua_isnil(L, -1)) {
       luaL_checktype(L, -1, LUA_TFUNCTION);
@@ -164,6 +166,13 @@ static int l_open(lua_State *L) {
   w->headers = headers;
   w->main = task ? cxb_generation_state(cxb_task_generation(task)) : NULL;
   return cxb_outbox_wait_or_fail(L, w, cxb_outbox_open(cxb_loop(), path, &options, on_opened, w));
+}
+
+static int l_hand_over(lua_State *L) {
+  outbox_handle *h = cxb_outbox_check(L);
+  if (h->box)
+    cxb_outbox_hand_over(h->box);
+  return 0;
 }
 
 static int l_close(lua_State *L) {
@@ -181,7 +190,7 @@ static int l_close(lua_State *L) {
 
 static void open_outbox(lua_State *L, cxb_generation *gen) {
   (void)gen;
-  static const luaL_Reg methods[] = {{"close", l_close}, {NULL, NULL}};
+  static const luaL_Reg methods[] = {{"hand_over", l_hand_over}, {"close", l_close}, {NULL, NULL}};
   luaL_newmetatable(L, CXB_OUTBOX_MT);
   lua_newtable(L);
   luaL_register(L, NULL, methods);
@@ -201,6 +210,7 @@ static int start_outbox(uv_loop_t *loop) {
   cxb_metric_declare("cxb_outbox_rows", CXB_GAUGE, "Undelivered rows", NULL, 0);
   cxb_metric_declare("cxb_outbox_oldest_age_seconds", CXB_GAUGE_MAX, "Age of the oldest of them",
                      NULL, 0);
+  cxb_metric_declare("cxb_outbox_adopted_total", CXB_COUNTER, "Rows taken over", NULL, 0);
   cxb_metric_declare("cxb_outbox_attempts_total", CXB_COUNTER, "Deliveries tried", NULL, 0);
   return 0;
 }

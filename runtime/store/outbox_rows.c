@@ -178,25 +178,32 @@ void cxb_outbox_get_stats(const cxb_outbox *box, cxb_outbox_stats *out) {
   out->oldest_age_s = (double)(now - oldest) / 1000;
 }
 
-void cxb_outbox_show(const cxb_outbox *box) {
+static void add_counts(const cxb_outbox *box, int kind, int counts[4], double *oldest_s) {
+  counts[0] += box->working[kind];
+  counts[1] += box->waiting[kind];
+  counts[2] += box->sending[kind];
+  counts[3] += box->dead[kind];
+  int64_t now = cxb_outbox_mono(box);
+  for (outbox_queue *q = box->queues; q; q = q->next) {
+    double age = (double)(now - q->head->born) / 1000;
+    if (strcmp(q->head->kind, kinds[kind]) == 0 && age > *oldest_s)
+      *oldest_s = age;
+  }
+}
+
+void cxb_outbox_show(void) {
+  static const char *const states[] = {"analysis", "ready", "sending", "dead"};
   char labels[64];
   for (int i = 0; i < CXB_OUTBOX_KINDS; i++) {
-    const struct {
-      const char *name;
-      int rows;
-    } states[] = {{"analysis", box->working[i]},
-                  {"ready", box->waiting[i]},
-                  {"sending", box->sending[i]},
-                  {"dead", box->dead[i]}};
+    int counts[4] = {0};
+    double oldest_s = 0;
+    for (const cxb_outbox *box = cxb_outbox_first(); box; box = box->next)
+      add_counts(box, i, counts, &oldest_s);
     for (int k = 0; k < 4; k++) {
-      snprintf(labels, sizeof labels, "kind=\"%s\",state=\"%s\"", kinds[i], states[k].name);
-      cxb_metric_set("cxb_outbox_rows", labels, states[k].rows);
+      snprintf(labels, sizeof labels, "kind=\"%s\",state=\"%s\"", kinds[i], states[k]);
+      cxb_metric_set("cxb_outbox_rows", labels, counts[k]);
     }
-    int64_t now = cxb_outbox_mono(box), oldest = now;
-    for (outbox_queue *q = box->queues; q; q = q->next)
-      if (strcmp(q->head->kind, kinds[i]) == 0 && q->head->born < oldest)
-        oldest = q->head->born;
     snprintf(labels, sizeof labels, "kind=\"%s\"", kinds[i]);
-    cxb_metric_set("cxb_outbox_oldest_age_seconds", labels, (double)(now - oldest) / 1000);
+    cxb_metric_set("cxb_outbox_oldest_age_seconds", labels, oldest_s);
   }
 }

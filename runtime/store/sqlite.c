@@ -413,7 +413,7 @@ static void on_wake(uv_async_t *async) {
   uv_mutex_unlock(&db->lock);
   if (opened && db->state == OPENING)
     db->state = db->open_err ? FAILED : OPEN;
-  db->refs++; /* callbacks may drop theirs */
+  /* A callback that drops the last reference begins the end; it is freed in a later turn. */
   if (db->state == OPEN || db->state == FAILED || (db->state == WAITING && db->closing))
     tell_openers(db);
   for (cxb_sql *next; list; list = next) {
@@ -422,7 +422,6 @@ static void on_wake(uv_async_t *async) {
     db->outstanding--;
     list->done(list->arg, list);
   }
-  db->refs--;
   if (db->state == FAILED || (db->refs == 0 && !db->openers))
     begin_close(db);
   may_sleep(db);

@@ -25,11 +25,12 @@ static int session, waiting;
 
 /* The receiver stays silent, so that after a few rows only commits are measured. */
 static int no_answer(uv_loop_t *at, const cxb_outbox_attempt *attempt, cxb_outbox_replied replied,
-                     void *arg) {
+                     void *arg, void **flight) {
   (void)at;
   (void)attempt;
   (void)replied;
   (void)arg;
+  (void)flight;
   return 0;
 }
 

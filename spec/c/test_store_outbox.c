@@ -37,7 +37,7 @@ static sent sends[4096];
 static int sent_count;
 
 static int fake_post(uv_loop_t *at, const cxb_outbox_attempt *attempt, cxb_outbox_replied replied,
-                     void *arg) {
+                     void *arg, void **flight) {
   assert_true(sent_count < 4096);
   sent *s = &sends[sent_count++];
   snprintf(s->url, sizeof s->url, "%s", attempt->url);
@@ -929,7 +929,7 @@ static void a_box_belongs_to_one_process(void **state) {
 /* ---- killed writers ---- */
 
 static int accept_later(uv_loop_t *at, const cxb_outbox_attempt *attempt,
-                        cxb_outbox_replied replied, void *arg) {
+                        cxb_outbox_replied replied, void *arg, void **flight) {
   return 0; /* stores and never answers */
 }
 

@@ -4,6 +4,7 @@ local Session = require("cxb.core.session")
 local auth = require("cxb.core.auth")
 local botconfig = require("cxb.core.botconfig")
 local delivery = require("cxb.core.delivery")
+local disk = require("cxb.core.disk")
 local flows = require("cxb.core.flows")
 local hub = require("cxb.core.hub")
 local live = require("cxb.core.live")
@@ -86,7 +87,7 @@ local function accept(c, call, start)
   end
   local facts = record.new(journal)
   facts:add("accepted", {
-    call_id = call.call_id, bot_id = call.bot_id, transport = call.transport,
+    call_id = call.call_id, bot_id = call.bot_id, transport = call.transport, worker = c.worker,
     stream_id = start.stream_id, caller_id = blank_to_nil(start.caller_id or ""),
     from_number = start.from_number, direction = start.direction,
     connected_event = call.connected_event, session_hint = call.session_hint,
@@ -226,7 +227,7 @@ local function run(c, leg, call, claims)
   local facts, why, path = accept(c, call, start)
   if not facts then
     cxb.log.error("the call cannot be accepted", { error = why })
-    cxb.slot.block("storage_full")
+    disk.refuses(true)
     leg:abort(1011)
     wait_closed(leg)
     leg:close()

@@ -41,17 +41,19 @@ end
 
 ---@param c table settings
 ---@param calls table cxb.core.calls
----@param box table? outbox
-function M.sample(c, calls, box)
+---@param boxes table<integer, cxb.outbox.box>
+function M.sample(c, calls, boxes)
   local free = cxb.fs.free_mb(c.CXB_STATE_DIR)
   cxb.metrics.set("cxb_calls_active", nil, cxb.slot.state().used)
   cxb.metrics.set("cxb_disk_free_bytes", nil, (free or 0) * 1048576)
   cxb.metrics.set("cxb_worker_rss_bytes", nil, cxb.process.rss_kb() * 1024)
   cxb.metrics.set("cxb_worker_calls_served", nil, calls.served)
-  local stats = box and box:stats()
-  if stats then
-    cxb.scoreboard.update({ outbox = (stats.ready or 0) + (stats.sending or 0) })
+  local waiting = 0
+  for _, box in pairs(boxes) do
+    local stats = box:stats()
+    waiting = waiting + stats.analysis + stats.ready + stats.sending
   end
+  cxb.scoreboard.update({ outbox = waiting })
   return free
 end
 

@@ -1,5 +1,6 @@
 -- What one worker does for the whole host: tickets that are good once, verbs of the control socket,
 -- and questions that any worker answers by asking the one concerned.
+local adoption = require("cxb.core.adoption")
 local delivery = require("cxb.core.delivery")
 local json = require("cxb.json")
 
@@ -28,11 +29,9 @@ function M.take_ticket(c, jti)
   return cxb.fs.write(dir .. "/" .. name, "", { exclusive = true })
 end
 
-local function rows_of(answer, worker, out)
-  for _, item in ipairs(answer and answer.items or {}) do
-    item.id = worker .. "-" .. item.id
-    out[#out + 1] = item
-  end
+---(waits) Asks a worker for the outbox of this one, should it look after it.
+function M.ask_for_outbox(c, worker)
+  ask(c, worker, { verb = "outbox_return", worker = c.worker })
 end
 
 ---(waits) Undelivered rows of all workers; an id is "<worker>-<row>".
@@ -42,22 +41,31 @@ function M.outbox(c, state, limit)
   limit = math.min(math.max(limit or 100, 1), 1000)
   for _, row in ipairs(cxb.scoreboard.rows()) do
     if row.live and #items < limit then
-      local message = { verb = "outbox", state = state, limit = limit - #items }
-      rows_of(ask(c, row.id, message), row.id, items)
+      local answer = ask(c, row.id, { verb = "outbox", state = state, limit = limit - #items })
+      for _, item in ipairs(answer and answer.items or {}) do
+        items[#items + 1] = item
+      end
     end
   end
   return json.encode({ items = items })
 end
 
----(waits)
+---(waits) A row is due now, whichever worker holds it.
 ---@return boolean
 function M.replay(c, id)
-  local worker, row = id:match("^(%d+)%-(%d+)$")
-  if not worker then
-    return false
+  for _, row in ipairs(cxb.scoreboard.rows()) do
+    local answer = row.live and ask(c, row.id, { verb = "outbox_retry", id = id })
+    if answer and answer.ok == true then
+      return true
+    end
   end
-  local answer = ask(c, tonumber(worker), { verb = "outbox_retry", id = tonumber(row) })
-  return answer ~= nil and answer.ok == true
+  return false
+end
+
+-- "<worker>-<row>" of an outbox that is held here.
+local function find(id)
+  local worker, row = tostring(id):match("^(%d+)%-(%d+)$")
+  return delivery.boxes[tonumber(worker)], tonumber(row)
 end
 
 -- The live row of a session's worker.
@@ -99,7 +107,7 @@ function M.verbs(c, calls)
         service = "core", worker = tostring(c.worker), listen = c.listen, served = calls.served,
         session_id = current and current.session_id or "",
         call_id = current and current.call_id or "",
-        rss_kb = cxb.process.rss_kb(), outbox = delivery.box and delivery.box:stats() or {},
+        rss_kb = cxb.process.rss_kb(), outbox = delivery.stats(),
       }
     end,
     hangup = function(args)
@@ -111,18 +119,33 @@ function M.verbs(c, calls)
       return { ok = true, status = "ending" }
     end,
     outbox = function(args)
-      return { ok = true, items = delivery.box:list(args.state, args.limit or 100) }
+      return { ok = true, items = delivery.list(args.state, args.limit or 100) }
     end,
     outbox_show = function(args)
-      local body, code = delivery.box:get(args.id)
+      local box, row = find(args.id)
+      local body, code = nil, "not_found"
+      if box then
+        body, code = box:get(row)
+      end
       return { ok = body ~= nil, body = body, error = code }
     end,
     outbox_retry = function(args)
-      local ok, code = delivery.box:replay(args.id)
-      return { ok = ok ~= nil and ok ~= false, error = code }
+      local box, row = find(args.id)
+      local ok, code = nil, "not_found"
+      if box then
+        ok, code = box:replay(row)
+      end
+      return { ok = ok == true, error = code }
     end,
     outbox_purge = function()
-      return { ok = true, removed = delivery.box:purge() }
+      local removed = 0
+      for _, held in ipairs(delivery.held()) do
+        removed = removed + (held.box:purge() or 0)
+      end
+      return { ok = true, removed = removed }
+    end,
+    outbox_return = function(args)
+      return { ok = adoption.give_back(args.worker) }
     end,
   }
 end
