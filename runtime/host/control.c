@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -29,7 +28,7 @@ typedef struct conn {
 } conn;
 
 static uv_pipe_t listeners[LISTENERS];
-static char paths[LISTENERS][108];
+static cxb_unix_file files[LISTENERS];
 static int listener_count;
 
 static void conn_unref(conn *c) {
@@ -233,14 +232,13 @@ static void on_connection(uv_stream_t *server, int status) {
 
 int cxb_control_listen(const char *addr, int mode, char *why, size_t why_len) {
   const char *path = strncmp(addr, "unix:", 5) == 0 ? addr + 5 : NULL;
-  if (!path || strlen(path) >= sizeof paths[0] || listener_count == LISTENERS) {
+  if (!path || strlen(path) >= sizeof files[0].path || listener_count == LISTENERS) {
     snprintf(why, why_len, "listen: control socket %s: unix:/path (< 108 bytes) is expected", addr);
     return CXB_EINVAL;
   }
   uv_pipe_t *l = &listeners[listener_count];
   uv_pipe_init(cxb_loop(), l, 0);
-  cxb_unix_path_clear(path);
-  int rc = uv_pipe_bind(l, path);
+  int rc = cxb_unix_bind(l, path, mode, &files[listener_count]);
   if (rc == 0)
     rc = uv_listen((uv_stream_t *)l, 16, on_connection);
   if (rc != 0) {
@@ -248,15 +246,14 @@ int cxb_control_listen(const char *addr, int mode, char *why, size_t why_len) {
     uv_close((uv_handle_t *)l, NULL);
     return CXB_EIO;
   }
-  chmod(path, (mode_t)mode);
-  snprintf(paths[listener_count++], sizeof paths[0], "%s", path);
+  listener_count++;
   return 0;
 }
 
 void cxb_control_close(void) {
   for (int i = 0; i < listener_count; i++) {
+    cxb_unix_remove(&files[i]);
     uv_close((uv_handle_t *)&listeners[i], NULL);
-    unlink(paths[i]);
   }
   listener_count = 0;
 }

@@ -1,10 +1,7 @@
 /* HTTP server: the sockets it listens on. */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "../base/err.h"
 #include "../host/host.h"
@@ -20,7 +17,7 @@ typedef struct listener {
     uv_tcp_t tcp;
     uv_pipe_t pipe;
   };
-  char path[108];
+  cxb_unix_file file;
   bool unix_socket, open;
 } listener;
 
@@ -36,12 +33,7 @@ static void on_connection(uv_stream_t *server, int status) {
 static int bind_unix(listener *l, const char *path, int mode) {
   uv_pipe_init(cxb_loop(), &l->pipe, 0);
   l->unix_socket = true;
-  snprintf(l->path, sizeof l->path, "%s", path);
-  cxb_unix_path_clear(path);
-  int rc = uv_pipe_bind(&l->pipe, path);
-  if (rc == 0 && chmod(path, (mode_t)mode) != 0)
-    rc = -errno;
-  return rc;
+  return cxb_unix_bind(&l->pipe, path, mode, &l->file);
 }
 
 static int bind_tcp(listener *l, const char *text) {
@@ -75,7 +67,7 @@ static int bound_port(listener *l) {
 
 int cxb_http_listen(const char *addr, int mode, int *port, char *why, size_t why_len) {
   bool is_unix = strncmp(addr, "unix:", 5) == 0, is_tcp = strncmp(addr, "tcp:", 4) == 0;
-  if ((!is_unix && !is_tcp) || (is_unix && strlen(addr + 5) >= sizeof listeners[0].path) ||
+  if ((!is_unix && !is_tcp) || (is_unix && strlen(addr + 5) >= sizeof listeners[0].file.path) ||
       listener_count == LISTENERS) {
     snprintf(why, why_len,
              "listen: %s: unix:/path (< 108 bytes) or tcp:HOST:PORT is expected, at most %d", addr,
@@ -106,9 +98,9 @@ void cxb_http_stop_listening(void) {
     if (!listeners[i].open)
       continue;
     listeners[i].open = false;
-    uv_close(&listeners[i].handle, NULL);
     if (listeners[i].unix_socket)
-      unlink(listeners[i].path);
+      cxb_unix_remove(&listeners[i].file);
+    uv_close(&listeners[i].handle, NULL);
   }
   cxb_http_conn_stop_all(false);
 }

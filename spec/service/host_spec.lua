@@ -312,6 +312,60 @@ for line in (b"not json\n", b"[]\n", b"{}\n", b"{\"verb\":3}\n", b"\x00\xff\n"):
   end)
 end)
 
+describe("a socket's file", function()
+  local body = [[ http = function(req) req:respond(200, tostring(cxb.process.pid)) end ]]
+
+  local function serve_both()
+    local child = start(write("both.lua", ([[
+      local dir = %q
+      return { name = "t", listen = { { addr = "unix:" .. dir .. "/http.sock" },
+        { addr = "unix:" .. dir .. "/ctl.sock", control = true } }, %s }
+    ]]):format(dir, body)))
+    eventually("the service answers", function()
+      local status = control { verb = "status" }
+      return status and status.pid == child.pid
+    end)
+    return child
+  end
+
+  local function http_pid()
+    local answer = cxb.http.request { url = "http+unix:" .. dir .. "/http.sock:/" }
+    return answer and tonumber(answer.body)
+  end
+
+  it("is left alone by a process that ends when it is its successor's by now", function()
+    local old = serve_both()
+    for _, name in ipairs { "http.sock", "ctl.sock" } do
+      assert(cxb.fs.remove(dir .. "/" .. name))
+    end
+    local new = serve_both()
+    old:kill("TERM")
+    assert.equal(0, (old:wait(10000)))
+    assert.equal(new.pid, http_pid())
+    assert.equal(new.pid, control({ verb = "status" }).pid)
+  end)
+
+  it("goes with its process", function()
+    local child = serve_both()
+    child:kill("TERM")
+    assert.equal(0, (child:wait(10000)))
+    assert.is_nil(cxb.fs.stat(dir .. "/http.sock"))
+    assert.is_nil(cxb.fs.stat(dir .. "/ctl.sock"))
+  end)
+
+  it("left by a process that was killed is replaced, that of a living one is not", function()
+    local killed = serve_both()
+    killed:kill("KILL")
+    killed:wait(10000)
+    local living = serve_both()
+    local late = start(dir .. "/both.lua")
+    expect_line(late, "address already in use")
+    assert.equal(1, (late:wait(10000)))
+    assert.equal(living.pid, http_pid())
+    assert.equal(living.pid, control({ verb = "status" }).pid)
+  end)
+end)
+
 describe("readiness", function()
   it("is told to the service manager, also around a reload", function()
     local listener = assert(cxb.process.spawn { capture = true, args = { "python3", "-u", "-c", ([[
