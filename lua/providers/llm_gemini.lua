@@ -72,8 +72,9 @@ local function parts_of(self, m, names)
 end
 
 -- Turns alternate between "user" and "model" and begin with the user's: neighbours of one role are
--- joined, and a bot that speaks first answers the ringing.
-local function contents_of(self, messages)
+-- joined, and a bot that speaks first answers the ringing. `kept` is a system message that the
+-- provider has already.
+local function contents_of(self, messages, kept)
   local contents, system, names = {}, {}, {}
   local function add(role, parts)
     local last = contents[#contents]
@@ -91,7 +92,9 @@ local function contents_of(self, messages)
   end
   for _, m in ipairs(messages) do
     if m.role == "system" then
-      system[#system + 1] = m.content
+      if m.content ~= kept then
+        system[#system + 1] = m.content
+      end
     else
       local parts = parts_of(self, m, names)
       if #parts > 0 then
@@ -110,8 +113,9 @@ end
 ---@return string JSON
 function M.body(self, request)
   local stage, extra = self.stage, self.stage.extra or {}
-  local contents, system = contents_of(self, request.messages)
-  local cached = request.cache and request.cache.handle
+  local cache = request.cache
+  local cached = cache and cache.handle
+  local contents, system = contents_of(self, request.messages, cached and cache.static)
   local body = {
     contents = contents, cachedContent = cached,
     generationConfig = {
@@ -215,6 +219,18 @@ function M.open(options, door)
   return self
 end
 
+-- A handle that has expired is refused like one that never was.
+local gone = { http_400 = true, http_403 = true, http_404 = true }
+
+local function without_cache(request)
+  local plain = {}
+  for name, value in pairs(request) do
+    plain[name] = value
+  end
+  plain.cache = nil
+  return plain
+end
+
 ---(waits) docs/llm.md
 function llm:stream(request)
   local headers = { ["content-type"] = "application/json" }
@@ -223,7 +239,18 @@ function llm:stream(request)
     return nil, code, message
   end
   self.headers = headers
-  return self.exchange:stream(request)
+  local cache = request.cache
+  local handle = cache and cache.handle
+  local answer
+  answer, code, message = self.exchange:stream(request)
+  if handle and gone[code] then
+    cache:lost(handle)
+    answer, code, message = self.exchange:stream(without_cache(request))
+  end
+  if answer and cache and not handle then
+    cache:renew()
+  end
+  return answer, code, message
 end
 
 function llm:cancel()

@@ -17,8 +17,7 @@ the last message answers; when none matches, "You said: …". An answer:
      "ttft_ms": 375, "token_ms": 10, "fault": "…"}
 Faults: empty (a stream without words) · nothing (200 and no event at all) · cut (the connection
 breaks in the middle) · malformed (an event that is no JSON) · slow (no first token for 60 s) ·
-stall (half the answer, then silence) · refused_cache (Gemini: the cached content is gone) · a
-number (that HTTP status).
+stall (half the answer, then silence) · a number (that HTTP status).
 """
 import argparse
 import asyncio
@@ -183,14 +182,14 @@ class Model:
         self.connection, self.sim, self.record, self.body = connection, connection.sim, record, body
 
     async def run(self):
+        if self.cache_is_gone():
+            return await self.connection.reply(
+                403, {"error": {"code": 403, "status": "PERMISSION_DENIED"}})
         answer = self.plan = self.sim.choose(self.last_words())
         fault = answer.get("fault")
         if isinstance(fault, int):
             await self.connection.pause(answer.get("ttft_ms", 0))
             return await self.connection.reply(fault, self.failure(fault))
-        if self.cache_is_gone() or fault == "refused_cache":
-            return await self.connection.reply(
-                403, {"error": {"code": 403, "status": "PERMISSION_DENIED"}})
         if not self.streams():
             return await self.connection.reply(200, self.whole())
         await self.connection.begin()
