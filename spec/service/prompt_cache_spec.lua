@@ -43,13 +43,22 @@ end
 
 local tool = { type = "function", ["function"] = { name = "end_call", description = "Ends." } }
 
+-- What the model was asked last; the API asks the simulator, too.
+local function asked()
+  local last
+  for _, request in ipairs(sim:seen()) do
+    last = request.path:find("streamGenerateContent", 1, true) and request or last
+  end
+  return last.body
+end
+
 local function ask(cache)
   sim:answers({ text = "Yes." })
   local llm = assert(require("providers.llm_google").open { settings = settings,
     stage = { model = "m", api_key = "k", base_url = sim.url .. "/v1beta" } })
   return assert(llm:stream { cache = cache, tools = { tool }, messages = {
     { role = "system", content = "STATIC" }, { role = "system", content = "DYNAMIC" },
-    { role = "user", content = "Hello" } } }), sim:last().body
+    { role = "user", content = "Hello" } } }), asked()
 end
 
 describe("a prompt that the provider keeps", function()
