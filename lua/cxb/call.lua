@@ -1,14 +1,21 @@
 -- The call as a flow sees it (docs/flows.md): straight-line Lua in which barge-in, silence and
 -- hang-up come back as return values. Once the caller has gone every wait returns {hangup=true}.
 --
--- Speaking is in cxb.call.speak, listening in cxb.call.hear; this file holds the rest. Events reach
--- a flow through self.inbox, filled by the session (cxb.core.session), which alone reads the leg.
+-- Speaking is in cxb.call.speak, listening in .hear, the language model in .think, handing over in
+-- .transfer; this file holds the rest. Events reach a flow through self.inbox, filled by the
+-- session (cxb.core.session), which alone reads the leg.
 local channel = require("cxb.channel")
+local Context = require("cxb.context")
+local json = require("cxb.json")
+local template = require("cxb.template")
+local tools = require("cxb.tools")
+local variables = require("cxb.variables")
 
 local M = {}
 M.__index = M
 
-for _, part in ipairs({ "cxb.call.speak", "cxb.call.hear" }) do
+for _, part in ipairs({ "cxb.call.speak", "cxb.call.hear", "cxb.call.think",
+  "cxb.call.transfer" }) do
   for name, fn in pairs(require(part)) do
     M[name] = fn
   end
@@ -24,17 +31,28 @@ end
 ---@field voice table cxb.voice
 ---@field rate integer Hz of the leg
 ---@field origin number monotonic ms of the media clock's zero
----@field session table finish, state, transcript, latency, hold, noted, forget_speech
+---@field session table cxb.core.session
+
+-- What the language model is told: the whole prompt, or its lasting and its changing part.
+local function prompts_of(config)
+  local parts = config.prompt_parts
+  if parts and parts.mode == "direct" then
+    return { parts.static_system_prompt, parts.dynamic_runtime_prompt }
+  end
+  return { config.system_prompt or "" }
+end
 
 ---@param o cxb.call.parts
 function M.new(o)
   local config = o.config
-  return setmetatable({
+  local self = setmetatable({
     leg = o.leg, facts = o.facts, config = config, meta = o.meta, turn = o.turn,
     voice = o.voice, rate = o.rate, origin = o.origin, session = o.session,
     settings = config.flow_settings or {}, vars = o.vars or {}, inbox = channel.new(),
-    digits = "", first_say = true,
+    digits = "", first_say = true, context = Context.new(prompts_of(config)), tool_calls = 0,
   }, M)
+  self.tools = tools.new(self)
+  return self
 end
 
 ---Milliseconds of the media clock for a monotonic time (default now): the times of a result.
@@ -74,6 +92,21 @@ function M:take_over()
   self.voice:cancel()
   self.leg:clear()
   return mine
+end
+
+---Text with its {{names}} filled in from call.vars, for speech: what is unknown is left out.
+---@param said string
+---@return string
+function M:render(said)
+  if not said:find("{{", 1, true) then
+    return said
+  end
+  local zone = self.config.timezone or "UTC"
+  local out, unresolved = template.speech(said, variables.renew(self.vars, zone))
+  if unresolved[1] then
+    self:event("template_unresolved", { names = json.array(unresolved) })
+  end
+  return out
 end
 
 ---Notes that something happened, for the result (types: core spec §7, or your own).
@@ -117,6 +150,34 @@ function M:every(seconds, fn)
   end)
 end
 
+local voicemail_wait_ms, voicemail_silence_ms = 10000, 1000
+
+---(waits) Leaves `voicemail_message`, if there is one, once the machine has been silent for a
+---second (10 s at most), and hangs up.
+function M:voicemail()
+  local deadline = cxb.time.mono() + voicemail_wait_ms
+  self.session:hold(true)
+  while not self.gone do
+    local quiet_at = self.session:quiet_since()
+    local due = math.min(deadline, quiet_at and quiet_at + voicemail_silence_ms or deadline)
+    if cxb.time.mono() >= due then
+      break
+    end
+    self:next(due)
+  end
+  local message = self.config.voicemail_message or ""
+  if not self.gone and message ~= "" then
+    self:say(message, { barge = false })
+  end
+  if not self.gone then
+    self:event("hangup_requested", { reason = "voicemail" })
+    self.session:finish("voicemail")
+    self.leg:hangup()
+    self.gone = true
+  end
+  return { hangup = true }
+end
+
 ---Says goodbye: what was said before has been heard. Idempotent and final.
 ---@param reason? string "no_response" makes it RNR when the caller never spoke
 function M:hangup(reason)
@@ -128,84 +189,6 @@ function M:hangup(reason)
     self.gone = true
   end
   return { hangup = true }
-end
-
-local transfer_wait_ms = 15000
-
--- (core spec §5.4) requested id or label → default → legacy number by name.
-local function resolve(config, wanted)
-  local default
-  for _, target in ipairs(config.transfer_targets or {}) do
-    if target.enabled ~= false and target.method == "websocket_reverse_transfer" then
-      if wanted and (target.id == wanted or target.label == wanted) then
-        return target
-      end
-      default = target.is_default and target or default
-    end
-  end
-  if default then
-    return default
-  end
-  local number = (config.transfer_numbers or {})[wanted or ""]
-  return number and { id = wanted, value = number, type = "phone_number",
-    method = "websocket_reverse_transfer" }
-end
-
--- The wire's own sequence, to its outcome.
-local function hand_over(self, target, reason)
-  local ok, code = self.leg:transfer({
-    to = target.value, type = target.type, reason = reason, target = target.id,
-  })
-  local deadline = cxb.time.mono() + transfer_wait_ms
-  while ok do
-    local event = self:next(deadline)
-    if not event then
-      return false, "timeout"
-    elseif event.type == "transfer" then
-      return event.ok, event.reason
-    elseif event.type == "hangup" then
-      return self.session.transferred == true, "hangup"
-    end
-  end
-  return false, code or "unsupported"
-end
-
----Hands the caller to somebody else. After a success the call is over for the flow; after a
----failure the conversation goes on.
----@param wanted? string id or label of a target; nil: the default one
----@param reason? string
----@return {ok: boolean, reason?: string, hangup?: boolean}
-function M:transfer(wanted, reason)
-  if self.gone then
-    return { ok = false, hangup = true }
-  end
-  local target = resolve(self.config, wanted)
-  local failed = not self.leg.can_transfer and "unsupported" or not target and "no_target"
-  if not failed then
-    self:event("transfer_started", { target = target.id, reason = reason })
-    self.session:hold(true)
-    local message = self.config.pre_transfer_message
-    if message and message ~= "" then
-      self:say(message, { barge = false })
-    end
-    local ok, why = hand_over(self, target, reason)
-    self.session:hold(false)
-    self:event("transfer_result", { ok = ok, reason = why })
-    if ok then
-      self.facts:add("transfer", {
-        was_transferred = true, transfer_destination = target.value, transfer_target = target.id,
-        transfer_reason = reason, transfer_method = target.method,
-        transfer_at = math.floor(self.session:seconds_in_call() * 10 + 0.5) / 10,
-      })
-      self.session:finish("bot")
-      self.leg:hangup()
-      self.gone = true
-      return { ok = true, hangup = true }
-    end
-    failed = why or "failed"
-  end
-  self.facts:add("transfer", { transfer_failed_reason = failed, transfer_reason = reason })
-  return { ok = false, reason = failed, hangup = self.gone }
 end
 
 return M

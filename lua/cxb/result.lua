@@ -28,6 +28,8 @@ local latency_keys = { "turns", "total_avg_response_ms", "p50_ms", "p95_ms", "en
   "stt_ms", "rag_ms", "tool_ms", "llm_ttft_ms", "tts_ttfb_ms", "host_ms", "framing_ms" }
 local usage_keys = { "stt_seconds", "llm_requests", "llm_prompt_tokens", "llm_completion_tokens",
   "tts_characters", "tool_calls" }
+local cache_keys = { "enabled", "worked", "statuses", "cache_read_input_tokens",
+  "cache_creation_input_tokens", "fresh_prompt_tokens", "completion_tokens" }
 local pipeline_keys = { "flow", "flow_version", "generation", "version", "host", "worker",
   "transport", "rate", "stt", "llm", "tts", "unknown_fields" }
 
@@ -84,6 +86,7 @@ local function fields(r, events, truncated)
     { "latency", summary and ordered(latency_keys, summary) },
     { "latency_samples", list(sample_keys, r.samples) },
     { "usage_metrics", usage(r.usage) },
+    { "llm_cache_summary", r.usage.cache and ordered(cache_keys, r.usage.cache) },
     { "pipeline_config", f.pipeline_config and ordered(pipeline_keys, f.pipeline_config) },
     { "connected_event", connected_event(f.connected_event) },
     { "was_transferred", t.was_transferred or false },

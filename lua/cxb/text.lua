@@ -51,6 +51,23 @@ function M.heard(text, heard, whole)
   return text:sub(1, best)
 end
 
+---The part of `text` that was heard, by the times of its words: a word counts when half of it was.
+---@param text string
+---@param timed {start_ms: number, end_ms: number}[] its words
+---@param heard number ms
+function M.heard_by_words(text, timed, heard)
+  local count = 0
+  for _, word in ipairs(timed) do
+    count = count + ((word.start_ms + word.end_ms) / 2 <= heard and 1 or 0)
+  end
+  local ends = {}
+  for stop in text:gmatch("%S+()") do
+    ends[#ends + 1] = stop - 1
+  end
+  local n = #ends == #timed and count or math.floor(#ends * count / math.max(1, #timed) + 0.5)
+  return n > 0 and text:sub(1, ends[n]) or ""
+end
+
 ---Number of single-letter changes between two words, neighbours swapped counting as one.
 function M.distance(a, b)
   local la, lb = #a, #b

@@ -6,7 +6,7 @@ local min_unclear_ms = 200
 
 ---What was said until now is no answer to what comes.
 function M:forget_speech()
-  self.digits = ""
+  self.digits, self.pending = "", nil
   if self.turn then
     self.turn:reset()
   end
@@ -20,6 +20,7 @@ local function enter_turn(self, turn)
     confidence = turn.confidence, language = self.config.stt and self.config.stt.language,
   }
   self.facts:add("turn", entry)
+  self.first_say = false
   self:event("turn", { turn = entry.turn })
   self.session:transcript("customer", turn.text)
   self.asked = {
@@ -29,12 +30,13 @@ local function enter_turn(self, turn)
 end
 
 local function enter_digits(self, digits)
-  local now = self:t_ms()
+  local now, said = self:t_ms(), "[dtmf:" .. digits .. "]"
   self.facts:add("turn", {
-    turn = self.facts:next_turn(), role = "dtmf", text = digits, start_ms = now, end_ms = now,
+    turn = self.facts:next_turn(), role = "dtmf", text = said, start_ms = now, end_ms = now,
   })
   self:event("dtmf", { digits = #digits })
-  self.session:transcript("dtmf", digits)
+  self.session:transcript("dtmf", said)
+  self.asked = nil
 end
 
 -- Digits keyed so far, complete by number, terminator or pause. `keys`: {max, terminators, timeout}
@@ -88,9 +90,13 @@ local function typed(self, said)
   return { text = said, confidence = 1, typed = true }
 end
 
-local function on_event(self, event, keys)
+local function on_event(self, event, keys, opts)
   if event.type == "hangup" then
     return { hangup = true }
+  elseif event.type == "eager" and opts.ahead then
+    self:think_ahead(event.text)
+  elseif event.type == "resumed" then
+    self:think_no_further()
   elseif event.type == "dtmf" then
     self.digit_at = cxb.time.mono()
     if keys then
@@ -123,6 +129,7 @@ end
 ---@field dtmf? false|{max?: integer, terminators?: string, timeout?: number} keys: seconds between
 ---@field complete? fun(text: string): boolean these words need no more waiting
 ---@field digits? boolean digits are asked for: people pause between them
+---@field ahead? boolean the language model may begin to think before the turn is over for sure
 ---@field hints? string[] words likely to come: the recogniser prefers them where it doubts
 
 ---@class cxb.call.heard
@@ -144,6 +151,10 @@ local function complete(self, keys, expect, now)
     return { hangup = true }
   elseif self.typed then
     return typed(self, self.typed)
+  elseif self.pending then
+    local turn = self.pending
+    self.pending = nil
+    return answer_of(self, turn)
   end
   if keys then
     local digits, terminator = digits_done(self, keys, now)
@@ -174,7 +185,7 @@ function M:listen(opts)
     answer = complete(self, keys, expect, cxb.time.mono())
     if not answer then
       local event = self:next(next_deadline(self, keys, expect, silence_at))
-      answer = event and on_event(self, event, keys)
+      answer = event and on_event(self, event, keys, opts)
       local now = cxb.time.mono()
       if is_hearing(self) then
         silence_at = now + timeout_ms

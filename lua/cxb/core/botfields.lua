@@ -216,6 +216,8 @@ end
 
 ---Derived values: what one field says about another.
 function M.complete(config)
+  config.system_prompt = config.system_prompt or ""
+  config.opening_message = config.opening_message or ""
   config.stt = config.stt or M.check("stt", { provider = "embedded" })
   config.tts = config.tts or M.check("tts", { provider = "embedded" })
   config.llm = config.llm or M.check("llm", { provider = "rules" })

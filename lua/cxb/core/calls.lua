@@ -201,10 +201,7 @@ local function run_session(c, leg, facts, call, config, start)
   if (stats.underruns or 0) > 0 then
     facts:add("event", { t_ms = t_ms, type = "underrun", data = { count = stats.underruns } })
   end
-  facts:add("usage", {
-    stt_seconds = math.floor(session.ears:seconds() * 10 + 0.5) / 10,
-    tts_characters = session.voice.characters,
-  })
+  session:spent()
   media_figures(call, stats)
   cxb.metrics.count("cxb_calls_total",
     { transport = call.transport, disconnected_by = ending.by })

@@ -3,9 +3,13 @@
 -- inbox of the call. Whatever the flow does, hang-up and limits are handled here.
 local Call = require("cxb.call")
 local Ears = require("cxb.core.ears")
+local Mind = require("cxb.core.mind")
 local Voice = require("cxb.voice")
+local failover = require("cxb.failover")
 local flows = require("cxb.core.flows")
+local json = require("cxb.json")
 local providers = require("providers")
+local variables = require("cxb.variables")
 
 local M = {}
 M.__index = M
@@ -22,6 +26,19 @@ local closing_ms = { timeout = 5000, error = 10000 }
 ---@field origin number monotonic ms of the media clock's zero
 ---@field meta table
 
+-- Where the lasting part of the prompt may be kept by the provider; texts of one customer never.
+local function prompt_cache(config)
+  local parts = config.prompt_parts
+  if not parts or parts.mode ~= "direct" or not parts.cache_enabled then
+    return nil
+  end
+  return {
+    key = parts.prompt_cache_key or ("%s:%s"):format(config.bot_id,
+      tostring(parts.static_version or "")),
+    retention = parts.prompt_cache_retention,
+  }
+end
+
 ---@param o cxb.session.parts
 function M.new(o)
   local now = cxb.time.mono()
@@ -30,43 +47,73 @@ function M.new(o)
     rate = o.start.rate, meta = o.meta, sounding = {}, active_at = now, noted_at = 0,
   }, M)
   self.voice = Voice.new({
-    leg = self.leg, rate = self.rate,
-    open = function()
-      return self:open_tts()
+    leg = self.leg, rate = self.rate, chain = self:chain("tts"),
+    open = function(choice, on_lost)
+      return self:open_tts(choice, on_lost)
     end,
     notify = function(event)
       self:on_voice(event)
     end,
   })
+  self.vars = variables.of_call(self.config.variables,
+    json.decode_object(self.meta.connected_event or ""))
+  self.mind = Mind.new({
+    chain = self:chain("llm"), settings = self.settings, vars = self.vars,
+    cache = prompt_cache(self.config),
+  })
   self.ears = Ears.new(self)
   self.call = Call.new({
     leg = self.leg, facts = self.facts, config = self.config, meta = self.meta,
-    vars = self.config.variables, turn = self.ears.turn, voice = self.voice, rate = self.rate,
+    vars = self.vars, turn = self.ears.turn, voice = self.voice, rate = self.rate,
     origin = self.origin, session = self,
   })
   return self
 end
 
-function M:open_tts()
-  local tts = self.config.tts
-  if tts.provider == "none" then
-    return nil, "none", "this bot has no voice"
-  end
-  local provider, code, message = providers.get("tts", tts.provider).open({
-    stage = tts, settings = self.settings, rate = self.rate, on_lost = function() end,
+---The providers of a stage, in the order in which they take over.
+---@param stage "stt"|"llm"|"tts"
+function M:chain(stage)
+  return failover.new({
+    stage = stage, config = self.config[stage],
+    on_error = function(...)
+      self:provider_error(...)
+    end,
+    on_switch = function(_, from, to)
+      cxb.metrics.count("cxb_provider_failovers_total", { stage = stage })
+      cxb.log.warn("another provider takes over", { stage = stage, from = from, to = to })
+      self.call:event("provider_failover", { stage = stage, from = from, to = to })
+    end,
   })
-  if provider then
-    self.call:event("tts_connected", { provider = tts.provider })
-  end
-  return provider, code, message
 end
 
----Opens the providers' connections; called while the phone still rings. (does not wait)
+function M:open_tts(choice, on_lost)
+  local provider = providers.get("tts", choice.provider)
+  if not provider then
+    return nil, "none", "this bot has no voice"
+  end
+  local tts, code, message = provider.open({
+    stage = choice, settings = self.settings, rate = self.rate, on_lost = on_lost,
+  })
+  if tts then
+    self.call:event("tts_connected", { provider = choice.provider })
+  end
+  return tts, code, message
+end
+
+---Opens the providers' connections, and speaks the first words into the queue; called while the
+---phone still rings. (does not wait)
 function M:connect()
-  if self.config.tts.provider ~= "none" then
+  local c = self.config
+  if c.tts.provider ~= "none" then
     self.voice:connect()
   end
   self.ears:connect()
+  if c.flow == "assistant" and not c.flow_source then
+    self.mind:connect()
+    if c.opening_message ~= "" and c.tts.provider ~= "none" then
+      self.call:prepare(self.call:render(c.opening_message))
+    end
+  end
 end
 
 -- What the flow's call asks of its session ----------------------------------------------------
@@ -128,7 +175,35 @@ function M:noted(kind, data)
   end
 end
 
-local stages = { "endpoint", "stt", "tts_ttfb", "host", "total" }
+---Voice of the caller began or ended, as the leg or the recogniser hears it.
+---@param at? number its end, monotonic ms; nil: it began
+function M:voiced(at)
+  self:touch()
+  self.quiet_at, self.has_voice = at or self.quiet_at, at == nil
+end
+
+---Since when the caller has been silent; nil while there is voice.
+function M:quiet_since()
+  return not self.has_voice and (self.quiet_at or self.answered_at) or nil
+end
+
+---Usage so far, for the result.
+function M:usage()
+  local u = self.mind.usage
+  return {
+    stt_seconds = math.floor(self.ears:seconds() * 10 + 0.5) / 10, llm_requests = u.requests,
+    llm_prompt_tokens = u.prompt_tokens, llm_completion_tokens = u.completion_tokens,
+    tts_characters = self.voice.characters, tool_calls = self.call.tool_calls,
+    cache = self.mind:cache_summary(),
+  }
+end
+
+---Notes the usage so far: a result made from the journal has it.
+function M:spent()
+  self.facts:add("usage", self:usage())
+end
+
+local stages = { "endpoint", "stt", "rag", "tool", "llm_ttft", "tts_ttfb", "host", "total" }
 
 function M:latency(sample)
   for _, stage in ipairs(stages) do
@@ -147,20 +222,22 @@ end
 -- Providers -----------------------------------------------------------------------------------
 
 function M:on_voice(event)
-  if event.type == "provider_error" then
-    self:provider_error("tts", event.code, event.message)
-  elseif event.type == "voice_failed" and event.job.failed and not event.job.cancelled then
-    self.leg:post({ type = "provider_lost", stage = "tts" })
+  if event.type == "voice_failed" and event.job.failed and not event.job.cancelled then
+    self:provider_lost("tts")
   end
   self.call.inbox:push(event)
 end
 
-function M:provider_error(stage, code, message)
-  local provider = self.config[stage].provider
+function M:provider_error(stage, provider, code, message)
   cxb.metrics.count("cxb_provider_errors_total", { provider = provider, stage = stage })
   cxb.log.warn("provider error", { provider = provider, stage = stage, code = code,
     error = message })
   self.call:event("provider_error", { stage = stage, provider = provider, code = code })
+end
+
+---No provider of the stage is left: the call ends with an apology.
+function M:provider_lost(stage)
+  self.leg:post({ type = "provider_lost", stage = stage })
 end
 
 -- The end, spoken by Core ---------------------------------------------------------------------
@@ -210,12 +287,12 @@ function on.answer(self, event)
 end
 
 function on.speech(self, event)
-  self:touch()
+  self:voiced()
   self.ears:leg_speech(self.origin + event.t_ms)
 end
 
 function on.silence(self, event)
-  self:touch()
+  self:voiced(self.origin + event.t_ms)
   self.ears:leg_silence(self.origin + event.t_ms)
 end
 
@@ -407,6 +484,7 @@ function M:run()
     end
   end
   self:over()
+  self.mind:cancel()
   self.ears:close()
   local task = self.flow_task
   if task and not self.flow_over then
@@ -418,6 +496,7 @@ function M:run()
     end
   end
   self.voice:close()
+  self.mind:close()
   return self.ending
 end
 
