@@ -1,0 +1,125 @@
+-- The assistant with real speech in both directions and a language model's server on a socket: a
+-- recorded caller asks, what the bot says is judged by transcribing its audio.
+
+local support = require("support.world")
+local talks = require("support.talk")
+local transcribe = require("support.transcribe")
+
+local bot = {
+  system_prompt = "You are Asha.", opening_message = "Hello, how can I help you?", flow = "assistant",
+  stt = { provider = "embedded" }, tts = { provider = "embedded", voice = "slt" },
+  llm = { provider = "openai", model = "test", base_url = "$LLM/v1" },
+}
+
+local world, talk
+
+-- (waits) Until the bot has said n sentences' worth of audio and been silent for a second.
+local function bot_silent(d, after)
+  local last, at = -1, cxb.time.mono()
+  support.wait_until("the bot's words", function()
+    if #d.audio ~= last then
+      last, at = #d.audio, cxb.time.mono()
+    end
+    return last > (after or 0) and cxb.time.mono() - at > 1000
+  end, 40000)
+  return last
+end
+
+local function heard(d)
+  local path = talk.dir .. "/heard.wav"
+  local pcm = d:heard()
+  local function le(n, size)
+    local out = {}
+    for i = 1, size do
+      out[i] = string.char(n % 256)
+      n = math.floor(n / 256)
+    end
+    return table.concat(out)
+  end
+  world:write(path, "RIFF" .. le(36 + #pcm, 4) .. "WAVEfmt " .. le(16, 4) .. le(1, 2) .. le(1, 2)
+    .. le(8000, 4) .. le(16000, 4) .. le(2, 2) .. le(16, 2) .. "data" .. le(#pcm, 4) .. pcm)
+  return transcribe(talk.speech.socket, path)
+end
+
+describe("the assistant on a real worker", function()
+  setup(function()
+    world = support.new()
+    for _, tool in ipairs({ "flite", "sox", "python3" }) do support.need(tool) end
+    talk = talks.start(world, { assistant = bot })
+  end)
+  teardown(function() world:close() end)
+
+  it("answers a recorded question with the model's words, spoken", function()
+    talk:script({ answers = {}, rules = { { match = "open",
+      text = "We are open from nine in the morning. Is there anything else?" } } })
+    local d = talk:call("assistant")
+    bot_silent(d)
+    d:says(talk:say("What are your opening hours?"))
+    local n = #d.audio
+    support.wait_until("a request", function() return #talk:requests() > 0 end, 30000)
+    bot_silent(d, n)
+    local said = heard(d)
+    assert.matches("how can i help", said)
+    assert.matches("in the morning", said)
+    d:hangup()
+    local result = talk:result(1)
+    assert.equal("customer", result.disconnected_by)
+    assert.equal("bot", result.transcript[1].role)
+    assert.matches("[Oo]pening hours", result.transcript[2].text)
+    assert.equal("We are open from nine in the morning. Is there anything else?",
+      result.transcript[3].text)
+    local s = result.latency_samples[1]
+    assert.equal(s.total_ms, s.endpoint_ms + s.stt_ms + s.rag_ms + s.tool_ms + s.llm_ttft_ms
+      + s.tts_ttfb_ms + s.host_ms)
+    assert.truthy(s.llm_ttft_ms >= 50)
+    assert.truthy(result.usage_metrics.llm_requests >= 1)
+    assert.truthy(result.usage_metrics.llm_prompt_tokens > 0)
+    assert.is_false(result.llm_cache_summary.enabled)
+  end)
+
+  it("knows after a barge-in only what was heard", function()
+    local long = "We are open from nine in the morning until six in the evening on every day of "
+      .. "the week except on Sundays and on public holidays when our offices are closed all day."
+    talk:script({ answers = { { text = long }, { text = "Goodbye then, have a good day." } } })
+    local before = #talk:requests()
+    local d = talk:call("assistant")
+    bot_silent(d)
+    d:says(talk:say("What are your opening hours?"))
+    local n = #d.audio
+    support.wait_until("the answer's first second", function() return #d.audio > n + 50 end, 30000)
+    d:says(talk:say("Stop, that is enough for me, thank you."))
+    support.wait_until("the flush", function() return (d.count["reverse-media-stop"] or 0) > 0 end,
+      30000)
+    support.wait_until("the second request", function() return #talk:requests() >= before + 2 end,
+      30000)
+    d:hangup()
+    local result = talk:result(2)
+    local answer
+    for _, entry in ipairs(result.transcript) do
+      if entry.full_text == long then answer = entry end
+    end
+    assert.is_true(answer.interrupted)
+    assert.truthy(#answer.text < #long and #answer.text > 0)
+    local list = talk:requests()
+    local last = list[#list].messages
+    local assistant
+    for _, message in ipairs(last) do
+      if message.role == "assistant" then assistant = message.content end
+    end
+    assert.equal(answer.text, assistant)
+    assert.equal("user", last[#last].role)
+  end)
+
+  it("ends by itself when the model asks for it, after its words", function()
+    talk:script({ answers = { { text = "Thank you for calling. Goodbye.",
+      tool_calls = { { name = "end_call", arguments = {} } } } } })
+    local d = talk:call("assistant")
+    bot_silent(d)
+    d:says(talk:say("That is all, goodbye."))
+    assert.is_true(d:wait_closed(40000))
+    local result = talk:result(3)
+    assert.equal("bot", result.disconnected_by)
+    assert.equal("Thank you for calling. Goodbye.", result.transcript[#result.transcript].text)
+  end)
+end)
+
