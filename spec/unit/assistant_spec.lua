@@ -599,6 +599,37 @@ describe("the assistant", function()
     end)
   end)
 
+  describe("with a draft of a flow", function()
+    local function run(source)
+      return talk:run({ flow_source = source, apology_message = "I am so sorry." })
+    end
+
+    it("runs it instead of the published one, in an environment of its own", function()
+      local ending = run([[
+        counter = (counter or 0) + 1
+        string.gone = "mine"
+        local numbers = require("cxb.numbers")
+        return function(call)
+          call:say("I count " .. counter .. " and spell " .. numbers.spell("4") .. " for you.")
+        end]])
+      assert.same({ by = "bot" }, ending)
+      assert.equal("bot: I count 1 and spell four for you.", talk:lines()[1])
+      assert.is_nil(rawget(_G, "counter"))
+      assert.is_nil(rawget(string, "gone"))
+    end)
+
+    it("ends the call with script when it does not compile, fails, or reaches too far", function()
+      for _, source in ipairs({ "return function(call", "return 5", "error('at load')",
+        "return function(call) call:nothing() end", "require('cxb.core.calls')",
+        "return function() io.open('/etc/passwd') end", "\27Lua" }) do
+        talk:close()
+        talk = conversation.new()
+        assert.same({ by = "error", error = "script" }, run(source), source)
+        assert.equal("bot: I am so sorry.", talk:lines()[1], source)
+      end
+    end)
+  end)
+
   it("reports what it used, and what the cache was worth", function()
     talk:speaks(1000, 900, "When do you open?")
     talk:leaves(8000)

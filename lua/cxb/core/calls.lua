@@ -232,7 +232,7 @@ local function run(c, leg, call, claims)
   end
   M.current.path = path
   local config, refusal, text = botconfig.load(c, call)
-  if config and not flows.get(config.flow) then
+  if config and not (config.flow_source or flows.get(config.flow)) then
     refusal = { kind = "config_invalid:flow", close = 1011, session_id = config.session_id }
     config = nil
   end

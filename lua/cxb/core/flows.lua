@@ -2,6 +2,7 @@
 -- mistake refuses it; a call runs the one its configuration names.
 local json = require("cxb.json")
 local botconfig = require("cxb.core.botconfig")
+local draft = require("cxb.core.draft")
 local rules = require("providers.llm_rules")
 
 local M = {}
@@ -82,6 +83,23 @@ end
 ---@return fun(call: table)? flow
 function M.get(name)
   return loaded[name]
+end
+
+---The flow of a call: a draft that comes with the configuration goes before the published one. It
+---is loaded by the flow's own task: with a mistake it is a flow that fails, or stalls.
+---@param config table
+---@return fun(call: table)? flow nil when there is none of that name
+function M.of(config)
+  if not config.flow_source then
+    return M.get(config.flow)
+  end
+  return function(call)
+    local flow, why = draft.load(config.flow_source, config.flow)
+    if not flow then
+      error(why, 0)
+    end
+    return flow(call)
+  end
 end
 
 return M

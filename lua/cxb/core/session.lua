@@ -417,7 +417,7 @@ end
 -- The flow ------------------------------------------------------------------------------------
 
 function M:start_flow()
-  local flow = flows.get(self.config.flow)
+  local flow = flows.of(self.config)
   local task = cxb.task.spawn("flow " .. self.config.flow, flow, self.call)
   self.flow_task = task
   cxb.task.spawn("flow_watch", function()

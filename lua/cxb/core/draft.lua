@@ -1,0 +1,92 @@
+-- A flow that is not published yet (core spec §4, flow_source): it runs in a test call only, in an
+-- environment of its own. What it assigns, or changes in a library table, no other call sees.
+local M = {}
+
+local shared = { "assert", "error", "ipairs", "next", "pairs", "pcall", "select", "tonumber",
+  "tostring", "type", "unpack", "xpcall", "rawequal", "rawget", "rawset", "setmetatable" }
+local libraries = { "string", "table", "math", "coroutine", "bit" }
+
+local function copy(from, depth)
+  local to = {}
+  for key, value in pairs(from) do
+    to[key] = type(value) == "table" and depth > 0 and copy(value, depth - 1) or value
+  end
+  return to
+end
+
+-- Text only: bytecode is not checked by anybody.
+local function compile(source, name, env)
+  if source:sub(1, 1) == "\27" then
+    return nil, name .. ": is no Lua text"
+  end
+  local chunk, why = loadstring(source, name)
+  return chunk and setfenv(chunk, env), why
+end
+
+-- Helpers are loaded anew for each draft, from the installation's own files.
+local function require_in(env)
+  local loaded = {}
+  return function(name)
+    if type(name) ~= "string" or not name:match("^cxb%.[%w_.]+$") or name:find("..", 1, true)
+      or name:match("^cxb%.core") then
+      error(("module %s is not for flows"):format(tostring(name)), 2)
+    end
+    if loaded[name] == nil then
+      local path = ("%s/lua/%s.lua"):format(cxb.root, (name:gsub("%.", "/")))
+      local chunk, why = loadfile(path)
+      if not chunk then
+        error(why, 2)
+      end
+      local value = setfenv(chunk, env)(name)
+      loaded[name] = value == nil and true or value
+    end
+    return loaded[name]
+  end
+end
+
+local function environment()
+  local env = {}
+  for _, name in ipairs(shared) do
+    env[name] = _G[name]
+  end
+  for _, name in ipairs(libraries) do
+    env[name] = copy(_G[name], 0)
+  end
+  env.os = { time = os.time, date = os.date, clock = os.clock, difftime = os.difftime }
+  env.cxb = copy(cxb, 1)
+  function env.getmetatable(value)
+    return type(value) == "table" and getmetatable(value) or nil
+  end
+  function env.print(...)
+    local words = {}
+    for i = 1, select("#", ...) do
+      words[i] = tostring((select(i, ...)))
+    end
+    cxb.log.debug("print", { pii = { text = table.concat(words, " ") } })
+  end
+  function env.loadstring(source, name)
+    return compile(tostring(source), name or "=loadstring", env)
+  end
+  env.require = require_in(env)
+  env._G = env
+  return env
+end
+
+---@param source string Lua text that returns function(call)
+---@param name string of the flow, for messages
+---@return (fun(call: table))? flow, string? why
+function M.load(source, name)
+  local chunk, why = compile(source, "@draft of " .. name, environment())
+  if not chunk then
+    return nil, why
+  end
+  local ok, flow = pcall(chunk)
+  if not ok then
+    return nil, tostring(flow)
+  elseif type(flow) ~= "function" then
+    return nil, ("draft of %s: a flow returns function(call)"):format(name)
+  end
+  return flow
+end
+
+return M
