@@ -129,7 +129,8 @@ local function attempt(self, job, choice)
   if not tts or job.cancelled then
     return nil, job.cancelled and "cancelled" or code, message
   end
-  job.utterance, job.audio_at, job.words, job.late = self.leg:say_begin(self.rate), nil, nil, nil
+  job.utterance = self.leg:say_begin(tts.rate or self.rate)
+  job.audio_at, job.words, job.late = nil, nil, nil
   if not job.utterance then
     return nil, "cancelled" -- the leg is closed
   end

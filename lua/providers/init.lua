@@ -5,6 +5,7 @@ local M = {}
 
 M.stt = {
   embedded = "providers.stt_embedded",
+  deepgram = "providers.stt_deepgram",
   none = false,
 }
 
@@ -17,6 +18,9 @@ M.llm = {
 
 M.tts = {
   embedded = "providers.tts_embedded",
+  elevenlabs = "providers.tts_elevenlabs",
+  openai = "providers.tts_openai",
+  sarvam = "providers.tts_sarvam",
   none = false,
 }
 
