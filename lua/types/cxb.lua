@@ -378,6 +378,10 @@ function leg:hangup() end
 ---@param code integer
 ---@param reason? string
 function leg:abort(code, reason) end
+---The call may last this long from now (nil: as long as it likes): then {type="error",
+---error="call_age"} and close code 1011, whatever scripts do.
+---@param ms? number
+function leg:limit(ms) end
 ---(waits) frees the leg; after it every method returns nil, "closed"
 function leg:close() end
 ---@return table frames_in, frames_out, underruns, drops (messages and flooding frames; of these bad_message, bad_audio), ignored, pacing_us_p50, pacing_us_p99, pacing_us_max, clock_ms, recorded_bytes

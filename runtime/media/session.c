@@ -83,7 +83,7 @@ int cxb_session_new(cxb_media *media, const cxb_session_config *config, cxb_sess
     s->config.media_timeout_s = 30;
   s->born_us = cxb_now_us();
   s->voices_tail = &s->voices;
-  s->cut.until_us = s->recording_until_us = s->timer_at_us = CXB_NEVER;
+  s->cut.until_us = s->recording_until_us = s->timer_at_us = s->limit_us = CXB_NEVER;
   s->pending_fd = -1;
   s->vad_mode = 2;
   s->vad_start_ms = 200;
@@ -123,6 +123,7 @@ static int64_t next_deadline(const cxb_session *s) {
     return at;
   at = earlier(at, cxb_inflow_next(&s->inflow));
   at = earlier(at, cxb_session_next_gap(s));
+  at = earlier(at, s->limit_us);
   if (s->hangup_us && !s->wire_closing)
     at = earlier(at, s->hangup_us + (int64_t)CXB_HANGUP_MS * 1000);
   if (s->started && !s->gave_up)
@@ -156,6 +157,11 @@ static void on_timer(uv_timer_t *timer) {
     cxb_session_gap(s, now);
   if (s->ops && s->hangup_us && now >= s->hangup_us + (int64_t)CXB_HANGUP_MS * 1000)
     cxb_session_close_wire(s, 1000);
+  if (s->ops && now >= s->limit_us) {
+    s->limit_us = CXB_NEVER;
+    cxb_session_tell(s, (cxb_event){.type = CXB_EV_ERROR, .text = "call_age"});
+    cxb_session_close_wire(s, 1011);
+  }
   if (s->ops && s->started && !s->gave_up &&
       now >= s->alive_us + (int64_t)s->config.media_timeout_s * 1000000) {
     s->gave_up = true;

@@ -140,6 +140,7 @@ struct cxb_session {
   cxb_flight flights[CXB_FLIGHTS];
   unsigned flight_first, flight_count;
   cxb_cut cut;
+  int64_t limit_us;  /* the call's last moment, or CXB_NEVER */
   int64_t hangup_us; /* when it began; 0: not under way */
   bool transferring; /* asked for, not answered by the wire yet */
 

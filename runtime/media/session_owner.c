@@ -15,6 +15,7 @@ struct command {
   uint32_t id, epoch;
   int a, b, d;
   double x;
+  int64_t us;
   size_t len;
   char data[];
 };
@@ -487,6 +488,19 @@ static void run_hangup(cxb_session *s, command *c) {
 void cxb_session_hangup(cxb_session *s) {
   if (!over(s))
     post(new_command(s, run_hangup, 0));
+}
+
+static void run_limit(cxb_session *s, command *c) {
+  s->limit_us = c->us < 0 ? CXB_NEVER : c->us;
+  cxb_session_rearm(s);
+}
+
+void cxb_session_limit(cxb_session *s, int64_t ms) {
+  if (over(s))
+    return;
+  command *c = new_command(s, run_limit, 0);
+  c->us = ms < 0 ? -1 : cxb_now_us() + ms * 1000;
+  post(c);
 }
 
 static void run_abort(cxb_session *s, command *c) {

@@ -274,6 +274,15 @@ static int l_hangup(lua_State *L) {
   return done(L);
 }
 
+static int l_limit(lua_State *L) {
+  lua_Number ms = luaL_optnumber(L, 2, -1);
+  cxb_call *c = use(L);
+  if (!c)
+    return 2;
+  cxb_session_limit(c->session, ms < 0 ? -1 : (int64_t)ms);
+  return done(L);
+}
+
 static int l_abort(lua_State *L) {
   int code = (int)luaL_optinteger(L, 2, 1000);
   const char *reason = luaL_optstring(L, 3, "");
@@ -365,6 +374,7 @@ void cxb_leg_lua_open(lua_State *L, lua_CFunction leg_gc) {
                                      {"transfer", l_transfer},
                                      {"hangup", l_hangup},
                                      {"abort", l_abort},
+                                     {"limit", l_limit},
                                      {"close", l_close},
                                      {"stats", l_stats},
                                      {NULL, NULL}};

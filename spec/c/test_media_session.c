@@ -641,6 +641,31 @@ static void a_far_end_that_is_silent_too_long_is_given_up(void **state) {
   call_end(w);
 }
 
+static void a_call_that_is_too_old_is_ended_while_the_main_loop_stands(void **state) {
+  fake_wire *w = fake_new();
+  call_begin(w, media, 8000, 60);
+  cxb_session_limit(w->s, 60000);
+  cxb_session_limit(w->s, 300);
+  usleep(700000);
+  uv_mutex_lock(&w->lock);
+  int code = w->close_code;
+  uv_mutex_unlock(&w->lock);
+  assert_int_equal(code, 1011);
+  assert_string_equal(expect_event(w, CXB_EV_ERROR, 1000)->text, "call_age");
+  expect_event(w, CXB_EV_CLOSED, 1000);
+  call_end(w);
+}
+
+static void a_limit_that_was_lifted_ends_nothing(void **state) {
+  fake_wire *w = fake_new();
+  call_begin(w, media, 8000, 60);
+  cxb_session_limit(w->s, 200);
+  cxb_session_limit(w->s, -1);
+  pass(400);
+  assert_int_equal(count_events(w, CXB_EV_CLOSED), 0);
+  call_end(w);
+}
+
 static void a_hangup_that_is_answered_ends_the_call(void **state) {
   fake_wire *w = fake_new();
   sound s = sine(300, 2000, 8000, 3000);
@@ -931,6 +956,8 @@ int main(void) {
       cmocka_unit_test(audio_of_any_size_is_taken),
       cmocka_unit_test(more_than_fifty_bad_messages_end_the_call),
       cmocka_unit_test(a_far_end_that_is_silent_too_long_is_given_up),
+      cmocka_unit_test(a_call_that_is_too_old_is_ended_while_the_main_loop_stands),
+      cmocka_unit_test(a_limit_that_was_lifted_ends_nothing),
       cmocka_unit_test(a_hangup_that_is_answered_ends_the_call),
       cmocka_unit_test(a_hangup_that_is_not_answered_is_forced_after_two_seconds),
       cmocka_unit_test(the_caller_hanging_up_stops_everything),

@@ -42,6 +42,15 @@ function M:post(event)
   end
 end
 
+---The media loop's limit of the call's age.
+function M:limit(ms)
+  self.limit_ms = ms
+  self.sched.at(ms, function()
+    self:wire({ type = "error", error = "call_age" })
+    self:abort(1011)
+  end)
+end
+
 function M:barge(what)
   self.barges[#self.barges + 1] = what
 end

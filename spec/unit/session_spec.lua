@@ -365,6 +365,18 @@ describe("a session", function()
     end).error)
   end)
 
+  it("is ended by the media loop 120 s after its longest duration when nothing else ends it",
+    function()
+      local ending = run(function(call)
+        call:listen({ timeout = 1000 })
+      end, { config = { max_call_duration_seconds = 30 }, during = function()
+        leg.hangup = function() end -- a far end that does not hear our goodbye
+      end })
+      assert.equal(150000, leg.limit_ms)
+      assert.equal(1011, leg.aborted)
+      assert.same({ by = "timeout" }, ending)
+    end)
+
   it("says the time-out message at the longest duration and ends with timeout", function()
     local gone
     local ending = run(function(call)

@@ -15,6 +15,8 @@ local M = {}
 M.__index = M
 
 local flow_grace_ms = 10000
+-- After its longest duration the call has this long to end by itself; then the media loop ends it.
+local call_age_ms = 120000
 local closing_ms = { timeout = 5000, error = 10000 }
 
 ---@class cxb.session.parts
@@ -277,6 +279,7 @@ local on = {}
 function on.answer(self, event)
   self.answered_at = cxb.time.mono()
   self:touch()
+  self.leg:limit(self.config.max_call_duration_seconds * 1000 + call_age_ms)
   self.facts:add("answer", { t_ms = event.t_ms })
   if self.on_answer then
     self.on_answer()
@@ -336,6 +339,9 @@ on["error"] = function(self, event)
     self.call:event("media_timeout", {})
     self.stopped = true
     self:finish("customer")
+  elseif what == "call_age" then
+    cxb.log.error("the call did not end at its time", { code = what })
+    self:finish("timeout")
   elseif what:match("^recording") then
     cxb.log.error("the recording stopped", { error = what })
     self.call:event("recording_paused", { error = what })
@@ -434,9 +440,6 @@ local function time_limit(self, now)
   local limit = self.config.max_call_duration_seconds * 1000
   if not self.answered_at then
     return nil
-  elseif now >= self.answered_at + limit + 120000 then
-    self:finish("timeout")
-    self.leg:abort(1011)
   elseif now >= self.answered_at + limit and not self.closing and not self.ending then
     self:finish("timeout")
     self:close_with("timeout", self.config.timeout_message)
