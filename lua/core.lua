@@ -14,6 +14,7 @@ local lost = require("cxb.core.lost")
 local monitor = require("cxb.core.monitor")
 local recordings = require("cxb.core.recordings")
 local settings = require("cxb.core.settings")
+local standing = require("cxb.core.status")
 local router = require("cxb.router")
 local url = require("cxb.url")
 
@@ -114,18 +115,29 @@ local function recycle()
   if slot.used > 0 or slot.draining then
     return
   end
-  local many = c.CXB_WORKER_MAX_CALLS > 0 and calls.served >= c.CXB_WORKER_MAX_CALLS
+  local many = c.CXB_WORKER_MAX_CALLS > 0 and slot.served >= c.CXB_WORKER_MAX_CALLS
   local large = c.CXB_WORKER_MAX_RSS_MB > 0
     and cxb.process.rss_kb() > c.CXB_WORKER_MAX_RSS_MB * 1024
   if many or large then
-    cxb.log.info("worker recycles", { calls = calls.served, rss_kb = cxb.process.rss_kb() })
+    cxb.log.info("worker recycles", { calls = slot.served, rss_kb = cxb.process.rss_kb() })
     cxb.process.kill(cxb.process.pid, "TERM")
   end
 end
 
+local function tell_manager(outbox)
+  local slot = cxb.slot.state()
+  local _, reload_error = cxb.process.reload_state()
+  cxb.process.status(standing.line({
+    draining = slot.draining, reload_error = reload_error, generation = cxb.generation,
+    call_seconds = slot.used > 0 and slot.age_ms / 1000 or nil, outbox = outbox,
+  }))
+end
+
 local function every_seconds()
-  disk.space(c, figures.sample(c, calls, delivery.boxes))
+  local free, outbox = figures.sample(c, delivery.boxes)
+  disk.space(c, free)
   disk.probe(c)
+  tell_manager(outbox)
   recycle()
 end
 
@@ -181,7 +193,7 @@ local function start()
   if not box then
     error("start refused: " .. why, 0)
   end
-  disk.space(c, figures.sample(c, calls, delivery.boxes))
+  disk.space(c, (figures.sample(c, delivery.boxes)))
 end
 
 local function selftest()
@@ -191,6 +203,9 @@ local function selftest()
   end
   return ok, why
 end
+
+-- Due rows are tried for so long at the end.
+local stop_ms = 10000
 
 local function call_lost(info)
   local current = calls.current
@@ -235,11 +250,12 @@ return {
   call_lost = call_lost,
   control = host.verbs(c, calls),
   now = function()
+    stop_ms = 1000
     if calls.current and calls.current.leg then
       calls.current.leg:post({ type = "shutdown" })
     end
   end,
   stop = function()
-    delivery.flush(10000)
+    delivery.flush(stop_ms)
   end,
 }

@@ -26,8 +26,8 @@ cxb = {}
 ---@field start? fun() once, in the first generation, before the sockets listen; a failure ends the process, exit 1
 ---@field selftest? fun():boolean?,string? before a generation takes work; nil, why refuses it
 ---@field call_lost? fun(info: {task: string, reason: "script"|"stalled"|"memory", error: string}) runs in a fresh task when the task that held the slot died
----@field control? table<string, fun(args: table): table> verbs of the control socket (reload, drain, status are built in; `status` here adds fields)
----@field now? fun() second SIGTERM or SIGINT: end what runs, within 4 s
+---@field control? table<string, fun(args: table): table> verbs of the control socket (reload, drain, status are built in; `status` here adds fields); an answer with `elsewhere` is asked of the generation before, as long as one lives
+---@field now? fun() second SIGTERM or SIGINT: end what runs, within 2.5 s; in every generation that lives
 ---@field stop? fun() draining is over, the process is about to end; ≤ 10 s
 ---@field active? fun() this generation takes work from now on (the first: after start); begin what repeats here
 ---@field retire? fun() this generation takes no new work any more
@@ -77,6 +77,10 @@ function request:send_file(path, headers) end
 ---task has ended. For requests that no guard covers.
 ---@return true?, integer? status 429 or 503, string? code "at_capacity" | "draining" | a block's
 function request:take_slot() end
+---Hands the request to the generation before this one, which may still run the call it is about;
+---the handler returns then. false: there is none, the request is still ours.
+---@return boolean
+function request:elsewhere() end
 ---Serves the upgrade in this process, on the main loop.
 ---@param opts? {protocol?: string, max_text?: integer, max_binary?: integer, max_send?: integer} max_send: bytes waiting to be sent at which send() waits; at four times as many the connection ends
 ---@return cxb.ws.conn?, string? code
@@ -128,11 +132,14 @@ function cxb.scoreboard.rows() end
 
 ---The call slot of this process (taken by service.guard).
 cxb.slot = {}
----@return {max: integer, used: integer, draining: boolean}
+---@return {max: integer, used: integer, draining: boolean, served: integer, age_ms: number, blocked?: string} served: calls since the start of the process; age_ms: of the call in the slot; blocked: why no call is taken
 function cxb.slot.state() end
----Blocks new calls with 503 {"error": code} until called with nil (disk full, outbox commit pending).
+---Blocks new calls with 503 {"error": code} until called with nil for the same key.
 ---@param code? string
-function cxb.slot.block(code) end
+---@param key? string who blocks: "disk", "outbox"
+function cxb.slot.block(code, key) end
+---Counts a call that was carried.
+function cxb.slot.served() end
 
 ---------------------------------------------------------------------------------------------------
 cxb.time = {}
@@ -485,6 +492,15 @@ function cxb.process.kill(pid, signal) end
 ---(waits) the next signal of these names delivered to this process ("INT", "TERM"): for tools only.
 function cxb.process.signal(names) end
 function cxb.process.rss_kb() end
+---Tells the service manager how things stand (STATUS= of sd_notify).
+---@param text string one line
+function cxb.process.status(text) end
+---The longest time since the last call of this that the loop did not get round, ms.
+---@return number
+function cxb.process.loop_lag() end
+---Bytes that scripts hold, in all generations that live.
+---@return number
+function cxb.process.script_memory() end
 ---How the last reload of this process went.
 ---@return "ok"|"failed" state, string error "" when ok
 function cxb.process.reload_state() end

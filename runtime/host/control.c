@@ -118,10 +118,38 @@ static void on_reloaded(void *arg, const char *error) {
   conn_unref(c);
 }
 
+/* A verb at work. */
+typedef struct asked {
+  conn *c;
+  cxb_generation *gen; /* asked; NULL: nobody before it */
+  char *line, *verb;
+} asked;
+
+static bool ask(asked *a);
+
+static void asked_free(asked *a) {
+  conn_unref(a->c);
+  free(a->line);
+  free(a->verb);
+  free(a);
+}
+
+static bool says_elsewhere(lua_State *co, int n) {
+  if (n < 1 || !lua_istable(co, -n))
+    return false;
+  lua_getfield(co, -n, "elsewhere");
+  bool elsewhere = lua_toboolean(co, -1);
+  lua_pop(co, 1);
+  return elsewhere;
+}
+
 /* The service's own verb: its table is the answer; `status` adds its fields to ours. */
 static void on_verb(void *arg, bool ok, lua_State *co, int n, const char *error) {
-  conn *c = arg;
+  asked *a = arg;
+  conn *c = a->c;
   size_t len;
+  if (ok && says_elsewhere(co, n) && (a->gen = cxb_generation_older(a->gen)) && ask(a))
+    return;
   if (!ok) {
     reply_error(c, "failed", error);
   } else if (n < 1 || !lua_istable(co, -n)) {
@@ -140,23 +168,34 @@ static void on_verb(void *arg, bool ok, lua_State *co, int n, const char *error)
     cxb_buf_str(&b, "}\n");
     reply(c, b.data);
   }
-  conn_unref(c);
+  asked_free(a);
 }
 
-static bool service_verb(conn *c, const char *verb, const char *line, size_t len) {
-  cxb_generation *gen = cxb_generation_current();
-  lua_State *L = gen ? cxb_generation_state(gen) : NULL;
-  if (!gen || !cxb_generation_push_service(gen, L, "control"))
+/* False, and nothing done, when the generation has no such verb. */
+static bool ask(asked *a) {
+  lua_State *L = cxb_generation_state(a->gen);
+  if (!cxb_generation_push_service(a->gen, L, "control"))
     return false;
-  lua_getfield(L, -1, verb);
+  lua_getfield(L, -1, a->verb);
   lua_remove(L, -2);
-  if (!lua_isfunction(L, -1) || cxb_json_decode(L, line, len) != 0) {
+  if (!lua_isfunction(L, -1) || cxb_json_decode(L, a->line, strlen(a->line)) != 0) {
     lua_pop(L, 1);
     return false;
   }
-  c->refs++;
-  cxb_task_start(gen, L, 1, verb, on_verb, c);
+  cxb_task_start(a->gen, L, 1, a->verb, on_verb, a);
   return true;
+}
+
+static bool service_verb(conn *c, const char *verb, const char *line) {
+  asked *a = calloc(1, sizeof *a);
+  if (!a)
+    return false;
+  *a = (asked){c, cxb_generation_current(), strdup(line), strdup(verb)};
+  c->refs++;
+  if (a->gen && a->line && a->verb && ask(a))
+    return true;
+  asked_free(a);
+  return false;
 }
 
 static void dispatch(conn *c, const char *line, size_t len) {
@@ -173,7 +212,7 @@ static void dispatch(conn *c, const char *line, size_t len) {
     cxb_logf(CXB_LOG_INFO, "control: %s", verb);
     cxb_process_drain(verb[0] == 'd');
     reply_status(c);
-  } else if (!service_verb(c, verb, line, len)) {
+  } else if (!service_verb(c, verb, line)) {
     if (strcmp(verb, "status") == 0)
       reply_status(c);
     else

@@ -14,8 +14,9 @@
 enum { POOL = 64, DEFAULT_CAP_MB = 64 };
 
 struct cxb_generation {
+  cxb_generation *older; /* of those alive, the next by number */
   int number, refs, service_ref;
-  bool retired;
+  bool served, retired;
   lua_State *L;
   cxb_memory memory;
   cxb_generation_loaded done;
@@ -23,7 +24,7 @@ struct cxb_generation {
   int pool[POOL], pooled;
 };
 
-static cxb_generation *current;
+static cxb_generation *current, *youngest;
 static int last_number, alive;
 
 cxb_generation *cxb_generation_current(void) {
@@ -54,6 +55,20 @@ void cxb_generation_ref(cxb_generation *gen) {
   gen->refs++;
 }
 
+static void unlink_alive(const cxb_generation *gen) {
+  cxb_generation **at = &youngest;
+  while (*at != gen)
+    at = &(*at)->older;
+  *at = gen->older;
+}
+
+cxb_generation *cxb_generation_older(const cxb_generation *gen) {
+  cxb_generation *older = gen->older;
+  while (older && (!older->served || older->refs == 0))
+    older = older->older;
+  return older;
+}
+
 /* The last reference may go inside a callback of the state, so it is closed from the loop. */
 static void on_close(uv_handle_t *h) {
   cxb_generation *gen = h->data;
@@ -61,6 +76,7 @@ static void on_close(uv_handle_t *h) {
   lua_close(gen->L);
   if (gen == current)
     current = NULL;
+  unlink_alive(gen);
   free(gen);
   alive--;
   cxb_metric_set("cxb_generations", "", alive);
@@ -239,6 +255,8 @@ void cxb_generation_load(const char *script, const char *mode, int argc, char **
   gen->done = done;
   gen->arg = arg;
   alive++;
+  gen->older = youngest;
+  youngest = gen;
   cxb_metric_set("cxb_generations", "", alive);
   open_cxb(gen, script, mode, argc, argv);
   if (luaL_loadfile(gen->L, script) != 0) {
@@ -253,6 +271,7 @@ void cxb_generation_load(const char *script, const char *mode, int argc, char **
 void cxb_generation_activate(cxb_generation *gen) {
   cxb_generation *before = current;
   current = gen;
+  gen->served = true;
   if (before)
     cxb_generation_retire(before);
 }

@@ -21,6 +21,8 @@ void cxb_generation_activate(cxb_generation *gen);
 void cxb_generation_retire(cxb_generation *gen);
 bool cxb_generation_retired(const cxb_generation *gen);
 int cxb_generation_alive(void); /* how many states exist */
+/* The youngest generation before `gen` that still lives and was in service; NULL: none. */
+cxb_generation *cxb_generation_older(const cxb_generation *gen);
 cxb_memory *cxb_generation_memory(cxb_generation *gen);
 /* Ends what cxb.task.every() started in this generation (task_lua.c). */
 void cxb_task_stop_repeating(cxb_generation *gen);

@@ -24,7 +24,13 @@
 #include "task_internal.h"
 #include "watchdog.h"
 
-enum { DRAIN_API_MS = 30000, STOP_MS = 10000, NOW_MS = 5000, TICK_MS = 20 };
+enum {
+  DRAIN_API_MS = 30000,
+  STOP_MS = 10000,
+  NOW_MS = 2500,      /* what runs has ended by then */
+  NOW_STOP_MS = 1500, /* and this long for what is left */
+  TICK_MS = 20,
+};
 
 typedef enum { LOADING, TOOL, STARTING, SERVING, DRAINING, STOPPING, DONE } phase;
 
@@ -39,6 +45,10 @@ static struct {
   int64_t phase_since;
   uv_signal_t hup, term, intr;
   uv_timer_t tick, beat;
+  uv_check_t woken;
+  uv_prepare_t resting;
+  uint64_t woken_ms; /* when the turn under way began */
+  uint64_t lag_ms;   /* the longest turn since cxb_process_loop_lag() */
 } p;
 
 typedef struct reload_wait {
@@ -88,7 +98,8 @@ static void close_walk(uv_handle_t *h, void *arg) {
   (void)arg;
   if (!uv_is_closing(h) &&
       (h == (uv_handle_t *)&p.hup || h == (uv_handle_t *)&p.term || h == (uv_handle_t *)&p.intr ||
-       h == (uv_handle_t *)&p.tick || h == (uv_handle_t *)&p.beat))
+       h == (uv_handle_t *)&p.tick || h == (uv_handle_t *)&p.beat || h == (uv_handle_t *)&p.woken ||
+       h == (uv_handle_t *)&p.resting))
     uv_close(h, NULL);
 }
 
@@ -132,7 +143,7 @@ static void stop_service(void) {
 static void on_tick(uv_timer_t *timer) {
   (void)timer;
   int64_t age = cxb_mono_ms() - p.phase_since;
-  if (p.phase == STOPPING && age > (p.now ? NOW_MS : STOP_MS) + 1000) {
+  if (p.phase == STOPPING && age > (p.now ? NOW_STOP_MS : STOP_MS + 1000)) {
     cxb_logf(CXB_LOG_ERROR, "stop did not end in time");
     finish();
   }
@@ -142,7 +153,7 @@ static void on_tick(uv_timer_t *timer) {
   bool calls = cxb_slot_used() > 0;
   if (!calls && requests == 0)
     stop_service();
-  else if (p.now && age > NOW_MS - 1000)
+  else if (p.now && age > NOW_MS)
     stop_service();
   else if (!calls && age > DRAIN_API_MS)
     stop_service();
@@ -175,8 +186,7 @@ static void begin_drain(bool now) {
   if (now && !p.now) {
     p.now = true;
     p.phase_since = cxb_mono_ms();
-    cxb_generation *gen = cxb_generation_current();
-    if (gen)
+    for (cxb_generation *gen = cxb_generation_current(); gen; gen = cxb_generation_older(gen))
       cxb_generation_call(gen, "now", NULL, NULL);
   }
 }
@@ -380,6 +390,24 @@ static void on_term(uv_signal_t *h, int sig) {
   begin_drain(sig == SIGINT || p.draining);
 }
 
+/* A turn of the loop: from the moment it woke until it rests again. What came meanwhile waited. */
+static void on_woken(uv_check_t *h) {
+  p.woken_ms = uv_now(h->loop);
+}
+
+static void on_resting(uv_prepare_t *h) {
+  (void)h;
+  uint64_t now = uv_hrtime() / 1000000;
+  if (p.woken_ms && now - p.woken_ms > p.lag_ms)
+    p.lag_ms = now - p.woken_ms;
+}
+
+double cxb_process_loop_lag(void) {
+  double lag = (double)p.lag_ms;
+  p.lag_ms = 0;
+  return lag;
+}
+
 static void on_beat(uv_timer_t *timer) {
   (void)timer;
   cxb_sd_notify("WATCHDOG=1");
@@ -398,6 +426,12 @@ static void start_signals(void) {
   uv_signal_init(&p.loop, &p.intr);
   uv_timer_init(&p.loop, &p.tick);
   uv_timer_init(&p.loop, &p.beat);
+  uv_check_init(&p.loop, &p.woken);
+  uv_prepare_init(&p.loop, &p.resting);
+  uv_check_start(&p.woken, on_woken);
+  uv_prepare_start(&p.resting, on_resting);
+  uv_unref((uv_handle_t *)&p.woken);
+  uv_unref((uv_handle_t *)&p.resting);
   uv_signal_start(&p.hup, on_hup, SIGHUP);
   uv_signal_start(&p.term, on_term, SIGTERM);
   uv_signal_start(&p.intr, on_term, SIGINT);

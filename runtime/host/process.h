@@ -11,6 +11,8 @@ void cxb_process_drain(bool on); /* no new calls; `false` takes them again */
 void cxb_process_exit(int code); /* a tool's end, or a start that was refused */
 /* When the last reload failed, its error; else "". */
 const char *cxb_process_reload_error(void);
+/* The longest turn of the loop since the last call, ms: what came during it had to wait. */
+double cxb_process_loop_lag(void);
 /* A service that is past its start. */
 bool cxb_process_serving(void);
 /* Hook of net: stop accepting, because the process will end. */

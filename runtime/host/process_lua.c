@@ -11,6 +11,8 @@
 
 #include "../base/buf.h"
 #include "../base/err.h"
+#include "../observe/sdnotify.h"
+#include "generation.h"
 #include "process.h"
 #include "state.h"
 #include "task.h"
@@ -360,6 +362,29 @@ static int l_rss_kb(lua_State *L) {
   return 1;
 }
 
+static int l_loop_lag(lua_State *L) {
+  lua_pushnumber(L, cxb_process_loop_lag());
+  return 1;
+}
+
+static int l_script_memory(lua_State *L) {
+  size_t used = 0;
+  for (cxb_generation *gen = cxb_generation_current(); gen; gen = cxb_generation_older(gen))
+    used += cxb_generation_memory(gen)->used;
+  lua_pushnumber(L, (lua_Number)used);
+  return 1;
+}
+
+static int l_status(lua_State *L) {
+  char state[512];
+  int n = snprintf(state, sizeof state, "STATUS=%s", luaL_checkstring(L, 1));
+  for (int i = 0; i < n && state[i]; i++)
+    if ((unsigned char)state[i] < 0x20)
+      state[i] = ' ';
+  cxb_sd_notify(state);
+  return 0;
+}
+
 static int l_reload_state(lua_State *L) {
   const char *error = cxb_process_reload_error();
   lua_pushstring(L, *error ? "failed" : "ok");
@@ -528,9 +553,10 @@ static void open_process(lua_State *L, cxb_generation *gen) {
   static const luaL_Reg methods[] = {
       {"wait", l_child_wait}, {"kill", l_child_kill}, {"line", l_child_line}, {NULL, NULL}};
   static const luaL_Reg fns[] = {
-      {"env", l_env},       {"environ", l_environ}, {"spawn", l_spawn},
-      {"kill", l_kill},     {"print", l_print},     {"rss_kb", l_rss_kb},
-      {"signal", l_signal}, {"control", l_control}, {"reload_state", l_reload_state},
+      {"env", l_env},       {"environ", l_environ},   {"spawn", l_spawn},
+      {"kill", l_kill},     {"print", l_print},       {"rss_kb", l_rss_kb},
+      {"signal", l_signal}, {"control", l_control},   {"reload_state", l_reload_state},
+      {"status", l_status}, {"loop_lag", l_loop_lag}, {"script_memory", l_script_memory},
       {NULL, NULL}};
   luaL_newmetatable(L, CHILD_MT);
   lua_pushcfunction(L, l_child_gc);

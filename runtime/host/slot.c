@@ -2,12 +2,17 @@
 #include "slot.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "../base/err.h"
+#include "../base/time.h"
 #include "host.h"
 
-static int max_calls = 1, used, refs;
-static char blocked[48];
+enum { BLOCKS = 4 };
+
+static int max_calls = 1, used, refs, served;
+static int64_t taken_ms;
+static struct { char key[16], reason[48]; /* no reason: free */ } blocks[BLOCKS];
 void (*cxb_slot_on_change)(void);
 
 static void changed(void) {
@@ -15,15 +20,23 @@ static void changed(void) {
     cxb_slot_on_change();
 }
 
+const char *cxb_slot_blocked(void) {
+  for (int i = 0; i < BLOCKS; i++)
+    if (blocks[i].reason[0])
+      return blocks[i].reason;
+  return NULL;
+}
+
 int cxb_slot_take(const char **reason) {
   if (cxb_draining())
     *reason = "draining";
   else if (used >= max_calls)
     *reason = "at_capacity";
-  else if (blocked[0])
-    *reason = blocked;
+  else if (cxb_slot_blocked())
+    *reason = cxb_slot_blocked();
   else {
-    used++;
+    if (used++ == 0)
+      taken_ms = cxb_mono_ms();
     refs++;
     changed();
     return 0;
@@ -51,6 +64,10 @@ int cxb_slot_used(void) {
   return used;
 }
 
+int64_t cxb_slot_age_ms(void) {
+  return used > 0 ? cxb_mono_ms() - taken_ms : 0;
+}
+
 int cxb_slot_max(void) {
   return max_calls;
 }
@@ -59,6 +76,22 @@ void cxb_slot_set_max(int max) {
   max_calls = max;
 }
 
-void cxb_slot_block(const char *reason) {
-  snprintf(blocked, sizeof blocked, "%s", reason ? reason : "");
+void cxb_slot_block(const char *key, const char *reason) {
+  int at = 0;
+  while (at < BLOCKS && strcmp(blocks[at].key, key) != 0)
+    at++;
+  if (at == BLOCKS && !reason)
+    return;
+  for (int i = 0; at == BLOCKS && i < BLOCKS; i++)
+    if (!blocks[i].reason[0])
+      at = i;
+  if (at == BLOCKS)
+    at = 0;
+  snprintf(blocks[at].key, sizeof blocks[at].key, "%s", key);
+  snprintf(blocks[at].reason, sizeof blocks[at].reason, "%s", reason ? reason : "");
+  changed();
+}
+
+int cxb_slot_served(int calls) {
+  return served += calls;
 }

@@ -12,19 +12,30 @@
 #include "task_internal.h"
 
 static int l_state(lua_State *L) {
-  lua_createtable(L, 0, 3);
+  lua_createtable(L, 0, 6);
   lua_pushinteger(L, cxb_slot_max());
   lua_setfield(L, -2, "max");
   lua_pushinteger(L, cxb_slot_used());
   lua_setfield(L, -2, "used");
   lua_pushboolean(L, cxb_draining());
   lua_setfield(L, -2, "draining");
+  lua_pushinteger(L, cxb_slot_served(0));
+  lua_setfield(L, -2, "served");
+  lua_pushnumber(L, (lua_Number)cxb_slot_age_ms());
+  lua_setfield(L, -2, "age_ms");
+  lua_pushstring(L, cxb_slot_blocked()); /* NULL: nil */
+  lua_setfield(L, -2, "blocked");
   return 1;
 }
 
 static int l_block(lua_State *L) {
-  cxb_slot_block(luaL_optstring(L, 1, NULL));
+  cxb_slot_block(luaL_optstring(L, 2, ""), luaL_optstring(L, 1, NULL));
   return 0;
+}
+
+static int l_served(lua_State *L) {
+  lua_pushinteger(L, cxb_slot_served((int)luaL_optinteger(L, 1, 1)));
+  return 1;
 }
 
 static int l_max(lua_State *L) {
@@ -69,7 +80,7 @@ void cxb_call_lost(cxb_task *task, const char *error) {
 static void open_slot(lua_State *L, cxb_generation *gen) {
   (void)gen;
   static const luaL_Reg fns[] = {
-      {"state", l_state}, {"block", l_block}, {"max", l_max}, {NULL, NULL}};
+      {"state", l_state}, {"block", l_block}, {"max", l_max}, {"served", l_served}, {NULL, NULL}};
   lua_newtable(L);
   luaL_register(L, NULL, fns);
   lua_setfield(L, -2, "slot");

@@ -102,8 +102,9 @@ typedef enum cxb_event_type {
   CXB_EV_FIRST_FRAME, /* the first frame of `utterance` was given to the wire */
   CXB_EV_TRANSFER,    /* ok, text = reason */
   CXB_EV_STOP,        /* text = who disconnected */
-  CXB_EV_ERROR,  /* text = "protocol_errors" | "slow_peer" | "media_timeout" | "call_age" | "recording:<why>" */
-  CXB_EV_CLOSED, /* last event; code. After it only cxb_session_close() is allowed */
+  CXB_EV_ERROR,       /* text = "protocol_errors" | "slow_peer" | "media_timeout" | "call_age" |
+                         "recording:<why>" */
+  CXB_EV_CLOSED,      /* last event; code. After it only cxb_session_close() is allowed */
 } cxb_event_type;
 
 typedef struct cxb_event {
@@ -172,8 +173,8 @@ void cxb_session_transfer(cxb_session *s, const cxb_transfer *transfer);
 /* Idempotent and final: what is queued is dropped, the wire says goodbye, ≤ 2 s later it is closed
  * by force. Let CXB_EV_PLAYED of the last words pass first if they are to be heard. */
 void cxb_session_hangup(cxb_session *s);
-/* The call may last `ms` from now (< 0: as long as it likes): then CXB_EV_ERROR "call_age" and close
- * code 1011, whatever the main loop does. */
+/* The call may last `ms` from now (< 0: as long as it likes): then CXB_EV_ERROR "call_age" and
+ * close code 1011, whatever the main loop does. */
 void cxb_session_limit(cxb_session *s, int64_t ms);
 void cxb_session_abort(cxb_session *s, int code); /* close the socket now with this code */
 /* The same with a reason, a short word for the far end ("unknown_bot"); at most 123 bytes go. */

@@ -438,6 +438,11 @@ static void on_task_end(void *arg, bool ok, lua_State *co, int n, const char *er
   (void)co;
   (void)n;
   cxb_http_request *req = arg;
+  if (req->handed_on && ok) {
+    req->handed_on = false;
+    cxb_http_request_unref(req);
+    return;
+  }
   if (!ok) {
     cxb_task *task = cxb_task_ending();
     char fields[160];
@@ -454,6 +459,27 @@ static void on_task_end(void *arg, bool ok, lua_State *co, int n, const char *er
   if (req->slot)
     cxb_slot_release();
   cxb_http_request_unref(req);
+}
+
+/* A task for the request in a generation with an http function; false: it has none. */
+static bool start_task(cxb_generation *gen, cxb_http_request *req) {
+  lua_State *L = cxb_generation_state(gen);
+  if (!cxb_generation_push_service(gen, L, "http"))
+    return false;
+  push_request(L, req);
+  cxb_http_request_ref(req);
+  cxb_task_start(gen, L, 1, cxb_http_path(req), on_task_end, req);
+  return true;
+}
+
+static int l_elsewhere(lua_State *L) {
+  cxb_http_request *req = cxb_http_check_request(L, 1);
+  cxb_task *task = cxb_task_running();
+  cxb_generation *older = task ? cxb_generation_older(cxb_task_generation(task)) : NULL;
+  bool handed = older && !req->started && !req->handed_on && start_task(older, req);
+  req->handed_on = req->handed_on || handed;
+  lua_pushboolean(L, handed);
+  return 1;
 }
 
 /* Does a guard of the service cover this request? Its table is {prefix=, upgrade=}. */
@@ -489,15 +515,11 @@ static void on_request(cxb_http_request *req) {
     cxb_http_refuse(req, status, reason, 1);
     return;
   }
-  if (!cxb_generation_push_service(gen, L, "http")) {
-    if (req->slot)
-      cxb_slot_release();
-    cxb_http_refuse(req, 404, "not_found", 0);
+  if (start_task(gen, req))
     return;
-  }
-  push_request(L, req);
-  cxb_http_request_ref(req);
-  cxb_task_start(gen, L, 1, cxb_http_path(req), on_task_end, req);
+  if (req->slot)
+    cxb_slot_release();
+  cxb_http_refuse(req, 404, "not_found", 0);
 }
 
 /* ---- module ---- */
@@ -519,11 +541,17 @@ static int start(uv_loop_t *loop) {
 
 static void open_request(lua_State *L, cxb_generation *gen) {
   (void)gen;
-  static const luaL_Reg methods[] = {{"body", l_body},           {"read", l_read},
-                                     {"respond", l_respond},     {"start", l_start},
-                                     {"write", l_write},         {"finish", l_finish},
-                                     {"send_file", l_send_file}, {"websocket", l_websocket},
-                                     {"take_slot", l_take_slot}, {NULL, NULL}};
+  static const luaL_Reg methods[] = {{"body", l_body},
+                                     {"read", l_read},
+                                     {"respond", l_respond},
+                                     {"start", l_start},
+                                     {"write", l_write},
+                                     {"finish", l_finish},
+                                     {"send_file", l_send_file},
+                                     {"websocket", l_websocket},
+                                     {"take_slot", l_take_slot},
+                                     {"elsewhere", l_elsewhere},
+                                     {NULL, NULL}};
   luaL_newmetatable(L, REQUEST_MT);
   lua_newtable(L);
   luaL_register(L, NULL, methods);

@@ -172,16 +172,11 @@ int cxb_metric_render(cxb_buf *out, cxb_metric_block *const *blocks, int count) 
     merge(sum, blocks[i]);
   int err = 0;
   for (int f = 0; f < family_count && !err; f++) {
-    int head = 0;
-    for (uint32_t i = 0; i < sum->used && !err; i++) {
-      if (!belongs(&families[f], sum->series[i].name))
-        continue;
-      if (!head++)
-        err = cxb_buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", families[f].name,
-                             families[f].help, families[f].name, types[families[f].type]);
-      if (!err)
+    err = cxb_buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", families[f].name, families[f].help,
+                         families[f].name, types[families[f].type]);
+    for (uint32_t i = 0; i < sum->used && !err; i++)
+      if (belongs(&families[f], sum->series[i].name))
         err = render_series(out, &sum->series[i]);
-    }
   }
   free(sum);
   return err;

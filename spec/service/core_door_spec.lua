@@ -120,7 +120,11 @@ describe("start requests", function()
       assert.equal(403, status)
     end
     assert.same(before, left_behind())
-    assert.equal(1, #api.seen()) -- the call's own configuration
+    local fetched = 0
+    for _, request in ipairs(api.seen()) do
+      fetched = fetched + (request.path:find("/config/", 1, true) and 1 or 0)
+    end
+    assert.equal(1, fetched) -- the call's own configuration
     d:hangup()
     support.wait_until("the free slot", function() return calls_of(1) == 0 end)
     assert.equal(503, (post(1, "/attach", "{}", secret)))

@@ -111,7 +111,7 @@ describe("a call while it happens", function()
     local front = front_of.start(world, { workers = 2, started = 0, dir = host.dir })
     local d = host:call(1)
     local session = session_of(1)
-    local talking = cxb.task.spawn("talk", function() d:speak(dialler.tone(6000)) end)
+    local talking = cxb.task.spawn("talk", function() d:speak(dialler.tone(4000)) end)
     for _, address in ipairs({ "ws+unix:" .. host:socket(2) .. ":", front.ws, front.ws }) do
       local ws = assert(cxb.ws.connect(("%s/monitor/%s?ticket=%s"):format(address, session,
         ticket(session)), { timeout_ms = 5000 }))

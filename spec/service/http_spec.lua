@@ -40,6 +40,9 @@ return {
       if req.query == "die" then error("died") end
       cxb.time.sleep(tonumber(req.query) or 0)
       return req:respond(200, { used = cxb.slot.state().used })
+    elseif path == "/block" then
+      cxb.slot.block(req.query ~= "none" and "storage_full" or nil, req.headers.key)
+      return req:respond(200)
     elseif path == "/slot" then return req:respond(200, cxb.slot.state())
     elseif path == "/after" then
       req:respond(200, "ok")
@@ -314,6 +317,17 @@ describe("a guarded request", function()
     assert.equal(200, first:wait(5000).status)
     world.wait_until(world, "the slot is free", function() return used() == 0 end)
     assert.equal(200, get("/start", { method = "POST" }).status)
+  end)
+
+  it("is refused as long as anybody blocks, whoever else has stopped to", function()
+    local function block(query, key) get("/block?" .. query, { headers = { key = key } }) end
+    local function status() return get("/start", { method = "POST" }).status end
+    block("full", "disk")
+    block("full", "outbox")
+    block("none", "disk")
+    assert.equal(503, status())
+    block("none", "outbox")
+    assert.equal(200, status())
   end)
 
   it("refuses an upgrade with 503", function()

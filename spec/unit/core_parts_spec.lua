@@ -193,3 +193,22 @@ describe("a recording's key", function()
     end
   end)
 end)
+
+describe("what the service manager is told", function()
+  local standing = require("cxb.core.status")
+
+  it("is one line: idle, in a call, draining, a failed reload", function()
+    local function line(f)
+      f.generation, f.outbox = 4, 2
+      return standing.line(f)
+    end
+    assert.equal("idle, generation 4, outbox 2", line({}))
+    assert.equal("call 2m13s, generation 4, outbox 2", line({ call_seconds = 133.9 }))
+    assert.equal("draining, call 40s, generation 4, outbox 2",
+      line({ draining = true, call_seconds = 40 }))
+    assert.equal("draining, generation 4, outbox 2", line({ draining = true }))
+    assert.equal("idle, reload failed: flows/demo.lua:12 oops, generation 4, outbox 2",
+      line({ reload_error = "flows/demo.lua:12\noops" }))
+    assert.equal("1h02m", standing.duration(3725))
+  end)
+end)

@@ -10,10 +10,18 @@ local hub = require("cxb.core.hub")
 local live = require("cxb.core.live")
 local record = require("cxb.record")
 
-local M = { served = 0 }
+local M = {}
 
 -- What a fresh task needs to end this call should its own die (service.call_lost).
----@type {leg: cxb.leg, path?: string, session?: table, session_id?: string, hub?: table}?
+---@class cxb.core.current
+---@field leg cxb.leg
+---@field call_id string
+---@field path? string of its journal
+---@field session? table
+---@field session_id? string
+---@field hub? table
+
+---@type cxb.core.current?
 M.current = nil
 
 local function blank_to_nil(text)
@@ -28,7 +36,7 @@ local function wait_start(leg)
       return nil
     elseif event and event.type == "start" then
       return event
-    elseif event and event.type == "closed" then
+    elseif event and (event.type == "closed" or event.type == "shutdown") then
       return nil
     end
   end
@@ -293,7 +301,7 @@ function M.serve(c, req, transport, bot_id, take_ticket)
   if M.current == mine then
     M.current = nil
   end
-  M.served = M.served + 1
+  cxb.slot.served()
 end
 
 return M

@@ -103,8 +103,12 @@ function M.verbs(c, calls)
   return {
     status = function()
       local current = calls.current
+      if not current and cxb.slot.state().used > 0 then
+        return { elsewhere = true } -- a call of an older generation
+      end
       return {
-        service = "core", worker = tostring(c.worker), listen = c.listen, served = calls.served,
+        service = "core", worker = tostring(c.worker), listen = c.listen,
+        served = cxb.slot.state().served,
         session_id = current and current.session_id or "",
         call_id = current and current.call_id or "",
         rss_kb = cxb.process.rss_kb(), outbox = delivery.stats(),
@@ -113,7 +117,7 @@ function M.verbs(c, calls)
     hangup = function(args)
       local current = calls.current
       if not current or current.session_id ~= args.session_id then
-        return { ok = false, error = "not_found" }
+        return { ok = false, error = "not_found", elsewhere = true }
       end
       current.leg:post({ type = "hangup_requested" })
       return { ok = true, status = "ending" }

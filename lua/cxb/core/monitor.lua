@@ -128,7 +128,7 @@ function M.serve(c, calls, req, session_id)
   end
   local address = host.address_of(c, session_id)
   if not address then
-    return refuse(req, 404, "not_live")
+    return req:elsewhere() or refuse(req, 404, "not_live")
   end
   pass_on(req, address, ("/monitor/%s?%s"):format(session_id, req.query))
 end

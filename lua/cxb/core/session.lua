@@ -401,6 +401,7 @@ end
 -- "now" (second SIGTERM): the call ends, whatever it is doing.
 function on.shutdown(self)
   self:finish("error", "shutdown")
+  self.flow_grace_ms = 500 -- the result has to be on disk before the process ends
   self:over()
   self.leg:abort(1001)
 end
@@ -491,7 +492,7 @@ function M:run()
   self.ears:close()
   local task = self.flow_task
   if task and not self.flow_over then
-    local _, code = task:wait(flow_grace_ms)
+    local _, code = task:wait(self.flow_grace_ms or flow_grace_ms)
     if code == "timeout" then
       cxb.log.warn("the flow did not end after the call", { flow = self.config.flow })
       task:cancel(1000)
