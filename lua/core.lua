@@ -34,7 +34,8 @@ local routes = router.new({
 
 -- Paths of the calls' sockets, by transport; nginx has the same list.
 local sockets = { cxb = "ws", exotel = "exotel", twilio = "twilio", telnyx = "telnyx",
-  plivo = "plivo", vonage = "vonage", browser = "browser" }
+  plivo = "plivo", vonage = "vonage", asterisk = "asterisk", audiofork = "audiofork",
+  browser = "browser" }
 local guards = {}
 
 for transport, prefix in pairs(sockets) do

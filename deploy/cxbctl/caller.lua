@@ -14,7 +14,8 @@ local LOUD = 60           -- mean absolute sample above which a frame counts as 
 local PATIENCE_MS = 12000 -- how long to wait for an answer
 
 ---Names of the wires, each a file of cxbctl/wires/.
-M.transports = { "cxb", "exotel", "twilio", "telnyx", "plivo", "vonage", "browser" }
+M.transports = { "cxb", "exotel", "twilio", "telnyx", "plivo", "vonage", "asterisk",
+  "audiofork", "browser" }
 
 local wires = {}
 for _, name in ipairs(M.transports) do wires[name] = require("cxbctl.wires." .. name) end
@@ -88,7 +89,7 @@ function caller:on_message(event)
     self:note(event)
   elseif event.type == "hangup" then
     self.ended_by = self.ended_by or "bot"
-    if self.wire.name == "cxb" then self.wire.hangup(self.conn, "bot", self.call) end
+    if self.wire.confirms then self.wire.hangup(self.conn, "bot", self.call) end
     self:note(event)
   elseif event.type == "transfer" then
     self.transferred_to = event.to
@@ -216,7 +217,7 @@ end
 ---@return string? why
 function caller:run(max_ms)
   local conn, code, message = cxb.ws.connect(self.url .. self.wire.path(self.call),
-    { timeout_ms = 10000 })
+    { timeout_ms = 10000, protocol = self.wire.protocol })
   if not conn then return nil, ("no call: %s"):format(message or code) end
   self.conn = conn
   local reader = cxb.task.spawn("call ear", receive, self)

@@ -43,7 +43,8 @@ typedef struct cxb_serializer {
 } cxb_serializer;
 
 extern const cxb_serializer cxb_serializer_cxb, cxb_serializer_exotel, cxb_serializer_twilio,
-    cxb_serializer_telnyx, cxb_serializer_plivo, cxb_serializer_vonage, cxb_serializer_browser;
+    cxb_serializer_telnyx, cxb_serializer_plivo, cxb_serializer_vonage, cxb_serializer_asterisk,
+    cxb_serializer_audiofork, cxb_serializer_browser;
 extern const cxb_serializer *const cxb_serializers[]; /* NULL-terminated */
 const cxb_serializer *cxb_serializer_find(const char *name);
 

@@ -44,6 +44,13 @@ local wires = {
   { name = "plivo", marks = true, clears = true },
   { name = "plivo", rate = 16000, marks = true, clears = true, args = { "--codec", "audio/x-l16" } },
   { name = "vonage", rate = 16000, marks = true, clears = true },
+  { name = "asterisk", marks = true, clears = true, label = "asterisk in JSON",
+    query = "?caller=%2B919876543210" },
+  { name = "asterisk", rate = 48000, marks = true, clears = true, label = "asterisk in plain words",
+    query = "?caller=%2B919876543210", args = { "--form", "plain", "--codec", "slin48" } },
+  { name = "audiofork", marks = true, clears = true },
+  { name = "audiofork", rate = 16000, marks = true, clears = true, query = "?play=json",
+    label = "audiofork with playAudio, stereo", args = { "--stereo" } },
 }
 
 local world, dir, worker, socket

@@ -447,6 +447,137 @@ class Vonage:
         pass
 
 
+class Asterisk:
+    """The WebSocket channel; --form json or plain, --codec names the format."""
+    subprotocols = ["media"]
+    rates = {"ulaw": 8000, "alaw": 8000, "slin": 8000, "slin16": 16000, "slin24": 24000,
+             "slin48": 48000}
+
+    def __init__(self, call):
+        self.call, self.format = call, call.args.codec or "ulaw"
+        self.rate, self.json = self.rates[self.format], call.args.form == "json"
+        self.width = 1 if self.format.endswith("law") else 2
+        self.unit = self.rate // 50 * self.width
+
+    def event(self, name, **fields):
+        if self.json:
+            return {"event": name, **fields}
+        bare = fields.pop("correlation_id", None)
+        return " ".join([name, *["%s:%s" % kv for kv in fields.items()], *([bare] if bare else [])])
+
+    def hello(self):
+        a = self.call.args
+        fields = {"connection_id": "media_1", "channel": "WebSocket/INCOMING/1",
+                  "channel_id": a.stream_id, "format": self.format, "optimal_frame_size": self.unit,
+                  "ptime": FRAME_MS}
+        if self.json:
+            fields["channel_variables"] = a.extra
+        yield self.event("MEDIA_START", **fields)
+
+    def media(self, pcm):
+        return {"ulaw": lambda p: audioop.lin2ulaw(p, 2), "alaw": lambda p: audioop.lin2alaw(p, 2)}.get(
+            self.format, lambda p: p)(pcm)
+
+    def dtmf(self, digit):
+        return self.event("DTMF_END", digit=digit, channel_id=self.call.args.stream_id)
+
+    def bye(self):
+        return None
+
+    def take_binary(self, data):
+        if len(data) % self.unit or len(data) > 65500:
+            self.call.note("bad_frame", {"bytes": len(data)})
+        self.call.bot_audio({"ulaw": lambda d: audioop.ulaw2lin(d, 2),
+                             "alaw": lambda d: audioop.alaw2lin(d, 2)}.get(
+                                 self.format, lambda d: d)(data))
+        if len(self.call.queue) > 40 and not self.call.held:
+            self.call.held = True
+            self.call.reply(self.event("MEDIA_XOFF", channel_id="1"))
+
+    def take(self, msg):
+        if isinstance(msg, dict) != self.json:
+            self.call.note("wrong_form", {"text": str(msg)})
+            return
+        name, mark = (msg.get("command"), msg.get("correlation_id")) if self.json else (
+            msg.split(" ", 1) + [None])[:2]
+        if name == "MARK_MEDIA":
+            self.call.mark(mark)
+        elif name == "FLUSH_MEDIA":
+            self.call.clear(name)
+        elif name == "HANGUP":
+            self.call.note(name, {})
+            self.call.hang_up_asked = True
+        else:
+            self.call.note(name, {})
+
+    def played(self, mark, played_ms, cleared):
+        if not cleared:
+            self.call.reply(self.event("MEDIA_MARK_PROCESSED", correlation_id=mark))
+
+    def cleared(self, played_ms):
+        pass
+
+
+class Audiofork:
+    """L16 as it is, or with ?play=json in the path the bot's as playAudio messages."""
+    subprotocols = ["audio.drachtio.org"]
+
+    def __init__(self, call):
+        self.call, self.rate = call, call.args.rate or 8000
+        self.json, self.unplayed = "play=json" in (call.args.path or ""), 0
+
+    def hello(self):
+        a = self.call.args
+        yield {"callSid": a.stream_id, "from": a.caller, "to": a.did, "direction": a.direction,
+               "sampleRate": self.rate, "mixType": "stereo" if a.stereo else "mono", **a.extra}
+
+    def media(self, pcm):
+        return audioop.tostereo(pcm, 2, 1, 0) if self.call.args.stereo else pcm
+
+    def dtmf(self, digit):
+        return {"event": "dtmf", "dtmf": digit, "duration": "1600"}
+
+    def bye(self):
+        return None
+
+    def take_binary(self, data):
+        if self.json:
+            self.call.note("wrong_way", {"bytes": len(data)})
+        self.call.bot_audio(data)
+
+    def take(self, msg):
+        kind, data = msg.get("type"), msg.get("data", {})
+        if kind == "playAudio":
+            pcm = base64.b64decode(data["audioContent"], validate=True)
+            self.unplayed += 1
+            if self.unplayed > 8 or len(pcm) < self.rate // 5 * 2 or data["sampleRate"] != self.rate:
+                self.call.note("bad_chunk", {"bytes": len(pcm), "unplayed": self.unplayed})
+            self.call.bot_audio(pcm)
+            self.call.queue.append(self.done)
+        elif kind == "mark":
+            self.call.mark(data["name"])
+        elif kind == "killAudio":
+            self.unplayed = 0
+            self.call.clear(kind)
+        elif kind == "clearMarks":
+            pass
+        else:
+            self.call.note(kind, data)
+            self.call.hang_up_asked = kind == "disconnect" or (
+                kind == "transfer" and self.call.args.transfer == "ok")
+
+    def done(self):
+        self.unplayed -= 1
+        self.call.reply({"type": "playDone"})
+
+    def played(self, mark, played_ms, cleared):
+        self.call.reply({"type": "mark", "data": {
+            "name": mark, "event": "cleared" if cleared else "playout"}})
+
+    def cleared(self, played_ms):
+        pass
+
+
 class Browser:
     def __init__(self, call):
         self.call, self.rate = call, call.args.rate or 16000
@@ -480,7 +611,7 @@ class Browser:
 
 
 WIRES = {"cxb": Cxb, "exotel": Exotel, "twilio": Twilio, "telnyx": Telnyx, "plivo": Plivo,
-         "vonage": Vonage, "browser": Browser}
+         "vonage": Vonage, "asterisk": Asterisk, "audiofork": Audiofork, "browser": Browser}
 
 
 # ---- the call ------------------------------------------------------------------------------------
@@ -490,7 +621,9 @@ class Call:
         self.args = args
         self.wire = WIRES[args.transport](self)
         self.size = self.wire.rate // 50 * 2
-        self.queue = []            # what the far end has yet to play: frames (bytes) and marks (str)
+        self.queue = []            # what the far end has yet to play: frames (bytes), marks (str)
+                                   # and what is to be done then (functions)
+        self.held = self.hang_up_asked = False
         self.partial = b""
         self.recording = bytearray()
         self.began = None          # monotonic, when the first media left
@@ -542,7 +675,7 @@ class Call:
 
     def clear(self, event):
         self.clears += 1
-        dropped = sum(1 for q in self.queue if not isinstance(q, str))
+        dropped = sum(1 for q in self.queue if isinstance(q, bytes))
         self.note(event, {"dropped_ms": dropped * FRAME_MS, "played_ms": self.played_ms})
         queue, self.queue, self.partial = self.queue, [], b""
         played = self.played_ms
@@ -556,8 +689,12 @@ class Call:
     # -- one tick of the far end's sound card
     def play(self):
         now = self.ms()
-        while self.queue and isinstance(self.queue[0], str):
-            self.answer_mark(self.queue.pop(0), False)
+        while self.queue and not isinstance(self.queue[0], bytes):
+            item = self.queue.pop(0)
+            self.answer_mark(item, False) if isinstance(item, str) else item()
+        if self.held and len(self.queue) < 10:
+            self.held = False
+            self.reply(self.wire.event("MEDIA_XON", channel_id="1"))
         frame = self.queue.pop(0) if self.queue else None
         if frame is not None:
             self.played_ms += FRAME_MS
@@ -652,6 +789,9 @@ class Call:
                     self.wire.take(decode(message))
                 while self.replies:
                     await ws.send(self.replies.pop(0))
+                if self.hang_up_asked and not self.args.no_goodbye:
+                    self.closed_by = "bot"
+                    await ws.close(1000)
         except websockets.ConnectionClosed:
             pass
         self.closed_by = self.closed_by or "bot"
@@ -694,7 +834,7 @@ class Call:
         if a.noise_db is not None:
             self.make_noise()
         headers = [tuple(h.split(": ", 1)) for h in a.header]
-        options = dict(compression=None, max_size=None, ping_interval=None, extra_headers=headers,
+        options = dict(subprotocols=getattr(self.wire, "subprotocols", None), compression=None, max_size=None, ping_interval=None, extra_headers=headers,
                        open_timeout=10, close_timeout=2)
         if a.unix:
             connecting = websockets.unix_connect(a.unix, "ws://localhost" + a.path, **options)
@@ -706,6 +846,8 @@ class Call:
             self.status = e.status_code
             return
         self.status = 101
+        if ws.subprotocol != getattr(self.wire, "subprotocols", [None])[0]:
+            self.note("wrong_subprotocol", {"is": ws.subprotocol})
         for message in self.wire.hello():
             if isinstance(message, float):
                 await asyncio.sleep(message)
@@ -788,7 +930,9 @@ def arguments():
     p.add_argument("--max-s", type=float, default=120)
     p.add_argument("--noise-db", type=float, help="white noise under the speech at this ratio, dB")
     p.add_argument("--rate", type=int, help="Hz, where the wire leaves a choice")
-    p.add_argument("--codec", help="as the wire spells it (telnyx, plivo)")
+    p.add_argument("--codec", help="as the wire spells it (telnyx, plivo, asterisk)")
+    p.add_argument("--form", choices=["json", "plain"], default="json", help="of asterisk's control")
+    p.add_argument("--stereo", action="store_true", help="audiofork: the caller on the left")
     p.add_argument("--swap", action="store_true", help="telnyx: messages change places")
     p.add_argument("--call-id", help="the carrier's id of the call (twilio, telnyx, plivo)")
     p.add_argument("--caller", default="+919876543210")

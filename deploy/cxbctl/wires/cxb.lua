@@ -2,7 +2,7 @@
 
 local json = require("cjson.safe")
 
-local M = { name = "cxb", rate = 8000 }
+local M = { name = "cxb", rate = 8000, confirms = true } -- answers the bot's hang-up
 
 function M.path(call)
   return "/ws/" .. call.bot
