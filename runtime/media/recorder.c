@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "../base/err.h"
+#include "disk.h"
 #include "frame.h"
 #include "wav.h"
 
@@ -34,8 +35,7 @@ enum {
 };
 #define MAX_BYTES ((int64_t)UINT32_MAX - 4096)
 
-typedef struct write_job { /* owned by the pool thread while writing */
-  uv_work_t work;
+typedef struct write_job { /* owned by the disk's thread while writing */
   int16_t *pcm;
   size_t room, n;  /* pairs */
   int64_t at, end; /* first pair; length of the file in pairs */
@@ -44,8 +44,8 @@ typedef struct write_job { /* owned by the pool thread while writing */
 } write_job;
 
 struct cxb_recorder {
-  uv_loop_t *loop;
   uv_timer_t timer;
+  cxb_disk *disk;
   int fd, rate;
   int64_t start_us;
   cxb_recorder_error_cb on_error;
@@ -239,9 +239,9 @@ static const char *write_all(int fd, const void *data, size_t len, int64_t at) {
 }
 
 /* Data, sync, then the header over it: the header never promises what the disk does not have. */
-static void write_on_pool(uv_work_t *work) {
-  write_job *job = work->data;
-  const cxb_recorder *r = (const cxb_recorder *)((char *)job - offsetof(cxb_recorder, job));
+static void write_on_disk(void *arg) {
+  cxb_recorder *r = arg;
+  write_job *job = &r->job;
   uint8_t header[CXB_WAV_HEADER];
   job->why = write_all(r->fd, job->pcm, job->n * 4, CXB_WAV_HEADER + job->at * 4);
   if (!job->why && fdatasync(r->fd) != 0)
@@ -263,24 +263,28 @@ static void fail(cxb_recorder *r, const char *why) {
   r->failed = true;
 }
 
-static void on_timer_closed(uv_handle_t *handle) {
-  cxb_recorder *r = handle->data;
+static void on_disk_closed(void *arg) {
+  cxb_recorder *r = arg;
   void (*done)(void *arg, int64_t bytes) = r->done;
-  void *arg = r->done_arg;
+  void *done_arg = r->done_arg;
   int64_t bytes = r->synced_bytes;
   free(r->job.pcm);
   free(r->held);
   free(r->ring);
   free(r);
-  done(arg, bytes);
+  done(done_arg, bytes);
+}
+
+static void on_timer_closed(uv_handle_t *handle) {
+  cxb_recorder *r = handle->data;
+  cxb_disk_close(r->disk, on_disk_closed);
 }
 
 static void flush(cxb_recorder *r, int64_t at_us, bool last);
 
-static void on_written(uv_work_t *work, int status) {
-  write_job *job = work->data;
-  cxb_recorder *r = (cxb_recorder *)((char *)job - offsetof(cxb_recorder, job));
-  (void)status;
+static void on_written(void *arg) {
+  cxb_recorder *r = arg;
+  const write_job *job = &r->job;
   r->writing = false;
   if (job->why)
     fail(r, job->why);
@@ -309,7 +313,7 @@ static bool copy_out(cxb_recorder *r, int64_t from, int64_t to) {
   return true;
 }
 
-/* Hands what changed to the pool. After a failure only the file is closed. */
+/* Hands what changed to the disk. After a failure only the file is closed. */
 static void flush(cxb_recorder *r, int64_t at_us, bool last) {
   int64_t to = position(r, at_us);
   if (r->writing)
@@ -343,7 +347,7 @@ static void flush(cxb_recorder *r, int64_t at_us, bool last) {
   }
   r->job.last = last;
   r->writing = true;
-  uv_queue_work(r->loop, &r->job.work, write_on_pool, on_written);
+  cxb_disk_run(r->disk);
 }
 
 static void on_timer(uv_timer_t *timer) {
@@ -382,9 +386,9 @@ int cxb_recorder_new(uv_loop_t *loop, int fd, int rate, int64_t start_us,
   r->size = (int64_t)rate * RING_SECONDS;
   r->ring = calloc((size_t)r->size, 4);
   r->held = calloc((size_t)(HOLD_FRAMES * rate / 50), sizeof *r->held);
-  if (!r->ring || !r->held || uv_timer_init(loop, &r->timer) != 0)
+  if (!r->ring || !r->held || cxb_disk_new(loop, write_on_disk, on_written, r, &r->disk) != 0)
     goto fail;
-  r->loop = loop;
+  uv_timer_init(loop, &r->timer);
   r->fd = fd;
   r->rate = rate;
   r->start_us = start_us;
@@ -395,7 +399,6 @@ int cxb_recorder_new(uv_loop_t *loop, int fd, int rate, int64_t start_us,
   r->close_us = -1;
   r->synced_bytes = CXB_WAV_HEADER;
   r->timer.data = r;
-  r->job.work.data = &r->job;
   uv_timer_start(&r->timer, on_timer, FLUSH_MS, FLUSH_MS);
   *out = r;
   return 0;

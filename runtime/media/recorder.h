@@ -1,7 +1,8 @@
 /* The recorder: a stereo WAV, left the caller, right the bot as it was heard, on one sample clock.
- * What is placed goes to a ring of the last seconds; twice a second what changed is written, synced
- * and covered by the header on the uv thread pool, so a killed process leaves a valid file at most
- * a second short. Times are microseconds of CLOCK_MONOTONIC. Media loop only, but for the opening.
+ * What is placed goes to a ring of the last seconds; more than once a second what changed is
+ * written, synced and covered by the header on a thread of its own, so a killed process leaves a
+ * valid file at most a second short. Times are microseconds of CLOCK_MONOTONIC. Media loop only,
+ * but for the opening.
  */
 #pragma once
 #include <stdbool.h>
