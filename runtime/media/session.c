@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "../base/err.h"
+#include "lock.h"
 #include "session_impl.h"
 
 int64_t cxb_now_us(void) {
@@ -73,7 +74,7 @@ int cxb_session_new(cxb_media *media, const cxb_session_config *config, cxb_sess
   cxb_session *s = calloc(1, sizeof *s);
   if (!s)
     return CXB_ENOMEM;
-  if (uv_mutex_init(&s->lock) != 0) {
+  if (cxb_lock_init(&s->lock) != 0) {
     free(s);
     return CXB_ENOMEM;
   }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "../base/err.h"
+#include "lock.h"
 #include "resample.h"
 
 enum { KEEP_SECONDS = 10, SLICE = 960 };
@@ -50,7 +51,7 @@ int cxb_tap_new(cxb_media *media, cxb_sink *sink, int rate, int chunk_ms, cxb_ta
     return CXB_ENOMEM;
   tap->chunk = (size_t)rate * (size_t)chunk_ms / 1000 * 2;
   tap->part = tap->chunk ? malloc(tap->chunk) : NULL;
-  if ((tap->chunk && !tap->part) || uv_mutex_init(&tap->lock) != 0) {
+  if ((tap->chunk && !tap->part) || cxb_lock_init(&tap->lock) != 0) {
     free(tap->part);
     free(tap);
     return CXB_ENOMEM;
