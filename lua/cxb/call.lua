@@ -15,7 +15,7 @@ local M = {}
 M.__index = M
 
 for _, part in ipairs({ "cxb.call.speak", "cxb.call.hear", "cxb.call.think",
-  "cxb.call.transfer" }) do
+  "cxb.call.transfer", "cxb.call.handoff" }) do
   for name, fn in pairs(require(part)) do
     M[name] = fn
   end

@@ -59,6 +59,11 @@ function apply.transfer(r, d)
   end
 end
 
+-- {base, call_id}: the Agent Desk knows of the call
+function apply.handoff(r, d)
+  r.handoff = d
+end
+
 function apply.recording(r, d)
   r.fields.recording_key = d.key
   r.fields.recording_bytes = d.bytes

@@ -332,6 +332,7 @@ cxb.media = {}
 ---@class cxb.leg
 ---@field transport string
 ---@field can_transfer boolean
+---@field has_room? boolean others may join: events {type="participant", identity, joined} and {type="data", topic, reason}
 ---@field lead_ms integer
 local leg = {}
 ---Hands the caller's socket to the media loop; the 101 leaves from there. Only for a guarded request.
@@ -381,6 +382,8 @@ function leg:note(note) end
 ---@return true?, string? code "unsupported"
 function leg:transfer(t) end
 function leg:hangup() end
+---Leaves the room, the caller and others stay. Only with has_room.
+function leg:leave() end
 ---Closes the socket now with a WebSocket close code and a short reason.
 ---@param code integer
 ---@param reason? string

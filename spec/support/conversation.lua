@@ -195,6 +195,7 @@ function M.new()
     end }
   end
   package.loaded["cxb.tools"] = fake_tools(self)
+  self.box = require("cxb.core.delivery").box
   for _, name in ipairs(reloaded) do
     package.loaded[name] = nil
   end
@@ -210,6 +211,7 @@ function M:close()
   for _, name in ipairs(reloaded) do
     package.loaded[name] = nil
   end
+  require("cxb.core.delivery").box = self.box
   pure.restore()
 end
 
@@ -276,7 +278,8 @@ end
 
 ---Runs a call of the flow `assistant` (or o.flow) to its end.
 ---@param config? table fields of the configuration
----@param o? {flow?: function, transport?: string, can_transfer?: boolean, ring_ms?: number}
+---@param o? {flow?: function, transport?: string, can_transfer?: boolean, ring_ms?: number,
+---room?: string}
 ---@return {by: string, error?: string} ending
 function M:run(config, o)
   o = o or {}
@@ -290,14 +293,27 @@ function M:run(config, o)
   assert(checked, tostring(field) .. " " .. tostring(why))
   checked.session_id = "s1"
   self.leg = fake_leg.new(self.sched, { can_transfer = o.can_transfer })
+  self.leg.has_room = o.room ~= nil
+  self.rows = {}
+  require("cxb.core.delivery").box = { put = function(_, row)
+    cxb.time.sleep(5)
+    if self.disk then
+      return nil, self.disk
+    end
+    row.at = self.leg:clock()
+    self.rows[#self.rows + 1] = row
+    return #self.rows
+  end }
   self.facts = record.new()
   self.facts:add("accepted", { call_id = "c1", bot_id = "b", direction = "incoming",
     started_at = cxb.time.now(), connected_event = "{}" })
   return self.sched.run(function()
     local session = Session.new({
-      settings = { CXB_SPEECH_URL = "unix:/x" }, leg = self.leg, facts = self.facts,
+      settings = { CXB_SPEECH_URL = "unix:/x", api = "http://api/v1" }, leg = self.leg,
+      facts = self.facts,
       config = checked, start = { rate = 8000 }, origin = cxb.time.mono(),
-      meta = { transport = o.transport or "cxb", direction = "incoming" },
+      meta = { transport = o.transport or "cxb", direction = "incoming", call_id = "c1",
+        bot_id = "b", caller_id = "+911", room_name = o.room },
     })
     self.session = session
     session:connect()

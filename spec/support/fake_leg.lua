@@ -128,6 +128,12 @@ function M:hangup()
   close(self, 1000, 20)
 end
 
+-- Out of the room; the others stay.
+function M:leave()
+  self.left = true
+  close(self, 1000, 20)
+end
+
 function M:abort(code)
   self.aborted = code
   close(self, code, 1)

@@ -1,5 +1,6 @@
 -- Results of calls whose task or worker is gone, made from their journals.
 local delivery = require("cxb.core.delivery")
+local desk = require("cxb.core.desk")
 local record = require("cxb.record")
 
 local M = {}
@@ -48,6 +49,9 @@ function M.recover(c, path, reason)
       return nil, why
     end
     how = is and "duplicate" or delivery.commit(c, facts)
+    if facts.handoff and facts.lost then
+      desk.lost(facts.handoff, facts.fields.session_id)
+    end
     cxb.metrics.count("cxb_journal_recovered_total")
     cxb.log.warn("a result was made from a journal", {
       call_id = facts.fields.call_id, session_id = facts.fields.session_id,

@@ -2,12 +2,14 @@
 -- nothing holds it up: the flow runs in a task of its own and gets what concerns it through the
 -- inbox of the call. Whatever the flow does, hang-up and limits are handled here.
 local Call = require("cxb.call")
+local Desk = require("cxb.core.desk")
 local Ears = require("cxb.core.ears")
 local Mind = require("cxb.core.mind")
 local Voice = require("cxb.voice")
 local failover = require("cxb.failover")
 local flows = require("cxb.core.flows")
 local json = require("cxb.json")
+local prompt_cache = require("cxb.prompt_cache")
 local providers = require("providers")
 local variables = require("cxb.variables")
 
@@ -27,19 +29,6 @@ local closing_ms = { timeout = 5000, error = 10000 }
 ---@field start table the leg's start event
 ---@field origin number monotonic ms of the media clock's zero
 ---@field meta table
-
--- Where the lasting part of the prompt may be kept by the provider; texts of one customer never.
-local function prompt_cache(config)
-  local parts = config.prompt_parts
-  if not parts or parts.mode ~= "direct" or not parts.cache_enabled then
-    return nil
-  end
-  return {
-    key = parts.prompt_cache_key or ("%s:%s"):format(config.bot_id,
-      tostring(parts.static_version or "")),
-    retention = parts.prompt_cache_retention,
-  }
-end
 
 ---@param o cxb.session.parts
 function M.new(o)
@@ -61,7 +50,7 @@ function M.new(o)
     json.decode_object(self.meta.connected_event or ""))
   self.mind = Mind.new({
     chain = self:chain("llm"), settings = self.settings, vars = self.vars,
-    cache = prompt_cache(self.config),
+    cache = prompt_cache.of_call(self.settings, self.config, self.meta),
   })
   self.ears = Ears.new(self)
   self.call = Call.new({
@@ -137,6 +126,26 @@ end
 function M:hold(on)
   self.held = on
   self:touch()
+end
+
+---The Agent Desk, as far as this call goes; nil without an API.
+function M:desk()
+  self.desk_of_call = self.desk_of_call or Desk.new({
+    settings = self.settings, meta = self.meta, session_id = self.config.session_id,
+    facts = self.facts,
+  })
+  return self.desk_of_call
+end
+
+---Handed to the agent desk: the call may last as long as it likes.
+function M:hand_off()
+  self.handed_off = true
+  self.leg:limit(nil)
+end
+
+---Whatever is being said, the call ends after so long.
+function M:hang_up_in(ms)
+  self.hangup_at = cxb.time.mono() + ms
 end
 
 function M:seconds_in_call()
@@ -304,7 +313,9 @@ local function pass_on(self, event)
   self.call.inbox:push(event)
 end
 
-on.dtmf, on.text, on.transfer = pass_on, pass_on, pass_on
+for _, kind in ipairs({ "dtmf", "text", "transfer", "participant", "data" }) do
+  on[kind] = pass_on
+end
 
 function on.first_frame(self, event)
   self.sounding[event.utterance] = true
@@ -379,6 +390,8 @@ function on.flow_end(self, event)
   self.flow_over = true
   if self.closing then
     return -- Core has the last word
+  elseif self.ending and self.ending.by == "transfer_to_agent" then
+    self.leg:leave()
   elseif event.ok then
     self:finish("bot")
     self.leg:hangup()
@@ -439,8 +452,11 @@ end
 
 local function time_limit(self, now)
   local limit = self.config.max_call_duration_seconds * 1000
-  if not self.answered_at then
-    return nil
+  if self.hangup_at and now >= self.hangup_at then
+    self.leg:hangup()
+  end
+  if not self.answered_at or (self.handed_off and not self.closing) then
+    return self.hangup_at
   elseif now >= self.answered_at + limit and not self.closing and not self.ending then
     self:finish("timeout")
     self:close_with("timeout", self.config.timeout_message)
