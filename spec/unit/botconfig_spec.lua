@@ -115,6 +115,15 @@ describe("a call's configuration", function()
   end)
 end)
 
+describe("the leg's voice activity", function()
+  it("is as configured, its silence never later than 240 ms", function()
+    assert.same({ mode = 2, start_ms = 200, stop_ms = 240, min_volume = 0 },
+      botconfig.leg_vad(with("vad", "{}")))
+    assert.same({ mode = 3, start_ms = 350, stop_ms = 100, min_volume = 0.1 }, botconfig.leg_vad(
+      with("vad", '{"threshold":0.9,"start_secs":0.35,"stop_ms":100,"min_volume":0.1}')))
+  end)
+end)
+
 describe("a configuration is fetched", function()
   local clock, asked, answers
 

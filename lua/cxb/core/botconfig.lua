@@ -100,6 +100,22 @@ function M.vad(config)
   }
 end
 
+-- How sure the leg's detector must be: its modes, from the least to the most demanding.
+local function detector_mode(confidence)
+  return confidence >= 0.8 and 3 or confidence >= 0.5 and 2 or confidence >= 0.25 and 1 or 0
+end
+
+---Voice activity of the leg: what interrupts the bot by voice alone. Its silence comes early, so
+---that a turn may end by it where the recogniser reports none.
+---@return {mode: integer, start_ms: number, stop_ms: number, min_volume: number}
+function M.leg_vad(config)
+  local v = config.vad
+  return {
+    mode = detector_mode(v.confidence), start_ms = milliseconds(v, "start_secs", "start_ms") or 200,
+    stop_ms = M.vad(config).stop_ms, min_volume = v.min_volume,
+  }
+end
+
 local function refused(status, body)
   local message = body and (body.message or body.detail) or ""
   if status == 404 then

@@ -193,7 +193,7 @@ local function run_session(c, leg, facts, call, config, start)
     end
   end
   session.call:event("call_started", { transport = call.transport })
-  leg:vad({})
+  leg:vad(botconfig.leg_vad(config))
   if call.transport == "browser" then
     leg:note({ type = "ready", session_id = config.session_id, call_id = call.call_id,
       rate = start.rate, flow = config.flow, generation = cxb.generation })
