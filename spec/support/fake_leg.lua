@@ -42,13 +42,19 @@ function M:post(event)
   end
 end
 
----The media loop's limit of the call's age.
+---The media loop's limit of the call's age; nil: none any more.
 function M:limit(ms)
   self.limit_ms = ms
-  self.sched.at(ms, function()
-    self:wire({ type = "error", error = "call_age" })
-    self:abort(1011)
-  end)
+  local mine = {}
+  self.limited = mine
+  if ms then
+    self.sched.at(ms, function()
+      if self.limited == mine then
+        self:wire({ type = "error", error = "call_age" })
+        self:abort(1011)
+      end
+    end)
+  end
 end
 
 function M:barge(what)
