@@ -48,7 +48,7 @@ local function speech(world, text, silence)
   support.need("espeak-ng")
   local path = world:folder() .. "/question.wav"
   local p = world:start({ "espeak-ng", "-v", "en-us", "-s", "140", "-w", path, text })
-  assert.equal(0, p:wait(10000))
+  assert.equal(0, p:wait(30000))
   local words, rate = assert(cxb.media.read_wav(path))
   local pcm = ("\0\0"):rep(silence * rate) .. words
   return world:write(path, "RIFF" .. le(36 + #pcm, 4) .. "WAVEfmt " .. le(16, 4) .. le(1, 2)

@@ -73,7 +73,7 @@ describe("the API's process", function()
       CXB_PUBLIC_URL = { "ftp://x", "http" },
     }) do
       local api = process.start(world, { env = { [name] = case[1] }, wait = false })
-      assert.equal(1, api.process:wait(10000), name)
+      assert.equal(1, api.process:wait(30000), name)
       assert.matches(name .. ": ", api.process:output(), 1, true)
       assert.matches(case[2], api.process:output(), 1, true)
       if name:match("SECRET") then
@@ -96,7 +96,7 @@ describe("the API's process", function()
       CXB_API_LISTEN = "unix:" .. dir .. "/api.sock", CXB_RUN_DIR = dir,
       CXB_STATE_DIR = dir .. "/state", PATH = cxb.process.env("PATH"),
     })
-    assert.equal(1, p:wait(15000))
+    assert.equal(1, p:wait(30000))
     assert.matches("CXB_STATE_DIR: ", p:output(), 1, true)
     assert.matches(dir .. "/state", p:output(), 1, true)
   end)
@@ -139,7 +139,7 @@ describe("the API's process", function()
       end)
     end
     stop = true
-    asker:wait(5000)
+    asker:wait(30000)
     assert.same({}, wrong)
     assert.is_true(n > 5)
   end)
@@ -147,7 +147,7 @@ describe("the API's process", function()
   it("keeps its routes when new ones do not load, and says where they are broken", function()
     local root = world:folder()
     local copy = world:start({ "cp", "-r", cxb.root .. "/lua", cxb.root .. "/api", root })
-    assert.equal(0, copy:wait(10000))
+    assert.equal(0, copy:wait(30000))
     local api = process.start(world, { env = { CXB_ROOT = root } })
     local path = root .. "/api/routes/calls.lua"
     local good = world:read(path)

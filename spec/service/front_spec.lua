@@ -20,7 +20,7 @@ describe("the front", function()
       local conn, greeting = front:call()
       assert.matches("^worker %d+$", greeting)
       conn:send("hello")
-      assert.equal("hello", select(2, conn:receive(5000)))
+      assert.equal("hello", select(2, conn:receive(30000)))
       local status, body = front:post("/attach", '{"a":1}')
       if workers == 1 then
         assert.equal(429, status)
@@ -55,7 +55,7 @@ describe("the front", function()
   it("gives a freed worker the next call", function()
     local front = start({ workers = 1 })
     for _ = 1, 5 do
-      local conn = support.wait_until("a free worker", function() return (front:call()) end, 3000)
+      local conn = support.wait_until("a free worker", function() return (front:call()) end)
       conn:close()
     end
   end)
@@ -213,7 +213,7 @@ describe("the front", function()
     end)
     for _, conn in ipairs({ one, two }) do
       conn:send("still there")
-      assert.equal("still there", select(2, conn:receive(5000)))
+      assert.equal("still there", select(2, conn:receive(30000)))
     end
     one:close()
     assert(support.wait_until("the freed worker", function() return (front:call()) end))

@@ -144,7 +144,7 @@ describe("an answer", function()
     assert.same({ 300000, 1 }, { answer.bytes, began })
     local pieces, size = {}, 0
     while size < 300000 do
-      local kind, data = conn:receive(5000)
+      local kind, data = conn:receive(30000)
       assert.equal("binary", kind)
       pieces[#pieces + 1], size = data, size + #data
     end
@@ -219,7 +219,7 @@ describe("TLS", function()
     local dir = world:folder()
     local openssl = world:start { "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
       "-keyout", dir .. "/key.pem", "-out", dir .. "/cert.pem", "-subj", "/CN=localhost" }
-    assert.equal(0, openssl:wait(20000))
+    assert.equal(0, openssl:wait(60000))
     world:write(dir .. "/both.pem", world:read(dir .. "/key.pem") .. world:read(dir .. "/cert.pem"))
     local port = python_server(dir .. "/both.pem")
     local answer, code, message = cxb.http.request { url = "https://localhost:" .. port .. "/x?token=s3cret" }

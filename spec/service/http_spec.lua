@@ -25,6 +25,7 @@ return {
       return req:respond(200, { n = n })
     elseif path == "/headers" then return req:respond(200, req.headers)
     elseif path == "/slow" then cxb.time.sleep(150) return req:respond(200, "slow")
+    elseif path == "/never" then cxb.time.sleep(60000) return
     elseif path == "/boom" then error("boom")
     elseif path == "/silent" then return
     elseif path == "/half" then req:start(200, {}) req:write("part") return
@@ -38,7 +39,7 @@ return {
       return
     elseif path == "/start" then
       if req.query == "die" then error("died") end
-      cxb.time.sleep(tonumber(req.query) or 0)
+      while req.query == "held" and not cxb.fs.stat(dir .. "/release") do cxb.time.sleep(5) end
       return req:respond(200, { used = cxb.slot.state().used })
     elseif path == "/block" then
       cxb.slot.block(req.query ~= "none" and "storage_full" or nil, req.headers.key)
@@ -73,7 +74,7 @@ local function raw(python)
     capture = true, args = { "python3", "-c", ([[
 import socket, sys, time, json
 def connect():
-    s = socket.socket(socket.AF_UNIX); s.connect(%q); s.settimeout(20); return s
+    s = socket.socket(socket.AF_UNIX); s.connect(%q); s.settimeout(60); return s
 def drain(s):
     d = b''
     try:
@@ -87,7 +88,7 @@ def drain(s):
   })
   local lines = {}
   for line in function() return child:line() end do lines[#lines + 1] = line end
-  assert.equal(0, (child:wait(5000)), table.concat(lines, "\n"))
+  assert.equal(0, (child:wait(30000)), table.concat(lines, "\n"))
   return table.concat(lines, "\n")
 end
 
@@ -290,7 +291,7 @@ describe("a server that stops", function()
     local service = world:service(own .. "/web.lua", { SPEC_DIR = own }, own .. "/web.sock")
     local reader = assert(cxb.process.spawn { capture = true, args = { "python3", "-uc", ([[
 import socket, time
-s = socket.socket(socket.AF_UNIX); s.connect(%q); s.settimeout(20)
+s = socket.socket(socket.AF_UNIX); s.connect(%q); s.settimeout(60)
 s.sendall(b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n"); n = len(s.recv(1000)); print("begun")
 while True:
     x = s.recv(100000)
@@ -300,21 +301,23 @@ print(n)]]):format(own .. "/web.sock") } })
     assert.equal("begun", reader:line())
     service:kill("TERM")
     assert.is_true(tonumber(reader:line()) > 3000000)
-    assert.equal(0, (service:wait(8000)))
+    assert.equal(0, (service:wait(30000)))
   end)
 end)
 
 describe("a guarded request", function()
   local function used() return json.decode(get("/slot").body).used end
+  after_each(function() cxb.fs.remove(dir .. "/release") end)
 
   it("holds the slot while it runs; the next is refused in JSON without reaching Lua", function()
-    local first = cxb.task.spawn("first", get, "/start?300", { method = "POST" })
+    local first = cxb.task.spawn("first", get, "/start?held", { method = "POST" })
     world.wait_until(world, "the slot is taken", function() return used() == 1 end)
     local second = get("/start", { method = "POST" })
     assert.equal(429, second.status)
     assert.equal('{"error":"at_capacity"}', second.body)
     assert.equal("1", second.headers["retry-after"])
-    assert.equal(200, first:wait(5000).status)
+    world:write(dir .. "/release", "")
+    assert.equal(200, first:wait(30000).status)
     world.wait_until(world, "the slot is free", function() return used() == 0 end)
     assert.equal(200, get("/start", { method = "POST" }).status)
   end)
@@ -331,7 +334,7 @@ describe("a guarded request", function()
   end)
 
   it("refuses an upgrade with 503", function()
-    local first = cxb.task.spawn("first", get, "/start?300", { method = "POST" })
+    local first = cxb.task.spawn("first", get, "/start?held", { method = "POST" })
     world.wait_until(world, "the slot is taken", function() return used() == 1 end)
     local answer = get("/call/x", { headers = {
       upgrade = "websocket", connection = "Upgrade", ["sec-websocket-version"] = "13",
@@ -339,7 +342,8 @@ describe("a guarded request", function()
     } })
     assert.equal(503, answer.status)
     assert.equal('{"error":"at_capacity"}', answer.body)
-    first:wait(5000)
+    world:write(dir .. "/release", "")
+    first:wait(30000)
   end)
 
   it("frees the slot when its task dies, after telling the service what was lost", function()
@@ -356,7 +360,7 @@ describe("a guarded request", function()
     local service = world:service(own .. "/web.lua", { SPEC_DIR = own }, own .. "/web.sock")
     local base = "http+unix:" .. own .. "/web.sock:"
     local running = cxb.task.spawn("call", function()
-      return cxb.http.request { url = base .. "/start?400", method = "POST" }
+      return cxb.http.request { url = base .. "/start?held", method = "POST" }
     end)
     world.wait_until(world, "the slot is taken", function()
       return json.decode(cxb.http.request({ url = base .. "/slot" }).body).used == 1
@@ -366,8 +370,9 @@ describe("a guarded request", function()
       local answer = cxb.http.request { url = base .. "/start", method = "POST" }
       return answer and answer.status == 429
     end)
-    assert.equal(200, running:wait(5000).status)
-    assert.equal(0, service:wait(8000))
+    world:write(own .. "/release", "")
+    assert.equal(200, running:wait(30000).status)
+    assert.equal(0, service:wait(30000))
   end)
 end)
 
@@ -376,7 +381,7 @@ describe("the HTTP client", function()
     local port = world:port()
     local _, refused = cxb.http.request { url = "http://127.0.0.1:" .. port }
     local _, resolve = cxb.http.request { url = "http://no-such-host.invalid/" }
-    local _, timeout = get("/slow", { timeout_ms = 30 })
+    local _, timeout = get("/never", { timeout_ms = 30 })
     assert.same({ "refused", "resolve", "timeout" }, { refused, resolve, timeout })
   end)
 
@@ -399,10 +404,10 @@ describe("the HTTP client", function()
   end)
 
   it("ends at once when its task is cancelled", function()
-    local task = cxb.task.spawn("waiting", get, "/slow")
+    local task = cxb.task.spawn("waiting", get, "/never")
     cxb.time.sleep(20)
     task:cancel()
-    local _, code = task:wait(1000)
+    local _, code = task:wait(30000)
     assert.equal("cancelled", code)
   end)
 end)

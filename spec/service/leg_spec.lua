@@ -61,7 +61,7 @@ local function call(transport, args)
     "--path", paths[transport], "--json" }
   for _, arg in ipairs(args or {}) do list[#list + 1] = arg end
   local client = world:start(list)
-  assert(client:wait(60000), "the client did not end")
+  assert(client:wait(120000), "the client did not end")
   return assert(json.decode(client.log[#client.log] or ""), client:output())
 end
 

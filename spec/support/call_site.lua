@@ -59,7 +59,7 @@ end
 
 function site:kill_api()
   self.api_process:kill("KILL")
-  self.api_process:wait(5000)
+  self.api_process:wait(15000)
 end
 
 ---(waits) JSON of a GET with the secret, or nil.
@@ -99,7 +99,7 @@ function site:stored(timeout_ms)
     local item = list and list.items[1]
     if not item or item.status == "in_progress" then return end
     return self:ask("/api/v1/calls/" .. item.session_id)
-  end, timeout_ms or 20000)
+  end, timeout_ms or 60000)
 end
 
 ---Records of the call's journal, while it lives.

@@ -152,7 +152,7 @@ function host:delivery(n, timeout_ms)
       if d.answer == "200" then taken[#taken + 1] = d end
     end
     return taken[n or 1]
-  end, timeout_ms or 30000)
+  end, timeout_ms or 60000)
 end
 
 ---(waits) Until worker n carries no call.
@@ -160,7 +160,7 @@ function host:idle(n)
   World.wait_until("a free slot", function()
     local health = self:get(n, "/health")
     return health and health.worker_calls == 0
-  end, 20000)
+  end)
 end
 
 ---(waits) Rows of the outboxes as worker n lists them.

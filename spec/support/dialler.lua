@@ -33,7 +33,7 @@ function M.connect(socket, bot, o)
   o = o or {}
   local ws, code, message = cxb.ws.connect(
     ("ws+unix:%s:/ws/%s%s"):format(socket, bot, o.query and "?" .. o.query or ""),
-    { headers = o.headers, timeout_ms = 5000 })
+    { headers = o.headers, timeout_ms = 30000 })
   if not ws then
     return nil, code, message
   end
@@ -97,7 +97,7 @@ end
 
 ---(waits) Until the socket is closed; false when it is not in time.
 function M:wait_closed(timeout_ms)
-  local deadline = cxb.time.mono() + (timeout_ms or 5000)
+  local deadline = cxb.time.mono() + (timeout_ms or 30000)
   while not self.closed and cxb.time.mono() < deadline do
     cxb.time.sleep(10)
   end

@@ -88,7 +88,7 @@ function M.start(world, opts)
   self.process = world:start({ paths.nginx(), "-e", "stderr", "-p", dir, "-c", dir .. "/nginx.conf" })
   support.wait_until("nginx on port " .. port, function()
     assert(not self.process.ended, self.process:output())
-    local _, code = cxb.http.request({ url = self.url .. "/", timeout_ms = 1000 })
+    local _, code = cxb.http.request({ url = self.url .. "/", timeout_ms = 5000 })
     return code == nil
   end)
   return self
@@ -96,15 +96,15 @@ end
 
 ---(waits) A call by socket: the connection and its worker's greeting; nil when refused.
 function front:call(path)
-  local conn, code, why = cxb.ws.connect(self.ws .. (path or "/ws/demo"), { timeout_ms = 5000 })
+  local conn, code, why = cxb.ws.connect(self.ws .. (path or "/ws/demo"), { timeout_ms = 30000 })
   if not conn then return nil, code, why end
-  local _, greeting = conn:receive(5000)
+  local _, greeting = conn:receive(30000)
   return conn, greeting
 end
 
 ---(waits) A refused upgrade as the caller sees it: status, JSON body, headers.
 function front:refused(path)
-  local answer = assert(cxb.http.request({ url = self.url .. (path or "/ws/demo"), timeout_ms = 5000,
+  local answer = assert(cxb.http.request({ url = self.url .. (path or "/ws/demo"), timeout_ms = 30000,
     headers = { Connection = "Upgrade", Upgrade = "websocket", ["Sec-WebSocket-Version"] = "13",
       ["Sec-WebSocket-Key"] = "dGhlIHNhbXBsZSBub25jZQ==" } }))
   return answer.status, json.decode(answer.body or ""), answer.headers
@@ -113,7 +113,7 @@ end
 ---(waits) A call by POST.
 function front:post(path, body, headers)
   local answer = assert(cxb.http.request({ url = self.url .. (path or "/attach"), method = "POST",
-    body = body or "{}", timeout_ms = 8000, headers = headers }))
+    body = body or "{}", timeout_ms = 30000, headers = headers }))
   return answer.status, json.decode(answer.body or ""), answer.headers
 end
 

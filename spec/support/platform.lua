@@ -18,7 +18,7 @@ function M.cxbctl(world, env, words, timeout_ms)
   local args = { support.program, "cxbctl.lua" }
   for _, word in ipairs(words) do args[#args + 1] = word end
   local p = world:start(args, env)
-  local code = p:wait(timeout_ms or 60000)
+  local code = p:wait(timeout_ms or 120000)
   if code == nil then
     p:stop()
     error(("cxbctl %s did not end:\n%s"):format(table.concat(words, " "), p:output()), 2)
@@ -44,7 +44,7 @@ function M.up(world, opts)
   support.wait_until("the platform", function()
     if self.process.ended then error(self.process:output(), 0) end
     return self.process:output():find(self.url, 1, true) ~= nil
-  end, 90000)
+  end, 180000)
   return self
 end
 

@@ -19,15 +19,15 @@ end
 ---(waits) Until `condition` answers something true; that, or an error that says what was awaited.
 ---@param what string
 ---@param condition fun(): any
----@param timeout_ms? number 10000
+---@param timeout_ms? number 60000: a busy machine is slow, and who waits in vain is a failure anyway
 function M.wait_until(what, condition, timeout_ms)
-  local deadline = cxb.time.mono() + (timeout_ms or 10000)
+  local deadline = cxb.time.mono() + (timeout_ms or 60000)
   repeat
     local value = condition()
     if value then return value end
     cxb.time.sleep(10)
   until cxb.time.mono() >= deadline
-  error(("waited %d ms in vain: %s"):format(timeout_ms or 10000, what), 2)
+  error(("waited %d ms in vain: %s"):format(timeout_ms or 60000, what), 2)
 end
 world.wait_until = function(_, ...) return M.wait_until(...) end
 
@@ -122,7 +122,7 @@ end
 
 ---(waits) Exit code, or nil when it still runs after the time.
 function process:wait(timeout_ms)
-  self.waiter:wait(timeout_ms or 10000)
+  self.waiter:wait(timeout_ms or 30000)
   if not self.ended then return nil end
   self.reader:wait(2000)
   return self.code, self.signal
@@ -132,7 +132,7 @@ end
 function process:stop(timeout_ms)
   if self.ended then return self.code end
   self:kill("TERM")
-  if not self:wait(timeout_ms or 5000) then
+  if not self:wait(timeout_ms or 15000) then
     self:kill("KILL")
     self:wait(5000)
   end
@@ -170,7 +170,7 @@ function world:service(script, env, ready, args)
         error(("%s ended with %s:\n%s"):format(script, tostring(p.code), p:output()), 0)
       end
       return condition()
-    end, 15000)
+    end)
   end
   return p
 end
@@ -192,13 +192,13 @@ end
 
 ---(waits) Whether a Unix socket answers HTTP at all.
 function M.accepts(path)
-  local answer, code = cxb.http.request({ url = "http+unix:" .. path .. ":/", timeout_ms = 1000 })
+  local answer, code = cxb.http.request({ url = "http+unix:" .. path .. ":/", timeout_ms = 5000 })
   return answer ~= nil or (code ~= "refused" and code ~= "not_found" and code ~= "io")
 end
 
 ---(waits) The JSON of a GET.
 function M.get_json(url, headers)
-  local answer, _, why = cxb.http.request({ url = url, headers = headers, timeout_ms = 5000 })
+  local answer, _, why = cxb.http.request({ url = url, headers = headers, timeout_ms = 30000 })
   if not answer then return nil, why end
   return json.decode(answer.body or ""), answer
 end
