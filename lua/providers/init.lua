@@ -6,6 +6,8 @@ local M = {}
 M.stt = {
   embedded = "providers.stt_embedded",
   deepgram = "providers.stt_deepgram",
+  deepgram_flux = "providers.stt_deepgram_flux",
+  soniox = "providers.stt_soniox",
   none = false,
 }
 

@@ -2,6 +2,8 @@
 -- audio over a WebSocket and answers in JSON. A provider adds what it says and what it understands:
 --   wire.handle(self, message)   translates one message of the provider into events
 --   wire.finalize(self)          asks for the text of all that was sent; nil: it cannot be asked
+--   wire.quiet(self)             nothing is being said, so there is nothing to ask for
+--   wire.forget(self)            what was said so far has been given out, or is not wanted
 --   wire.idle(self)              says something when nothing was sent for idle_ms
 --   wire.goodbye(self)           says farewell before the connection is closed
 --   wire.idle_ms, wire.chunk_ms  (chunk_ms: audio goes out in pieces of this length)
@@ -12,7 +14,7 @@ local M = {}
 M.__index = M
 
 -- A provider that was asked for a final text and has nothing to say may keep silent.
-local answer_ms = 700
+local answer_ms = 1000
 
 local function lost(self, code, message)
   if not self.closed then
@@ -132,10 +134,22 @@ function M:moment(seconds)
   return math.min(now, (self.fed_at or now) + seconds * 1000)
 end
 
+local function forget(self)
+  self.interim = ""
+  if self.wire.forget then
+    self.wire.forget(self)
+  end
+end
+
+local function can_ask(self)
+  return self.wire.finalize and not (self.wire.quiet and self.wire.quiet(self))
+end
+
 -- What was understood so far is better than nothing.
 local function give_interim(self, request)
   local text = self.interim
-  self.interim, request.given = "", text ~= ""
+  request.given = text ~= ""
+  forget(self)
   self.on_event({ type = "final", id = request.id, text = text, ms = cxb.time.mono() - request.at })
 end
 
@@ -159,7 +173,7 @@ end
 ---Asks for the text of all that was said since the last final one; final{id} follows.
 function M:finalize(id)
   local request = { id = id, at = cxb.time.mono() }
-  if self.wire.finalize then
+  if can_ask(self) then
     ask(self, request)
   else
     give_interim(self, request)
@@ -168,8 +182,8 @@ end
 
 ---Forgets what was said and not yet given out.
 function M:reset()
-  self.interim = ""
-  if self.wire.finalize then
+  forget(self)
+  if can_ask(self) then
     self.discarding = true
     ask(self, { forget = true, at = cxb.time.mono() })
   end

@@ -29,7 +29,7 @@ function M.new(session)
       language = config.stt.language, delay_ms = t.endpoint_delay_ms, dynamic = t.dynamic,
       floor_ms = vad.floor_ms, max_utterance_ms = t.max_utterance_seconds * 1000,
       backchannels = t.backchannels, high_intent = t.high_intent,
-      by_provider = self:turns_by(self.provider),
+      by_provider = self:turns_by(self.provider, config.stt),
       request = function(id)
         self:finalize(id)
       end,
@@ -38,9 +38,14 @@ function M.new(session)
   return self
 end
 
----Whether this provider decides the ends of turns in this call.
-function M:turns_by(provider)
-  return (provider.sends_turns or false) and self.session.config.turn.mode ~= "vad"
+---Whether this provider decides the ends of turns in this call. Its `sends_turns` is a boolean or a
+---function of the stage's configuration.
+function M:turns_by(provider, stage)
+  local sends = provider.sends_turns
+  if type(sends) == "function" then
+    sends = sends(stage)
+  end
+  return (sends or false) and self.session.config.turn.mode ~= "vad"
 end
 
 local function tell(self, event)
@@ -141,7 +146,7 @@ local function open(self, choice)
     return nil, "cancelled"
   elseif stt then
     self.provider = provider
-    self.turn.by_provider = self:turns_by(provider)
+    self.turn.by_provider = self:turns_by(provider, choice)
   end
   return stt, code, message
 end

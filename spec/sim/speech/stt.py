@@ -64,6 +64,8 @@ class Stream:
                     if audio_at is None:
                         audio_at = time.monotonic()
                         self.entry["first_ms"] = int((audio_at - began) * 1000)
+                    if time.monotonic() - audio_at < 0.2:  # what was repeated comes at once
+                        self.entry["burst_bytes"] = self.entry.get("burst_bytes", 0) + len(data)
                     self.audio(data)
                 else:
                     self.entry["messages"].append(data)
