@@ -3,7 +3,6 @@
 local adoption = require("cxb.core.adoption")
 local auth = require("cxb.core.auth")
 local calls = require("cxb.core.calls")
-local delivery = require("cxb.core.delivery")
 local disk = require("cxb.core.disk")
 local door = require("cxb.core.door")
 local figures = require("cxb.core.figures")
@@ -12,6 +11,7 @@ local health = require("cxb.core.health")
 local host = require("cxb.core.host")
 local lost = require("cxb.core.lost")
 local monitor = require("cxb.core.monitor")
+local outboxes = require("cxb.core.outboxes")
 local recordings = require("cxb.core.recordings")
 local settings = require("cxb.core.settings")
 local standing = require("cxb.core.status")
@@ -135,7 +135,7 @@ local function tell_manager(outbox)
 end
 
 local function every_seconds()
-  local free, outbox = figures.sample(c, delivery.boxes)
+  local free, outbox = figures.sample(c, outboxes.boxes)
   disk.space(c, free)
   disk.probe(c)
   tell_manager(outbox)
@@ -162,8 +162,8 @@ end
 
 -- What belongs to the generation that takes calls. An outbox itself outlives generations.
 local function active()
-  if not delivery.box then
-    delivery.open_box(c, c.worker)
+  if not outboxes.box then
+    outboxes.open(c, c.worker)
   end
   cxb.task.every(2000, "figures", every_seconds)
   cxb.task.spawn("adopt", adopt)
@@ -194,7 +194,7 @@ local function start()
   if not box then
     error("start refused: " .. why, 0)
   end
-  disk.space(c, (figures.sample(c, delivery.boxes)))
+  disk.space(c, (figures.sample(c, outboxes.boxes)))
 end
 
 local function selftest()
@@ -257,6 +257,6 @@ return {
     end
   end,
   stop = function()
-    delivery.flush(stop_ms)
+    outboxes.flush(stop_ms)
   end,
 }

@@ -267,12 +267,14 @@ cxb.outbox = {}
 ---@class cxb.outbox.box
 local box = {}
 ---(waits) headers(row) is asked at each attempt, with what list() says of the row and its url and body; it cannot wait.
----@param opts {headers?: fun(row):table<string,string>, retain_days?: integer, adopted?: boolean} adopted: its process is gone, rows are counted as taken over
+---adopted: its process is gone, rows are counted as taken over. s3: where uploads go, with AWS Signature 4; their files
+---stay for keep_files_ms afterwards, then they are deleted. The first to open a path decides for the process.
+---@param opts {headers?: fun(row):table<string,string>, retain_days?: integer, adopted?: boolean, s3?: {region: string, access_key: string, secret_key: string}, keep_files_ms?: number}
 ---@return cxb.outbox.box?, string? code, string? message
 function cxb.outbox.open(path, opts) end
 ---(waits) until COMMIT (synchronous FULL). nil, "duplicate" when (kind, session_id, n) exists; nil, "no_space"|"io".
 ---With `work` (what has to be done first, any text) the row is in state "analysis": committed, and sent once it is finished.
----@param row {kind: "result"|"handoff"|"event"|"upload", session_id: string, n?: integer, url: string, body: string, headers?: table<string,string>, work?: string}
+---@param row {kind: "result"|"handoff"|"event"|"upload", session_id: string, n?: integer, url: string, body: string, headers?: table<string,string>, work?: string, file?: string} file: what an upload sends
 ---@return integer? id, string? code, string? message
 function box:put(row) end
 ---(waits)

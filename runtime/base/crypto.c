@@ -19,6 +19,24 @@ void cxb_sha256(const void *data, size_t len, uint8_t out[32]) {
   SHA256(data, len, out);
 }
 
+cxb_sha256_sum *cxb_sha256_begin(void) {
+  EVP_MD_CTX *sum = EVP_MD_CTX_new();
+  if (sum && EVP_DigestInit_ex(sum, EVP_sha256(), NULL) != 1) {
+    EVP_MD_CTX_free(sum);
+    sum = NULL;
+  }
+  return (cxb_sha256_sum *)sum;
+}
+
+void cxb_sha256_add(cxb_sha256_sum *sum, const void *data, size_t len) {
+  EVP_DigestUpdate((EVP_MD_CTX *)sum, data, len);
+}
+
+void cxb_sha256_end(cxb_sha256_sum *sum, uint8_t out[32]) {
+  EVP_DigestFinal_ex((EVP_MD_CTX *)sum, out, NULL);
+  EVP_MD_CTX_free((EVP_MD_CTX *)sum);
+}
+
 void cxb_hmac_sha256(const void *key, size_t key_len, const void *data, size_t len,
                      uint8_t out[32]) {
   HMAC(EVP_sha256(), key, (int)key_len, data, len, out, NULL);

@@ -5,6 +5,11 @@
 #include <stdint.h>
 
 void cxb_sha256(const void *data, size_t len, uint8_t out[32]);
+/* The same, piece by piece. NULL: no memory. */
+typedef struct cxb_sha256_sum cxb_sha256_sum;
+cxb_sha256_sum *cxb_sha256_begin(void);
+void cxb_sha256_add(cxb_sha256_sum *sum, const void *data, size_t len);
+void cxb_sha256_end(cxb_sha256_sum *sum, uint8_t out[32]); /* frees it */
 void cxb_hmac_sha256(const void *key, size_t key_len, const void *data, size_t len,
                      uint8_t out[32]);
 void cxb_hmac_sha1(const void *key, size_t key_len, const void *data, size_t len, uint8_t out[20]);

@@ -321,6 +321,8 @@ static void set_method(cxb_http_call *c) {
     curl_easy_setopt(c->easy, CURLOPT_UPLOAD, 1L);
     curl_easy_setopt(c->easy, CURLOPT_READFUNCTION, on_upload);
     curl_easy_setopt(c->easy, CURLOPT_READDATA, c);
+    if (c->o.upload_len > 0)
+      curl_easy_setopt(c->easy, CURLOPT_INFILESIZE_LARGE, (curl_off_t)c->o.upload_len);
   } else if (c->o.body || strcmp(method, "POST") == 0 || strcmp(method, "PUT") == 0) {
     curl_easy_setopt(c->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)c->o.body_len);
     curl_easy_setopt(c->easy, CURLOPT_COPYPOSTFIELDS, c->o.body ? c->o.body : "");
@@ -350,6 +352,28 @@ static void set_rest(cxb_http_call *c) {
   if (authorities && *authorities)
     curl_easy_setopt(e, CURLOPT_CAINFO, authorities);
   curl_easy_setopt(e, CURLOPT_TCP_NODELAY, 1L);
+  if (c->o.stall_ms) {
+    curl_easy_setopt(e, CURLOPT_LOW_SPEED_LIMIT, 1L);
+    curl_easy_setopt(e, CURLOPT_LOW_SPEED_TIME, (long)((c->o.stall_ms + 999) / 1000));
+  }
+  if (c->o.sigv4) {
+    curl_easy_setopt(e, CURLOPT_AWS_SIGV4, c->o.sigv4);
+    curl_easy_setopt(e, CURLOPT_USERPWD, c->o.user);
+  }
+}
+
+char *cxb_http_answer_header(const cxb_http_answer *answer, const char *name) {
+  size_t n = strlen(name);
+  for (const char *line = answer->headers; *line;) {
+    size_t len = strcspn(line, "\r\n");
+    if (len > n && line[n] == ':' && strncmp(line, name, n) == 0) {
+      const char *value = line + n + 1 + strspn(line + n + 1, " ");
+      return strndup(value, (size_t)(line + len - value));
+    }
+    line += len;
+    line += strspn(line, "\r\n");
+  }
+  return NULL;
 }
 
 /* ---- guarded calls ---- */

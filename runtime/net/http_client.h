@@ -17,6 +17,9 @@ typedef struct cxb_http_answer {
   size_t body_len;
 } cxb_http_answer;
 
+/* The value of a header (name in lower case), to be freed; NULL: absent, or no memory. */
+char *cxb_http_answer_header(const cxb_http_answer *answer, const char *name);
+
 typedef struct cxb_http_options {
   const char *url;     /* http://, https:// or http+unix:<socket path>:<path> */
   const char *method;  /* NULL: GET */
@@ -28,6 +31,10 @@ typedef struct cxb_http_options {
   size_t max_body;            /* 0: 8 MiB */
   int redirects;              /* 0: none is followed */
   bool upload;                /* the body comes by cxb_http_call_send() */
+  int64_t upload_len;         /* of it; 0: not known, sent in chunks */
+  int64_t stall_ms;           /* ends when no byte moved for so long (whole seconds); 0: off */
+  const char *sigv4;          /* signed: "aws:amz:<region>:<service>", with `user`; NULL: not */
+  const char *user;           /* "<access key>:<secret key>" */
   /* Not NULL: the URL is somebody else's (guard.h); these are the exceptions, "" for none. No
    * redirect is followed then. */
   const char *public_but;

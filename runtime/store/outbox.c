@@ -73,6 +73,7 @@ static void free_box(cxb_outbox *box) {
     next = h->next;
     free(h);
   }
+  free(box->s3);
   free(box->path);
   free(box);
 }
@@ -307,6 +308,12 @@ static cxb_outbox *new_box(uv_loop_t *loop, const char *path, const cxb_outbox_o
   box->loop = loop;
   if (options)
     box->options = *options;
+  if (options && options->s3 && !(box->s3 = cxb_outbox_s3_copy(options->s3))) {
+    free(box->path);
+    free(box);
+    return NULL;
+  }
+  box->options.s3 = NULL;
   if (!box->options.post) {
     box->options.post = cxb_outbox_http_post;
     box->options.cancel = cxb_outbox_http_cancel;

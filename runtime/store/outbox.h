@@ -12,6 +12,7 @@
 #include <uv.h>
 
 #include "../base/buf.h"
+#include "s3.h"
 
 typedef struct cxb_outbox cxb_outbox;
 
@@ -29,6 +30,8 @@ typedef struct cxb_outbox_reply {
   int err;                 /* 0, or CXB_E* when there was no answer */
   int status;              /* HTTP status when err is 0 */
   const char *retry_after; /* header, NULL: absent */
+  const char *detail;      /* more of why it failed, NULL: nothing; no secret, no URL */
+  bool hopeless;           /* no other attempt can succeed */
 } cxb_outbox_reply;
 
 typedef void (*cxb_outbox_replied)(void *arg, const cxb_outbox_reply *reply);
@@ -57,11 +60,13 @@ typedef struct cxb_outbox_row {
 } cxb_outbox_row;
 
 typedef struct cxb_outbox_options {
-  int retain_days;          /* of the keys of done rows; 0: 7 */
-  bool adopted;             /* its process is gone: its rows are counted as adopted */
-  cxb_outbox_post post;     /* NULL: cxb_outbox_http_post */
-  cxb_outbox_cancel cancel; /* of `post` */
-  int64_t (*utc_ms)(void);  /* NULL: the system's */
+  int retain_days;           /* of the keys of done rows; 0: 7 */
+  bool adopted;              /* its process is gone: its rows are counted as adopted */
+  cxb_outbox_post post;      /* NULL: cxb_outbox_http_post */
+  cxb_outbox_cancel cancel;  /* of `post` */
+  const cxb_s3_settings *s3; /* of uploads; copied; NULL: they wait for it */
+  int64_t keep_files_ms;     /* an uploaded file stays for so long, then it is deleted */
+  int64_t (*utc_ms)(void);   /* NULL: the system's */
   int64_t (*mono_ms)(void);
 } cxb_outbox_options;
 
@@ -93,6 +98,7 @@ typedef struct cxb_outbox_new {
   int64_t n;
   const char *body;
   size_t body_len;
+  const char *file; /* of an upload: what is sent to `url`; else NULL */
   const char *work; /* what has to be done before it is sent: state `analysis`; NULL: nothing */
   size_t work_len;
 } cxb_outbox_new;

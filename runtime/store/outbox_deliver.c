@@ -25,6 +25,8 @@ static void settle(outbox_row *row);
 /* The row is over: dead ones stay in the file for people to see. */
 static void leave(outbox_row *row) {
   cxb_outbox *box = row->box;
+  if (strcmp(row->kind, "upload") == 0)
+    box->sweep_at = 0;
   if (row->verdict == CXB_OUTBOX_DEAD)
     box->dead[cxb_outbox_kind_index(row->kind)]++;
   cxb_outbox_row_remove(row);
@@ -92,17 +94,26 @@ static void report(const outbox_row *row) {
              row->kind, row->session_id, row->error);
 }
 
+static void describe(outbox_row *row, const cxb_outbox_reply *reply) {
+  char what[48];
+  if (reply->err)
+    snprintf(what, sizeof what, "%s", cxb_strerror(reply->err));
+  else
+    snprintf(what, sizeof what, "HTTP %d", reply->status);
+  bool more = reply->detail && reply->detail[0];
+  if (row->verdict == CXB_OUTBOX_DONE)
+    row->error[0] = '\0';
+  else
+    snprintf(row->error, sizeof row->error, "%s%s%s", what, more ? ": " : "",
+             more ? reply->detail : "");
+}
+
 static void judge(outbox_row *row, const cxb_outbox_reply *reply) {
   cxb_outbox *box = row->box;
   int64_t now = cxb_outbox_mono(box);
-  row->verdict = cxb_outbox_judge(reply->err, reply->status);
+  row->verdict = reply->hopeless ? CXB_OUTBOX_DEAD : cxb_outbox_judge(reply->err, reply->status);
   row->status = reply->err ? 0 : reply->status;
-  if (reply->err)
-    snprintf(row->error, sizeof row->error, "%s", cxb_strerror(reply->err));
-  else if (row->verdict == CXB_OUTBOX_DONE)
-    row->error[0] = '\0';
-  else
-    snprintf(row->error, sizeof row->error, "HTTP %d", reply->status);
+  describe(row, reply);
   if (row->verdict != CXB_OUTBOX_RETRY)
     return;
   int64_t floor = reply->err ? 0 : cxb_outbox_retry_after(reply->retry_after, cxb_outbox_utc(box));
@@ -178,6 +189,8 @@ static int make_headers(outbox_row *row, const char *stored, cxb_buf *out) {
 static int post(outbox_row *row, const char *headers) {
   cxb_outbox *box = row->box;
   const cxb_sql_value *body = cxb_sql_cell(row->body, 0, 0, 0);
+  if (strcmp(row->kind, "upload") == 0)
+    return cxb_outbox_upload_post(row, cxb_sql_cell(row->body, 0, 0, 2)->s, on_reply);
   if (strncmp(row->url, "file:", 5) == 0) {
     char path[4096];
     int err = cxb_outbox_file_path(row->url, row->session_id, row->created_utc, path, sizeof path);
@@ -189,6 +202,7 @@ static int post(outbox_row *row, const char *headers) {
                                 .body_len = body->len,
                                 .connect_ms = CXB_OUTBOX_CONNECT_MS,
                                 .total_ms = CXB_OUTBOX_TOTAL_MS};
+  row->cancel = box->options.cancel;
   return box->options.post(box->loop, &attempt, on_reply, row, &row->flight);
 }
 
@@ -218,7 +232,7 @@ void cxb_outbox_cancel_flights(cxb_outbox *box) {
   for (outbox_queue *q = box->queues; q; q = q->next)
     for (outbox_row *row = q->head; row; row = row->next)
       if (row->flight) {
-        box->options.cancel(row->flight);
+        row->cancel(row->flight);
         row->flight = NULL;
         cxb_sql_free(row->body);
         row->body = NULL;
@@ -236,7 +250,7 @@ static void on_taken(void *arg, cxb_sql *sql) {
     put_back(row, 0);
   } else if (sql->err) {
     /* The disk takes nothing, but it may still give: delivering is what helps. */
-    again = cxb_outbox_sql("SELECT body,headers FROM outbox WHERE id=?");
+    again = cxb_outbox_sql("SELECT body,headers,file FROM outbox WHERE id=?");
     if (again)
       cxb_sql_int(again, row->id);
     if (cxb_outbox_ask(box, again, on_read_only, row) != 0)
@@ -274,7 +288,7 @@ static void take(outbox_row *row) {
   cxb_outbox *box = row->box;
   cxb_sql *sql = cxb_outbox_sql(
       "UPDATE outbox SET state='sending',attempts=attempts+1 "
-      "WHERE id=? RETURNING body,headers");
+      "WHERE id=? RETURNING body,headers,file");
   if (sql)
     cxb_sql_int(sql, row->id);
   box->flying++;
@@ -319,7 +333,8 @@ static void tidy(cxb_outbox *box, int64_t now) {
   if (now < box->tidy_at)
     return;
   box->tidy_at = now + TIDY_MS;
-  cxb_sql *sql = cxb_outbox_sql("DELETE FROM outbox WHERE state='done' AND done_at<?");
+  cxb_sql *sql =
+      cxb_outbox_sql("DELETE FROM outbox WHERE state='done' AND done_at<? AND file IS NULL");
   if (sql)
     cxb_sql_int(sql, cxb_outbox_utc(box) - (int64_t)box->options.retain_days * DAY_MS);
   cxb_outbox_ask(box, sql, on_tidied, box);
@@ -359,6 +374,7 @@ void cxb_outbox_pump(cxb_outbox *box) {
     return;
   int64_t now = cxb_outbox_mono(box), next = now + LOOK_MS;
   tidy(box, now);
+  cxb_outbox_sweep_files(box, now);
   for (outbox_queue *q = box->queues, *after; q; q = after) {
     after = q->next;
     int64_t at = look_at(box, q->head, now);

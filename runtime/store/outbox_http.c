@@ -1,7 +1,5 @@
 /* The outbox's way out: net's HTTP client. */
 #include <stdlib.h>
-#include <string.h>
-#include <strings.h>
 
 #include "../base/err.h"
 #include "../net/http_client.h"
@@ -15,23 +13,6 @@ typedef struct flight {
   void *arg;
 } flight;
 
-/* The value of a header in "name: value\r\n" lines, copied; NULL: absent. */
-static char *header(const char *lines, const char *name) {
-  size_t n = strlen(name);
-  while (lines && *lines) {
-    size_t len = strcspn(lines, "\r\n");
-    if (len > n && lines[n] == ':' && strncasecmp(lines, name, n) == 0) {
-      const char *value = lines + n + 1;
-      while (*value == ' ')
-        value++;
-      return strndup(value, (size_t)(lines + len - value));
-    }
-    lines += len;
-    lines += strspn(lines, "\r\n");
-  }
-  return NULL;
-}
-
 /* What the receiver says beyond its status is not read: an answer that is too long was one. */
 static void on_done(void *arg, int err, const char *message, const cxb_http_answer *answer) {
   (void)message;
@@ -39,7 +20,7 @@ static void on_done(void *arg, int err, const char *message, const cxb_http_answ
   int status = answer ? answer->status : 0;
   if (err == CXB_ETOOBIG && status >= 200)
     err = 0;
-  char *retry_after = err || !answer ? NULL : header(answer->headers, "retry-after");
+  char *retry_after = err || !answer ? NULL : cxb_http_answer_header(answer, "retry-after");
   cxb_outbox_reply reply = {.err = err, .status = status, .retry_after = retry_after};
   f->replied(f->arg, &reply);
   free(retry_after);

@@ -49,7 +49,8 @@ typedef struct outbox_row {
   outbox_row_state state;
   bool flush, writing;
   cxb_sql *body; /* while TAKING and FLYING */
-  void *flight;  /* while FLYING: what can be cancelled */
+  void *flight;  /* while FLYING: what can be cancelled, and how */
+  cxb_outbox_cancel cancel;
   /* the outcome, while SETTLING */
   cxb_outbox_verdict verdict;
   int status;
@@ -92,7 +93,8 @@ struct cxb_outbox {
   outbox_destination *destinations;
   outbox_hook *hooks;
   outbox_flush *flushes;
-  int64_t tidy_at; /* monotonic: old keys are removed */
+  int64_t tidy_at, sweep_at; /* monotonic: old keys, files of uploads are removed */
+  struct outbox_s3 *s3;      /* NULL: uploads wait */
   int working[CXB_OUTBOX_KINDS], waiting[CXB_OUTBOX_KINDS], sending[CXB_OUTBOX_KINDS],
       dead[CXB_OUTBOX_KINDS];
 };
@@ -131,6 +133,13 @@ void cxb_outbox_cancel_flights(cxb_outbox *box);
 /* outbox_analysis.c: a row in analysis that is older than it may be is sent as it is; returns when
  * it wants to be looked at again. */
 int64_t cxb_outbox_look_at_work(outbox_row *row, int64_t now);
+
+/* outbox_upload.c */
+struct outbox_s3 *cxb_outbox_s3_copy(const cxb_s3_settings *from); /* NULL: no memory */
+/* CXB_EUNSUPPORTED: there are no settings. */
+int cxb_outbox_upload_post(outbox_row *row, const char *file, cxb_outbox_replied replied);
+/* Files that were uploaded long enough ago, once a minute or when `sweep_at` says so. */
+void cxb_outbox_sweep_files(cxb_outbox *box, int64_t now);
 
 /* outbox_file.c: a row to file:, written beside and renamed, on the thread pool. */
 int cxb_outbox_file_post(uv_loop_t *loop, const char *path, const char *body, size_t len,

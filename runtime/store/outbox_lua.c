@@ -145,9 +145,20 @@ static void on_opened(void *arg, cxb_outbox *box, int err, const char *code, con
   cxb_wait_resume(&wait, 1);
 }
 
+/* A string of the table on top of the stack; it stays valid while the table does. */
+static const char *s3_field(lua_State *L, const char *name) {
+  lua_getfield(L, -1, name);
+  if (lua_type(L, -1) != LUA_TSTRING)
+    luaL_error(L, "open: s3.%s is a %s; expected a string", name, luaL_typename(L, -1));
+  const char *value = lua_tostring(L, -1);
+  lua_pop(L, 1);
+  return value;
+}
+
 static int l_open(lua_State *L) {
   const char *path = luaL_checkstring(L, 1);
   cxb_outbox_options options = {0};
+  cxb_s3_settings s3;
   int headers = LUA_NOREF;
   if (!lua_isnoneornil(L, 2)) {
     luaL_checktype(L, 2, LUA_TTABLE);
@@ -155,6 +166,14 @@ static int l_open(lua_State *L) {
     options.retain_days = (int)luaL_optinteger(L, -1, 0);
     lua_getfield(L, 2, "adopted");
     options.adopted = lua_toboolean(L, -1);
+    lua_getfield(L, 2, "keep_files_ms");
+    options.keep_files_ms = (int64_t)luaL_optnumber(L, -1, 0);
+    lua_getfield(L, 2, "s3");
+    if (lua_istable(L, -1)) {
+      s3 = (cxb_s3_settings){s3_field(L, "region"), s3_field(L, "access_key"),
+                             s3_field(L, "secret_key")};
+      options.s3 = &s3;
+    }
     lua_getfield(L, 2, "headers");
     if (!lua_isnil(L, -1)) {
       luaL_checktype(L, -1, LUA_TFUNCTION);
@@ -207,6 +226,9 @@ static void open_outbox(lua_State *L, cxb_generation *gen) {
 
 static int start_outbox(uv_loop_t *loop) {
   (void)loop;
+  static const double seconds[] = {0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800};
+  cxb_metric_declare("cxb_recording_upload_seconds", CXB_HISTOGRAM, "Recording into the store",
+                     seconds, (int)(sizeof seconds / sizeof *seconds));
   cxb_metric_declare("cxb_outbox_rows", CXB_GAUGE, "Undelivered rows", NULL, 0);
   cxb_metric_declare("cxb_outbox_oldest_age_seconds", CXB_GAUGE_MAX, "Age of the oldest of them",
                      NULL, 0);

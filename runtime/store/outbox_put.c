@@ -70,13 +70,15 @@ int cxb_outbox_put(cxb_outbox *box, const cxb_outbox_new *row, cxb_outbox_put_do
   if (box->closing)
     return CXB_ECLOSED;
   if (!cxb_outbox_stream(row->kind) || session == 0 || session > 200 ||
-      !plain_text(row->session_id) || cxb_outbox_check_url(row->url) != 0)
+      !plain_text(row->session_id) || (strcmp(row->kind, "upload") == 0) != (row->file != NULL) ||
+      cxb_outbox_check_url(row->url) != 0)
     return CXB_EINVAL;
   putting *p = calloc(1, sizeof *p);
   cxb_sql *sql = cxb_outbox_sql(
       "INSERT INTO outbox(kind,session_id,n,url,headers,state,created_at,expires_at,due_set_at,"
-      "due_at,body,stage) VALUES(?,?,?,?,?,CASE WHEN ?9 IS NULL THEN 'ready' ELSE 'analysis' END,"
-      "?6,?6+?7,?6,?6,?8,?9) RETURNING id");
+      "due_at,body,stage,file) VALUES(?,?,?,?,?,"
+      "CASE WHEN ?9 IS NULL THEN 'ready' ELSE 'analysis' END,?6,?6+?7,?6,?6,?8,?9,?10) "
+      "RETURNING id");
   if (!p || !sql) {
     free(p);
     cxb_sql_free(sql);
@@ -96,6 +98,10 @@ int cxb_outbox_put(cxb_outbox *box, const cxb_outbox_new *row, cxb_outbox_put_do
   cxb_sql_blob(sql, row->body, row->body_len);
   if (row->work)
     cxb_sql_text(sql, row->work, row->work_len);
+  else
+    cxb_sql_null(sql);
+  if (row->file)
+    cxb_sql_text(sql, row->file, strlen(row->file));
   else
     cxb_sql_null(sql);
   int err = cxb_outbox_ask(box, sql, on_put, p);

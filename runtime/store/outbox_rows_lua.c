@@ -47,6 +47,8 @@ static int l_put(lua_State *L) {
     return luaL_error(L, "put: headers are names and values without control characters");
   }
   row.headers = headers.data;
+  lua_getfield(L, 2, "file");
+  row.file = luaL_optstring(L, -1, NULL);
   lua_getfield(L, 2, "work");
   row.work = luaL_optlstring(L, -1, NULL, &row.work_len);
   outbox_waiter *w = calloc(1, sizeof *w);

@@ -195,7 +195,7 @@ function M.new()
     end }
   end
   package.loaded["cxb.tools"] = fake_tools(self)
-  self.box = require("cxb.core.delivery").box
+  self.box = require("cxb.core.outboxes").box
   for _, name in ipairs(reloaded) do
     package.loaded[name] = nil
   end
@@ -211,7 +211,7 @@ function M:close()
   for _, name in ipairs(reloaded) do
     package.loaded[name] = nil
   end
-  require("cxb.core.delivery").box = self.box
+  require("cxb.core.outboxes").box = self.box
   pure.restore()
 end
 
@@ -295,7 +295,7 @@ function M:run(config, o)
   self.leg = fake_leg.new(self.sched, { can_transfer = o.can_transfer })
   self.leg.has_room = o.room ~= nil
   self.rows = {}
-  require("cxb.core.delivery").box = { put = function(_, row)
+  require("cxb.core.outboxes").box = { put = function(_, row)
     cxb.time.sleep(5)
     if self.disk then
       return nil, self.disk

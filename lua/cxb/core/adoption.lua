@@ -1,6 +1,6 @@
 -- Outboxes whose worker is gone are served by one other worker of the host, in place: their rows
 -- keep their ids, keys and attempts. A worker that comes back asks for its file.
-local delivery = require("cxb.core.delivery")
+local outboxes = require("cxb.core.outboxes")
 
 local M = {}
 
@@ -48,8 +48,8 @@ function M.sweep(c)
   for _, name in ipairs(cxb.fs.list(c.CXB_STATE_DIR) or {}) do
     local n = tonumber(name:match("^outbox%-(%d+)%.db$"))
     local path = c.CXB_STATE_DIR .. "/" .. name
-    if n and not live[n] and not delivery.boxes[n] and has_work(path) then
-      local box, _, message = delivery.open_box(c, n, true)
+    if n and not live[n] and not outboxes.boxes[n] and has_work(path) then
+      local box, _, message = outboxes.open(c, n, true)
       if box then
         local stats = box:stats()
         cxb.log.warn("the outbox of a lost worker is taken over", { of = tostring(n),
@@ -59,8 +59,8 @@ function M.sweep(c)
       end
     end
   end
-  for _, held in ipairs(delivery.held()) do
-    if held.worker ~= c.worker and not has_work(delivery.path(c, held.worker)) then
+  for _, held in ipairs(outboxes.held()) do
+    if held.worker ~= c.worker and not has_work(outboxes.path(c, held.worker)) then
       M.give_back(held.worker)
     end
   end
@@ -69,11 +69,11 @@ end
 ---Lets go of the file of worker n, now: attempts under way are made again by who opens it next.
 ---@return boolean held
 function M.give_back(n)
-  local box = delivery.boxes[n]
+  local box = outboxes.boxes[n]
   if not box then
     return false
   end
-  delivery.boxes[n] = nil
+  outboxes.boxes[n] = nil
   box:hand_over()
   box:close()
   return true
@@ -86,7 +86,7 @@ end
 function M.reclaim(c, ask)
   local deadline = cxb.time.mono() + 20000
   while true do
-    local box, code, message = delivery.open_box(c, c.worker)
+    local box, code, message = outboxes.open(c, c.worker)
     if box or code ~= "busy" or cxb.time.mono() > deadline then
       return box, message
     end

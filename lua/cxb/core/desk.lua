@@ -1,7 +1,7 @@
 -- What the Agent Desk of the API is told of one call (core spec §5.5). Everything is a row of the
 -- outbox, on disk before anybody acts on it; the outbox keeps the order of a session's hand-off and
 -- events.
-local delivery = require("cxb.core.delivery")
+local outboxes = require("cxb.core.outboxes")
 local json = require("cxb.json")
 local outgoing = require("cxb.core.outgoing")
 local url = require("cxb.url")
@@ -21,7 +21,7 @@ end
 
 local function put(self, row)
   row.session_id = self.session_id
-  return delivery.box:put(row)
+  return outboxes.box:put(row)
 end
 
 local function said_so_far(facts)

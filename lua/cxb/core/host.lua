@@ -1,8 +1,8 @@
 -- What one worker does for the whole host: tickets that are good once, verbs of the control socket,
 -- and questions that any worker answers by asking the one concerned.
 local adoption = require("cxb.core.adoption")
-local delivery = require("cxb.core.delivery")
 local json = require("cxb.json")
+local outboxes = require("cxb.core.outboxes")
 
 local M = {}
 
@@ -65,7 +65,7 @@ end
 -- "<worker>-<row>" of an outbox that is held here.
 local function find(id)
   local worker, row = tostring(id):match("^(%d+)%-(%d+)$")
-  return delivery.boxes[tonumber(worker)], tonumber(row)
+  return outboxes.boxes[tonumber(worker)], tonumber(row)
 end
 
 -- The live row of a session's worker.
@@ -111,7 +111,7 @@ function M.verbs(c, calls)
         served = cxb.slot.state().served,
         session_id = current and current.session_id or "",
         call_id = current and current.call_id or "",
-        rss_kb = cxb.process.rss_kb(), outbox = delivery.stats(),
+        rss_kb = cxb.process.rss_kb(), outbox = outboxes.stats(),
       }
     end,
     hangup = function(args)
@@ -123,7 +123,7 @@ function M.verbs(c, calls)
       return { ok = true, status = "ending" }
     end,
     outbox = function(args)
-      return { ok = true, items = delivery.list(args.state, args.limit or 100) }
+      return { ok = true, items = outboxes.list(args.state, args.limit or 100) }
     end,
     outbox_show = function(args)
       local box, row = find(args.id)
@@ -143,7 +143,7 @@ function M.verbs(c, calls)
     end,
     outbox_purge = function()
       local removed = 0
-      for _, held in ipairs(delivery.held()) do
+      for _, held in ipairs(outboxes.held()) do
         removed = removed + (held.box:purge() or 0)
       end
       return { ok = true, removed = removed }

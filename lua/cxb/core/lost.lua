@@ -1,6 +1,7 @@
 -- Results of calls whose task or worker is gone, made from their journals.
 local delivery = require("cxb.core.delivery")
 local desk = require("cxb.core.desk")
+local outboxes = require("cxb.core.outboxes")
 local record = require("cxb.record")
 
 local M = {}
@@ -11,22 +12,25 @@ local function complete(facts)
   f.session_id = f.session_id or f.session_hint or ("core-" .. tostring(f.call_id))
 end
 
--- (waits) The lost worker may have committed the result and died before it removed the journal.
+-- (waits) What the lost worker had committed of the call before it died: {result=, upload=}.
 local function committed(c, f)
-  if delivery.boxes[f.worker] == nil and not cxb.fs.stat(delivery.path(c, f.worker)) then
-    return false
+  local kinds = {}
+  if not f.worker or not cxb.fs.stat(outboxes.path(c, f.worker)) then
+    return kinds
   end
-  local db, code, message = cxb.sqlite.open(delivery.path(c, f.worker), { readonly = true })
+  local db, code, message = cxb.sqlite.open(outboxes.path(c, f.worker), { readonly = true })
   local rows
   if db then
-    rows, code, message = db:exec("SELECT 1 FROM outbox WHERE kind='result' AND session_id=?",
-      delivery.key(f))
+    rows, code, message = db:exec("SELECT kind FROM outbox WHERE session_id=?", delivery.key(f))
     db:close()
   end
   if not rows then
     return nil, message or code
   end
-  return #rows > 0
+  for _, row in ipairs(rows) do
+    kinds[row.kind] = true
+  end
+  return kinds
 end
 
 ---(waits) Commits the result of a journal and removes it. A journal without a call, or whose result
@@ -44,11 +48,18 @@ function M.recover(c, path, reason)
   local how = "empty"
   if facts.times.started then
     complete(facts)
-    local is, why = committed(c, facts.fields)
-    if is == nil then
+    local has, why = committed(c, facts.fields)
+    if not has then
       return nil, why
     end
-    how = is and "duplicate" or delivery.commit(c, facts)
+    if not has.result then
+      how = delivery.commit(c, facts)
+    else
+      how = "duplicate"
+      if not has.upload then
+        delivery.upload(c, facts)
+      end
+    end
     if facts.handoff and facts.lost then
       desk.lost(facts.handoff, facts.fields.session_id)
     end

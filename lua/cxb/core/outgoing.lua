@@ -1,6 +1,7 @@
 -- Requests of Core's own to the API and to webhooks: which addresses may be configuration, and
--- which get the shared secret.
+-- which get the shared secret, and what a delivery carries.
 local url = require("cxb.url")
+local webhook = require("cxb.webhook")
 
 local M = {}
 
@@ -74,6 +75,27 @@ function M.headers(c, address, headers)
     headers["x-cxb-core-secret"] = c.CXBCORE_SECRET
   end
   return headers
+end
+
+---What each attempt of a row carries beside its body.
+---@param c table settings
+---@param row {kind: string, session_id: string, n?: integer, url: string, body: string}
+---@return table<string, string>
+function M.delivery(c, row)
+  local key = row.kind .. ":" .. row.session_id
+  if row.kind == "event" then
+    key = ("%s:%d"):format(key, row.n)
+  end
+  local h = M.headers(c, row.url, {
+    ["content-type"] = "application/json", ["user-agent"] = "cxbrt/" .. cxb.version,
+    ["idempotency-key"] = key,
+  })
+  if c.webhook_keys then
+    for name, value in pairs(webhook.sign(c.webhook_keys, key, row.body)) do
+      h[name] = value
+    end
+  end
+  return h
 end
 
 return M

@@ -17,6 +17,13 @@ function M.clean(key)
   return key
 end
 
+---Where the recording of a key is, here.
+---@param c table settings
+---@param key string "recordings/YYYY/MM/DD/name.wav"
+function M.path(c, key)
+  return c.recordings_dir .. "/" .. key:gsub("^recordings/", "")
+end
+
 local function exists(path)
   local stat = cxb.fs.stat(path)
   return stat and stat.type == "file"

@@ -48,6 +48,16 @@ M.schema = {
   { name = "TWILIO_AUTH_TOKEN", secret = true, help = "Checks X-Twilio-Signature." },
   { name = "CXB_PUBLIC_WSS_BASE", pattern = "^wss?://", form = "a ws URL",
     help = "Public base the Twilio signature was made over." },
+  { name = "S3_ENDPOINT", pattern = "^https?://[^/]+/*$", form = "http(s)://host:port",
+    help = "Object store of recordings. Unset: the local folder keeps them." },
+  { name = "S3_BUCKET", default = "recordings", pattern = "^[%w.-]+$",
+    form = "letters, digits, dots and dashes", help = "Bucket of recordings." },
+  { name = "S3_REGION", default = "us-east-1", pattern = "^[%w-]+$",
+    form = "letters, digits and dashes", help = "Region the signature is made for." },
+  { name = "S3_ACCESS_KEY", help = "Required with S3_ENDPOINT." },
+  { name = "S3_SECRET_KEY", secret = true, help = "Required with S3_ENDPOINT." },
+  { name = "CXB_KEEP_RECORDINGS_HOURS", type = "int", default = 24, min = 0, max = 8760, unit = "h",
+    help = "An uploaded recording stays here for so long." },
   { name = "CXB_RECORDINGS_DIR", help = "Recordings. Default: CXB_STATE_DIR/recordings." },
   { name = "CXB_SPEECH_URL", default = "unix:/run/cxb/speech.sock",
     help = "Embedded speech: unix:PATH or ws://HOST:PORT." },
@@ -88,6 +98,20 @@ local function worker_of(listen, fallback)
   return tonumber(name:match("(%d+)%.sock$") or name:match("(%d+)$")) or fallback
 end
 
+-- {base = URL of the bucket, region, access_key, secret_key}; nil: recordings stay here.
+local function object_store(c)
+  if not c.S3_ENDPOINT then
+    return nil
+  end
+  for _, name in ipairs({ "S3_ACCESS_KEY", "S3_SECRET_KEY" }) do
+    if not c[name] then
+      config.refuse(name .. ": is not set, expected with S3_ENDPOINT")
+    end
+  end
+  return { base = c.S3_ENDPOINT:gsub("/+$", "") .. "/" .. c.S3_BUCKET, region = c.S3_REGION,
+    access_key = c.S3_ACCESS_KEY, secret_key = c.S3_SECRET_KEY }
+end
+
 ---Checked settings with the derived ones: worker, listen, socket paths and folders.
 ---@param env? table<string, string>
 ---@return table? nil when only the documentation was asked for
@@ -104,6 +128,7 @@ function M.load(env)
       :format(c.MAX_CONCURRENT_CALLS))
   end
   check_addresses(c)
+  c.s3 = object_store(c)
   c.webhook_keys = c.CXB_WEBHOOK_SECRET and webhook.keys(c.CXB_WEBHOOK_SECRET)
   if c.CXB_WEBHOOK_SECRET and not c.webhook_keys then
     config.refuse("CXB_WEBHOOK_SECRET: the value is not valid, expected whsec_<base64>, several "

@@ -1,0 +1,6 @@
+//go:build tools
+
+// Package servers names the servers that tests build: go build <package>.
+package servers
+
+import _ "github.com/versity/versitygw/cmd/versitygw"
