@@ -2,6 +2,8 @@
 -- first can be spoken while the rest is still being thought. Numbers (1.5) and abbreviations stay
 -- whole; a sentence of less than 12 characters joins the next. Nothing is lost but blanks between
 -- sentences.
+local length = require("cxb.text").length
+
 local M = {}
 M.__index = M
 
@@ -17,11 +19,6 @@ local sure_marks = { "\n", "।", "॥", "。", "！", "？" }
 
 -- Without any mark a clause is spoken when it has become this long.
 local clause_characters, most_characters = 200, 400
-
-local function characters(text)
-  local _, continuation = text:gsub("[\128-\191]", "")
-  return #text - continuation
-end
 
 local function trim(text)
   return text:match("^%s*(.-)%s*$")
@@ -56,7 +53,7 @@ end
 
 -- Where a long text without an end may be cut: after a comma, else between words.
 local function clause_end(text)
-  local size = characters(text)
+  local size = length(text)
   if size < clause_characters then
     return nil
   end
@@ -82,7 +79,7 @@ local function first_end(self, text, complete)
     end
     local whole = sure or after == "" or after:match("%s")
     if whole and (sure or ends_here(text, first))
-      and characters(trim(text:sub(1, stop))) >= self.min then
+      and length(trim(text:sub(1, stop))) >= self.min then
       return stop
     end
     at = stop + 1
@@ -130,7 +127,7 @@ function M.cut(text, min)
     out[#out + 1] = sentence
   end
   local last = out[#out]
-  if #out > 1 and characters(last) < self.min then
+  if #out > 1 and length(last) < self.min then
     out[#out] = nil
     out[#out] = out[#out] .. " " .. last
   end

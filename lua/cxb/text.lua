@@ -18,6 +18,26 @@ function M.count_words(text)
   return #M.words(text)
 end
 
+---@return integer characters, not bytes
+function M.length(text)
+  local _, continuation = text:gsub("[\128-\191]", "")
+  return #text - continuation
+end
+
+---At most `max` characters of text, cut at a word.
+---@return string text, boolean cut
+function M.limit_characters(text, max)
+  if M.length(text) <= max then
+    return text, false
+  end
+  local at = 1
+  for _ = 1, max do
+    at = text:find("[^\128-\191]", at + 1) or #text + 1
+  end
+  local cut = text:sub(1, at - 1)
+  return cut:match("^(.*%S)%s+%S*$") or cut, true
+end
+
 ---At most `max` bytes of text, cut at a word and never inside a UTF-8 character.
 function M.limit(text, max)
   if #text <= max then

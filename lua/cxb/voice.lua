@@ -46,7 +46,7 @@ end
 ---@return string
 function M.clean(said)
   said = said:gsub("%c", " "):gsub("%s+", " "):match("^%s*(.-)%s*$")
-  return (text.limit(said, M.max_characters))
+  return (text.limit_characters(said, M.max_characters))
 end
 
 ---@param sentence string
@@ -148,7 +148,7 @@ local function attempt(self, job, choice)
   end)
   if said then
     job.ms = said.ms
-    self.characters = self.characters + #job.text
+    self.characters = self.characters + text.length(job.text)
     return true
   elseif job.cancelled then
     return nil, "cancelled"

@@ -630,6 +630,16 @@ describe("the assistant", function()
     end)
   end)
 
+  it("speaks 2,000 characters of an answer at most, and lets the model stop", function()
+    talk:speaks(1000, 900, "Tell me everything.")
+    talk.model.answers = { { text = ("This is a sentence of sorts. "):rep(200), piece_ms = 10 } }
+    talk:leaves(600000)
+    talk:run({ max_call_duration_seconds = 7200, max_silence_seconds = 0 })
+    local said = talk.facts.transcript[2].text
+    assert.truthy(#said <= 2000 and #said > 1900)
+    assert.equal(1, talk.model.cancelled)
+  end)
+
   it("reports what it used, and what the cache was worth", function()
     talk:speaks(1000, 900, "When do you open?")
     talk:leaves(8000)

@@ -10,11 +10,34 @@ describe("words heard", function()
   end)
 end)
 
+describe("words heard by the voice's own times", function()
+  local timed = { { start_ms = 0, end_ms = 400 }, { start_ms = 400, end_ms = 800 },
+    { start_ms = 900, end_ms = 1300 } }
+
+  it("count when half of them was heard", function()
+    assert.equal("", text.heard_by_words("Hello there, Asha.", timed, 199))
+    assert.equal("Hello", text.heard_by_words("Hello there, Asha.", timed, 250))
+    assert.equal("Hello there,", text.heard_by_words("Hello there, Asha.", timed, 1000))
+    assert.equal("Hello there, Asha.", text.heard_by_words("Hello there, Asha.", timed, 1100))
+  end)
+
+  it("are taken by share when the voice counts words otherwise", function()
+    assert.equal("It costs Rs.", text.heard_by_words("It costs Rs. 500", timed, 700))
+  end)
+end)
+
 describe("text", function()
   it("is limited at a word and never inside a character", function()
     assert.equal("one two", (text.limit("one two three", 9)))
     assert.equal("caf", (text.limit("caf\195\169", 4)))
     assert.equal("short", (text.limit("short", 2000)))
+  end)
+
+  it("is limited in characters, whatever bytes they have", function()
+    assert.equal("नमस्ते जी", (text.limit_characters("नमस्ते जी कैसे हैं", 11)))
+    assert.equal("नमस्ते", (text.limit_characters("नमस्ते", 6)))
+    assert.equal("one two", (text.limit_characters("one two three", 9)))
+    assert.equal(6, text.length("नमस्ते"))
   end)
 
   it("knows how alike words are, by letters and by sound", function()

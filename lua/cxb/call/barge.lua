@@ -61,7 +61,7 @@ function M.turn_in_silence(s, now)
   return done
 end
 
-local may_be_false = { vad = true, words = true }
+local may_be_false = { vad = true, words = true, high_intent = true }
 
 local function false_ms(s)
   local turn = s.call.config.turn

@@ -145,6 +145,7 @@ function M:handoff(opts)
   end
   self:event("handoff_enqueued", { queue = opts.queue })
   self.session:hand_off()
+  self.session:state("hold")
   local message = self.config.pre_transfer_message
   if message ~= "" then
     self:say(message, { barge = false })

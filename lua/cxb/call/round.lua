@@ -15,8 +15,8 @@ end
 
 local function keep(self, list)
   for _, sentence in ipairs(list) do
-    local piece, cut = text.limit(spoken(sentence), self.room)
-    self.room = self.room - #piece
+    local piece, cut = text.limit_characters(spoken(sentence), self.room)
+    self.room = self.room - text.length(piece) - 1
     self.full = self.full or cut or self.room <= 0
     if piece ~= "" then
       self.kept[#self.kept + 1] = piece

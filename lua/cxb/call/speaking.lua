@@ -172,7 +172,7 @@ function on.cleared(self, event)
   end
   self.end_ms, self.cut.cleared = event.t_ms, true
   self.call.voice:cancel()
-  if not self.cut.told then
+  if not self.cut.told and self.start_ms then
     self.cut.told = true
     self.call:event("barge_in", { heard_ms = heard.ms(self.jobs), by = self.by })
   end

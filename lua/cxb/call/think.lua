@@ -173,6 +173,9 @@ local function step(self, run, round)
     return false
   end
   run.messages[round.n] = self.context:assistant(answer.text, answer.tool_calls)
+  for name, value in pairs(answer.set or {}) do
+    self:set(name, value)
+  end
   if not answer.tool_calls[1] then
     return false
   end

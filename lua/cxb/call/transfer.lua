@@ -57,6 +57,7 @@ end
 local function to_phone(self, target, reason)
   self:event("transfer_started", { target = target.id, reason = reason })
   self.session:hold(true)
+  self.session:state("hold")
   local message = self.config.pre_transfer_message
   if message and message ~= "" then
     self:say(message, { barge = false })
