@@ -89,7 +89,8 @@ function request:websocket(opts) end
 ---------------------------------------------------------------------------------------------------
 cxb.log = {}
 ---One JSON line on stderr. Reserved fields (ts, level, msg, service, worker, generation, and the task's tags)
----are added. User content only under a key with the segment `pii`.
+---are added, to an error also code, file and line. User content only under a key with the segment `pii`
+---(pii, pii_text, caller.pii): it is written at debug and left out of every other line.
 ---@param msg string
 ---@param fields? table
 function cxb.log.debug(msg, fields) end

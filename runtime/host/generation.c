@@ -272,6 +272,7 @@ void cxb_generation_activate(cxb_generation *gen) {
   cxb_generation *before = current;
   current = gen;
   gen->served = true;
+  cxb_log_generation(gen->number);
   if (before)
     cxb_generation_retire(before);
 }
@@ -280,7 +281,7 @@ static void on_retired(void *arg, bool ok, lua_State *co, int n, const char *err
   (void)co;
   (void)n;
   if (!ok)
-    cxb_logf(CXB_LOG_ERROR, "retire failed: %s", error);
+    cxb_log_failure(0, NULL, "retire", "retire", error);
   cxb_generation_unref(arg);
 }
 

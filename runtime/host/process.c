@@ -126,7 +126,7 @@ static void on_stopped(void *arg, bool ok, lua_State *co, int n, const char *err
   (void)co;
   (void)n;
   if (!ok)
-    cxb_logf(CXB_LOG_ERROR, "stop failed: %s", error);
+    cxb_log_failure(0, NULL, "stop", "stop", error);
   finish();
 }
 
@@ -200,7 +200,7 @@ static void on_active(void *arg, bool ok, lua_State *co, int n, const char *erro
   (void)co;
   (void)n;
   if (!ok)
-    cxb_logf(CXB_LOG_ERROR, "active failed: %s", error);
+    cxb_log_failure(0, NULL, "active", "active", error);
 }
 
 /* ---- reload ---- */
@@ -243,8 +243,7 @@ static void on_reloaded(void *arg, cxb_generation *gen, bool service, int code, 
   if (error) {
     keep_reload_error(error);
     cxb_metric_add("cxb_reload_failures_total", "", 1);
-    cxb_logf(CXB_LOG_ERROR, "reload failed, generation %d serves on: %s",
-             cxb_generation_number(cxb_generation_current()), error);
+    cxb_log_failure(0, NULL, "reload", "reload failed", p.reload_error);
   } else {
     p.reload_error[0] = '\0';
     cxb_generation_activate(gen);

@@ -50,7 +50,7 @@ static void on_lost_end(void *arg, bool ok, lua_State *co, int n, const char *er
   (void)co;
   (void)n;
   if (!ok)
-    cxb_logf(CXB_LOG_ERROR, "call_lost failed: %s", error);
+    cxb_log_failure(0, NULL, "call_lost", "call_lost", error);
   cxb_slot_release();
 }
 

@@ -69,8 +69,9 @@ static int push_results(lua_State *L, handle *h) {
 
 static void on_spawned_end(void *arg, bool ok, lua_State *co, int n, const char *error) {
   uint64_t id = (uint64_t)(uintptr_t)arg;
+  cxb_task *t = cxb_task_ending();
   if (!ok)
-    cxb_log_write(CXB_LOG_ERROR, cxb_task_ending()->tags, NULL, error);
+    cxb_log_failure(cxb_generation_number(t->gen), t->tags, cxb_task_reason(t), NULL, error);
   handle *h = find_handle(co, id);
   if (!h)
     return;
@@ -215,7 +216,8 @@ static void on_repeat_end(void *arg, bool ok, lua_State *co, int n, const char *
   repeat *r = arg;
   r->busy = false;
   if (!ok)
-    cxb_logf(CXB_LOG_ERROR, "%s: %s", r->name, error);
+    cxb_log_failure(cxb_generation_number(r->gen), NULL, cxb_task_reason(cxb_task_ending()),
+                    r->name, error);
   if (r->stopped)
     uv_close((uv_handle_t *)&r->timer, on_repeat_closed);
 }

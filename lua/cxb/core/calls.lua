@@ -116,6 +116,8 @@ local function conclude(c, facts, ending, t_ms)
     disconnected_by = ending.by, error = ending.error } })
   facts:add("end", { disconnected_by = ending.by, error = ending.error, t_ms = t_ms })
   facts.journal:sync()
+  cxb.metrics.count("cxb_calls_total", { transport = facts.fields.transport,
+    disconnected_by = ending.by })
   local how = delivery.commit(c, facts)
   facts.journal:close(true)
   cxb.log.info("call ended", {
@@ -135,11 +137,10 @@ local function refuse(c, leg, facts, call, refusal)
     facts.journal:close(true)
     return
   end
+  local session_id = refusal.session_id or call.session_hint or "core-" .. call.call_id
+  cxb.task.tag({ session_id = session_id })
   cxb.log.warn("call refused", { reason = refusal.kind, error = refusal.message })
-  facts:add("start", {
-    session_id = refusal.session_id or call.session_hint or "core-" .. call.call_id,
-    webhook_url = facts.fields.results_url,
-  })
+  facts:add("start", { session_id = session_id, webhook_url = facts.fields.results_url })
   local outside = refusal.kind == "outside_hours"
   conclude(c, facts, { by = outside and "outside_hours" or "error",
     error = not outside and refusal.kind or nil }, math.floor(cxb.time.mono() - call.origin))
@@ -211,8 +212,6 @@ local function run_session(c, leg, facts, call, config, start)
   end
   session:spent()
   media_figures(call, stats)
-  cxb.metrics.count("cxb_calls_total",
-    { transport = call.transport, disconnected_by = ending.by })
   cxb.metrics.observe("cxb_call_duration_seconds", nil, session:seconds_in_call())
   conclude(c, facts, ending, t_ms)
 end
