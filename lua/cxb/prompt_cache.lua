@@ -34,8 +34,9 @@ function M.clear()
   entries = {}
 end
 
--- Gemini's names of kept prompts; a key of another provider is no handle.
-local function is_handle(key)
+---Gemini's names of kept prompts; a key of another provider is no handle.
+---@return boolean
+function M.is_handle(key)
   return type(key) == "string"
     and (key:match("^cachedContents/[%w_-]+$")
       or key:match("^projects/[%w_.:-]+/locations/[%w-]+/cachedContents/[%w_-]+$")) ~= nil
@@ -60,7 +61,7 @@ local function recreate(self)
     body = json.encode({ static_version = self.version }),
   })
   local body = answer and answer.status == 200 and json.decode_object(answer.body) or {}
-  if is_handle(body.prompt_cache_key) then
+  if M.is_handle(body.prompt_cache_key) then
     self.entry.handle = body.prompt_cache_key
   else
     self.entry.again_at = cxb.time.mono() + pause_ms
@@ -91,7 +92,7 @@ end
 
 ---@param settings table
 ---@param config table of the call
----@param call? table {config_url}
+---@param call? table {config_url, bot_id}
 ---@return table? cache nil: the bot's prompt is not cached
 function M.of_call(settings, config, call)
   local parts = config.prompt_parts
@@ -99,16 +100,17 @@ function M.of_call(settings, config, call)
     return nil
   end
   local version = tostring(parts.static_version or "")
-  local id = ("%s:%s"):format(config.bot_id, version)
+  local bot_id = config.bot_id ~= "" and config.bot_id or call and call.bot_id or ""
+  local id = ("%s:%s"):format(bot_id, version)
   local entry = entry_of(id)
   -- A handle that was found gone does not come back by a configuration that still names it.
-  if is_handle(parts.prompt_cache_key) and parts.prompt_cache_key ~= entry.gone
+  if M.is_handle(parts.prompt_cache_key) and parts.prompt_cache_key ~= entry.gone
     and not entry.handle then
     entry.handle = parts.prompt_cache_key
   end
   return setmetatable({
     entry = entry, key = parts.prompt_cache_key or id, retention = parts.prompt_cache_retention,
-    static = parts.static_system_prompt, version = version, bot_id = config.bot_id,
+    static = parts.static_system_prompt, version = version, bot_id = bot_id,
     settings = settings, api = outgoing.api(settings, call),
   }, cache)
 end

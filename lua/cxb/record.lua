@@ -28,6 +28,14 @@ function apply.start(r, d)
   end
 end
 
+-- What happens after the call (cxb.core.postcall); later values count.
+function apply.plan(r, d)
+  r.plan = r.plan or {}
+  for key, value in pairs(d) do
+    r.plan[key] = value
+  end
+end
+
 function apply.answer(r, d)
   r.times.answered = d.t_ms
 end
@@ -103,6 +111,28 @@ function M:heard_customer()
     end
   end
   return false
+end
+
+local kept = { "transcript", "events", "intents", "samples", "usage", "transfer", "fields", "times",
+  "plan", "analysis", "qc", "ended", "lost" }
+
+---All that is known, as JSON values; restore() makes the record again, without a journal.
+---@return table
+function M:snapshot()
+  local out = {}
+  for _, name in ipairs(kept) do
+    out[name] = self[name]
+  end
+  return out
+end
+
+---@param snapshot table
+function M.restore(snapshot)
+  local r = M.new()
+  for _, name in ipairs(kept) do
+    r[name] = snapshot[name] or r[name]
+  end
+  return r
 end
 
 ---A record from the records of a journal. Without an `end` record the call ends at its last record,

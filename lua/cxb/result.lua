@@ -83,6 +83,7 @@ local function fields(r, events, truncated)
     { "transcript", list(entry_keys, r.transcript) }, { "events", list(event_keys, events) },
     { "events_truncated", truncated }, { "intents", list(intent_keys, r.intents) },
     { "recording_key", f.recording_key }, { "recording_url", recording_url(f) },
+    { "post_call_analysis", r.analysis }, { "qc_analysis", r.qc },
     { "latency", summary and ordered(latency_keys, summary) },
     { "latency_samples", list(sample_keys, r.samples) },
     { "usage_metrics", usage(r.usage) },

@@ -13,7 +13,9 @@ function M.open(options)
   if not base:match("^https?://") then
     return nil, "invalid", "base_url is no http URL"
   end
-  exchange.warm(base .. "/models", { ["x-goog-api-key"] = stage.api_key })
+  if not options.cold then
+    exchange.warm(base .. "/models", { ["x-goog-api-key"] = stage.api_key })
+  end
   return gemini.open(options, {
     name = "google",
     model_url = ("%s/models/%s"):format(base, (stage.model:gsub("^models/", ""))),

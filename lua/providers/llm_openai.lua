@@ -148,7 +148,9 @@ function M.open(options)
         body = body_of(self, request) }
     end,
   })
-  exchange.warm(base .. "/models", { authorization = headers.authorization })
+  if not options.cold then
+    exchange.warm(base .. "/models", { authorization = headers.authorization })
+  end
   return self
 end
 

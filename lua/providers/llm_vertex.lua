@@ -101,8 +101,10 @@ function M.open(options)
     headers.authorization = "Bearer " .. token
     return true
   end
-  exchange.warm(base .. "/")
-  if account then
+  if not options.cold then
+    exchange.warm(base .. "/")
+  end
+  if account and not options.cold then
     cxb.task.spawn("vertex token", token_of, account)
   end
   return gemini.open(options, {

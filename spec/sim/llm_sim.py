@@ -12,7 +12,7 @@ Prints its port, then serves until it is stopped:
     GET  /_seen                         the requests so far
 
 `answers` are given in turn, each once. When there are none, the first of `rules` whose `match` is in
-the last message answers; when none matches, "You said: …". An answer:
+the last message, and whose `match_any` is in any, answers; when none does, "You said: …". An answer:
     {"text": "…", "tool_calls": [{"name": "…", "arguments": {…}}], "usage": {…}, "finish": "stop",
      "ttft_ms": 375, "token_ms": 10, "fault": "…"}
 Faults: empty (a stream without words) · nothing (200 and no event at all) · cut (the connection
@@ -53,11 +53,12 @@ class Sim:
         self.ids += 1
         return "%s_%d" % (kind, self.ids)
 
-    def choose(self, said):
+    def choose(self, texts):
         if self.answers:
             return self.answers.pop(0)
+        said, everything = texts[-1] if texts else "", "\n".join(texts)
         for rule in self.rules:
-            if rule.get("match", "").lower() in said.lower():
+            if rule.get("match", "") in said and rule.get("match_any", "") in everything:
                 return rule
         return {"text": "You said: %s" % said}
 
@@ -185,7 +186,7 @@ class Model:
         if self.cache_is_gone():
             return await self.connection.reply(
                 403, {"error": {"code": 403, "status": "PERMISSION_DENIED"}})
-        answer = self.plan = self.sim.choose(self.last_words())
+        answer = self.plan = self.sim.choose(self.texts())
         fault = answer.get("fault")
         if isinstance(fault, int):
             await self.connection.pause(answer.get("ttft_ms", 0))
@@ -236,9 +237,8 @@ class Model:
 
 
 class OpenAI(Model):
-    def last_words(self):
-        texts = [m.get("content") for m in self.body.get("messages", []) if m.get("content")]
-        return texts[-1] if texts else ""
+    def texts(self):
+        return [m["content"] for m in self.body.get("messages", []) if m.get("content")]
 
     def streams(self):
         return self.body.get("stream", False)
@@ -290,9 +290,8 @@ class OpenAI(Model):
 
 
 class Gemini(Model):
-    def last_words(self):
-        texts = [p["text"] for c in self.body.get("contents", []) for p in c["parts"] if "text" in p]
-        return texts[-1] if texts else ""
+    def texts(self):
+        return [p["text"] for c in self.body.get("contents", []) for p in c["parts"] if "text" in p]
 
     def streams(self):
         return True

@@ -8,6 +8,7 @@ local disk = require("cxb.core.disk")
 local flows = require("cxb.core.flows")
 local hub = require("cxb.core.hub")
 local live = require("cxb.core.live")
+local postcall = require("cxb.core.postcall")
 local record = require("cxb.record")
 
 local M = {}
@@ -118,7 +119,7 @@ local function conclude(c, facts, ending, t_ms)
   facts.journal:sync()
   cxb.metrics.count("cxb_calls_total", { transport = facts.fields.transport,
     disconnected_by = ending.by })
-  local how = delivery.commit(c, facts)
+  local how = delivery.commit(c, facts, postcall.prepare(facts))
   facts.journal:close(true)
   cxb.log.info("call ended", {
     disconnected_by = ending.by, error = ending.error, result = how,
@@ -211,6 +212,7 @@ local function run_session(c, leg, facts, call, config, start)
     facts:add("event", { t_ms = t_ms, type = "underrun", data = { count = stats.underruns } })
   end
   session:spent()
+  facts:add("plan", postcall.variables(session.vars))
   media_figures(call, stats)
   cxb.metrics.observe("cxb_call_duration_seconds", nil, session:seconds_in_call())
   conclude(c, facts, ending, t_ms)
@@ -259,6 +261,7 @@ local function run(c, leg, call, claims)
     digest = cxb.crypto.hex(cxb.crypto.sha256(text)):sub(1, 16), framing_ms = start.framing_ms,
     pipeline_config = pipeline(c, call, config),
   })
+  facts:add("plan", postcall.plan(config))
   local ok, code, message = facts.journal:sync()
   if not ok then
     cxb.log.error("the journal cannot be written", { code = code, error = message })

@@ -2,6 +2,7 @@
 local delivery = require("cxb.core.delivery")
 local desk = require("cxb.core.desk")
 local outboxes = require("cxb.core.outboxes")
+local postcall = require("cxb.core.postcall")
 local record = require("cxb.record")
 
 local M = {}
@@ -53,7 +54,7 @@ function M.recover(c, path, reason)
       return nil, why
     end
     if not has.result then
-      how = delivery.commit(c, facts)
+      how = delivery.commit(c, facts, postcall.prepare(facts))
     else
       how = "duplicate"
       if not has.upload then
