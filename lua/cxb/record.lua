@@ -114,7 +114,7 @@ function M:heard_customer()
 end
 
 local kept = { "transcript", "events", "intents", "samples", "usage", "transfer", "fields", "times",
-  "plan", "analysis", "qc", "ended", "lost" }
+  "plan", "handoff", "analysis", "qc", "ended", "lost" }
 
 ---All that is known, as JSON values; restore() makes the record again, without a journal.
 ---@return table
