@@ -3,7 +3,7 @@
 return function(call)
   local leg = call.leg
   local utterance = leg:say_begin(call.rate)
-  leg:tap(leg:say_sink(utterance), call.rate, 0)
+  leg:tap(leg:say_sink(utterance), call.rate, 1000) -- also what was said before the flow began
   repeat
     local heard = call:dtmf({ max = 1, terminators = "", wait = 3600 })
   until heard.hangup or heard.dtmf == "#"
