@@ -1,7 +1,7 @@
 -- What a verb prints: lines for people, or one JSON object. Colour only on a terminal (the wrapper
 -- says so in CXB_TTY) and not when NO_COLOR is set.
 
-local json = require("cjson.safe")
+local json = require("cxb.json")
 
 local M = {}
 local output = {}

@@ -286,7 +286,8 @@ function box:replay(id) end
 ---(waits) removes dead rows
 ---@return integer removed
 function box:purge() end
----(waits) the row's body, for `cxbctl outbox show`
+---(waits) a row's body and what list() says of it; nil, "not_found": none, or done
+---@return string? body, table|string row_or_code, string? message
 function box:get(id) end
 ---(waits) The oldest row in "analysis" that nobody works on: the caller's for lease_ms (90,000), then it may be claimed
 ---again. attempts counts the claims, also those of processes that died. nil without a code: there is none. A row that is

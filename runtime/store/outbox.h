@@ -55,7 +55,7 @@ typedef struct cxb_outbox_row {
   int attempts;
   const char *kind, *session_id, *state, *url;
   const char *last_error; /* "" when none */
-  const char *body;       /* for `headers` only, else NULL */
+  const char *body;       /* for `headers` and cxb_outbox_get(), else NULL */
   size_t body_len;
 } cxb_outbox_row;
 
@@ -124,8 +124,8 @@ int cxb_outbox_flush(cxb_outbox *box, int64_t ms, cxb_outbox_done done, void *ar
 typedef void (*cxb_outbox_listed)(void *arg, const cxb_outbox_row *rows, int count, int err);
 int cxb_outbox_list(cxb_outbox *box, const char *state, int limit, cxb_outbox_listed done,
                     void *arg);
-/* The body of a row, NULL with an error; done rows have none any more. */
-typedef void (*cxb_outbox_got)(void *arg, const char *body, size_t len, int err);
+/* One row with its body; NULL with an error. Done rows are not there any more. */
+typedef void (*cxb_outbox_got)(void *arg, const cxb_outbox_row *row, int err);
 int cxb_outbox_get(cxb_outbox *box, int64_t id, cxb_outbox_got done, void *arg);
 
 /* ---- rows that are worked on before they are sent (outbox_analysis.c) ---- */

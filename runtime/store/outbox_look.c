@@ -46,21 +46,27 @@ static int64_t number(const cxb_sql *sql, size_t row, int column) {
   return cxb_sql_cell(sql, 0, row, column)->i;
 }
 
+#define COLUMNS "id,kind,state,session_id,n,attempts,due_at,created_at,last_error,url"
+
+static cxb_outbox_row row_of(const cxb_sql *sql, size_t i) {
+  return (cxb_outbox_row){.id = number(sql, i, 0),
+                          .kind = text(sql, i, 1),
+                          .state = text(sql, i, 2),
+                          .session_id = text(sql, i, 3),
+                          .n = number(sql, i, 4),
+                          .attempts = (int)number(sql, i, 5),
+                          .due_ms = number(sql, i, 6),
+                          .created_ms = number(sql, i, 7),
+                          .last_error = text(sql, i, 8),
+                          .url = text(sql, i, 9)};
+}
+
 static void on_listed(void *arg, cxb_sql *sql) {
   asking *a = arg;
   size_t n = sql->err ? 0 : sql->list[0].rows;
   cxb_outbox_row *rows = calloc(n + 1, sizeof *rows);
   for (size_t i = 0; rows && i < n; i++)
-    rows[i] = (cxb_outbox_row){.id = number(sql, i, 0),
-                               .kind = text(sql, i, 1),
-                               .state = text(sql, i, 2),
-                               .session_id = text(sql, i, 3),
-                               .n = number(sql, i, 4),
-                               .attempts = (int)number(sql, i, 5),
-                               .due_ms = number(sql, i, 6),
-                               .created_ms = number(sql, i, 7),
-                               .last_error = text(sql, i, 8),
-                               .url = text(sql, i, 9)};
+    rows[i] = row_of(sql, i);
   a->listed(a->arg, rows, (int)n, rows ? sql->err : CXB_ENOMEM);
   free(rows);
   answered(a, sql);
@@ -69,7 +75,8 @@ static void on_listed(void *arg, cxb_sql *sql) {
 int cxb_outbox_list(cxb_outbox *box, const char *state, int limit, cxb_outbox_listed done,
                     void *arg) {
   cxb_sql *sql = cxb_outbox_sql(
-      "SELECT id,kind,state,session_id,n,attempts,due_at,created_at,last_error,url FROM outbox "
+      "SELECT " COLUMNS
+      " FROM outbox "
       "WHERE CASE WHEN ?1 IS NULL THEN state<>'done' ELSE state=?1 END ORDER BY id LIMIT ?2");
   if (sql && state)
     cxb_sql_text(sql, state, strlen(state));
@@ -83,13 +90,19 @@ int cxb_outbox_list(cxb_outbox *box, const char *state, int limit, cxb_outbox_li
 static void on_got(void *arg, cxb_sql *sql) {
   asking *a = arg;
   int err = sql->err ? sql->err : sql->list[0].rows == 0 ? CXB_ENOENT : 0;
-  const cxb_sql_value *body = err ? NULL : cxb_sql_cell(sql, 0, 0, 0);
-  a->got(a->arg, body ? body->s : NULL, body ? body->len : 0, err);
+  cxb_outbox_row row = {0};
+  if (!err) {
+    const cxb_sql_value *body = cxb_sql_cell(sql, 0, 0, 10);
+    row = row_of(sql, 0);
+    row.body = body->s;
+    row.body_len = body->len;
+  }
+  a->got(a->arg, err ? NULL : &row, err);
   answered(a, sql);
 }
 
 int cxb_outbox_get(cxb_outbox *box, int64_t id, cxb_outbox_got done, void *arg) {
-  cxb_sql *sql = cxb_outbox_sql("SELECT body FROM outbox WHERE id=? AND state<>'done'");
+  cxb_sql *sql = cxb_outbox_sql("SELECT " COLUMNS ",body FROM outbox WHERE id=? AND state<>'done'");
   if (sql)
     cxb_sql_int(sql, id);
   return ask(box, sql, on_got, (asking){.box = box, .got = done, .arg = arg});

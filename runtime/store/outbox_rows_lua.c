@@ -61,6 +61,21 @@ static int l_put(lua_State *L) {
   return cxb_outbox_wait_or_fail(L, w, err);
 }
 
+/* A row as list() and get() show it. */
+static void push_shown(lua_State *L, const cxb_outbox_row *row, int64_t now) {
+  char due[CXB_ISO_LEN];
+  cxb_outbox_push_row(L, row);
+  cxb_iso_time(due, row->due_ms);
+  lua_pushstring(L, due);
+  lua_setfield(L, -2, "next_at");
+  lua_pushnumber(L, (lua_Number)(now - row->created_ms) / 1000);
+  lua_setfield(L, -2, "age_seconds");
+  if (row->last_error[0]) {
+    lua_pushstring(L, row->last_error);
+    lua_setfield(L, -2, "last_error");
+  }
+}
+
 static void on_listed(void *arg, const cxb_outbox_row *rows, int count, int err) {
   cxb_wait wait;
   lua_State *L = cxb_outbox_answer_on(arg, &wait);
@@ -71,19 +86,9 @@ static void on_listed(void *arg, const cxb_outbox_row *rows, int count, int err)
     return;
   }
   int64_t now = cxb_now_ms();
-  char due[CXB_ISO_LEN];
   lua_createtable(L, count, 0);
   for (int i = 0; i < count; i++) {
-    cxb_outbox_push_row(L, &rows[i]);
-    cxb_iso_time(due, rows[i].due_ms);
-    lua_pushstring(L, due);
-    lua_setfield(L, -2, "next_at");
-    lua_pushnumber(L, (lua_Number)(now - rows[i].created_ms) / 1000);
-    lua_setfield(L, -2, "age_seconds");
-    if (rows[i].last_error[0]) {
-      lua_pushstring(L, rows[i].last_error);
-      lua_setfield(L, -2, "last_error");
-    }
+    push_shown(L, &rows[i], now);
     lua_rawseti(L, -2, i + 1);
   }
   cxb_wait_resume(&wait, 1);
@@ -98,16 +103,18 @@ static int l_list(lua_State *L) {
       L, w, h->box ? cxb_outbox_list(h->box, state, limit, on_listed, w) : CXB_ECLOSED);
 }
 
-static void on_got(void *arg, const char *body, size_t len, int err) {
+static void on_got(void *arg, const cxb_outbox_row *row, int err) {
   cxb_wait wait;
   lua_State *L = cxb_outbox_answer_on(arg, &wait);
   if (!L)
     return;
-  int n = 1;
-  if (err)
+  int n = 2;
+  if (err) {
     n = cxb_push_error(L, err, NULL);
-  else
-    lua_pushlstring(L, body ? body : "", len);
+  } else {
+    lua_pushlstring(L, row->body ? row->body : "", row->body_len);
+    push_shown(L, row, cxb_now_ms());
+  }
   cxb_wait_resume(&wait, n);
 }
 

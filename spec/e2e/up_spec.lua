@@ -179,7 +179,8 @@ describe("cxbctl", function()
   end)
 
   it("explains each verb with an example", function()
-    for _, verb in ipairs({ "up", "down", "status", "reload", "call", "calls", "nginx", "version" }) do
+    for _, verb in ipairs({ "up", "down", "status", "reload", "call", "calls", "outbox", "nginx",
+      "version" }) do
       local code, text = run(verb, "--help")
       assert.equal(0, code)
       assert.matches("example: ", text, 1, true)

@@ -130,6 +130,10 @@ describe("a lost worker's", function()
     assert.equal("result:s1", host:delivery(1).key)
     assert.equal(404, host:post(2, "/outbox/1-999/replay").status)
     assert.equal(404, host:post(2, "/outbox/nonsense/replay").status)
+    for _, method in ipairs({ "GET", "POST" }) do
+      assert.equal(403, cxb.http.request({ method = method, url = "http+unix:" .. host:socket(2)
+        .. ":/outbox" .. (method == "POST" and "/" .. row.id .. "/replay" or "") }).status)
+    end
   end)
 
   it("damaged journal is set aside and looked at once", function()

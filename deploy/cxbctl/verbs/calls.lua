@@ -1,6 +1,6 @@
 -- cxbctl calls: the newest calls the API keeps.
 
-local json = require("cjson.safe")
+local json = require("cxb.json")
 local records = require("cxbctl.records")
 
 local M = {
@@ -24,7 +24,7 @@ function M.run(options, _, out)
     return 1
   end
   if out.json then
-    out:object({ ok = true, items = #items > 0 and items or json.empty_array })
+    out:object({ ok = true, items = json.array(items) })
     return 0
   end
   local rows = { { "started", "session", "bot", "status", "ended by", "seconds", "recording" } }

@@ -1,6 +1,6 @@
 -- cxbctl status: what runs here, asked of each service over its control socket.
 
-local json = require("cjson.safe")
+local json = require("cxb.json")
 local paths = require("cxbctl.paths")
 local pids = require("cxbctl.pids")
 local targets = require("cxbctl.targets")
@@ -73,7 +73,7 @@ function M.run(_, _, out)
   end
   if out.json then
     out:object({ ok = sound, run_dir = run_dir, url = up and up.url, version = cxb.version,
-      services = #rows > 0 and rows or json.empty_array })
+      services = json.array(rows) })
     return sound and 0 or 1
   end
   if #rows == 0 then

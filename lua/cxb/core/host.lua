@@ -6,6 +6,9 @@ local outboxes = require("cxb.core.outboxes")
 
 local M = {}
 
+-- Of a body, over the control socket.
+local shown_bytes = 1024 * 1024
+
 local function socket(c, id)
   return ("%s/ctl/core-%d.sock"):format(c.CXB_RUN_DIR, id)
 end
@@ -127,11 +130,15 @@ function M.verbs(c, calls)
     end,
     outbox_show = function(args)
       local box, row = find(args.id)
-      local body, code = nil, "not_found"
+      local body, item = nil, "not_found"
       if box then
-        body, code = box:get(row)
+        body, item = box:get(row)
       end
-      return { ok = body ~= nil, body = body, error = code }
+      if not body then
+        return { ok = false, error = item }
+      end
+      item.id, item.body, item.bytes = args.id, body:sub(1, shown_bytes), #body
+      return { ok = true, item = item }
     end,
     outbox_retry = function(args)
       local box, row = find(args.id)
