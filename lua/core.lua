@@ -238,16 +238,25 @@ if cxb.mode == "run" then
   make_folders()
 end
 
+local listen = {
+  { addr = c.listen, mode = 432 }, -- 0660
+  { addr = ("unix:%s/ctl/core-%d.sock"):format(c.CXB_RUN_DIR, c.worker), mode = 432,
+    control = true },
+}
+if c.audiosocket then
+  listen[#listen + 1] = { addr = c.audiosocket, audiosocket = true,
+    media_timeout_s = c.CXB_MEDIA_TIMEOUT_SECONDS }
+end
+
 return {
   name = "core",
-  listen = {
-    { addr = c.listen, mode = 432 }, -- 0660
-    { addr = ("unix:%s/ctl/core-%d.sock"):format(c.CXB_RUN_DIR, c.worker), mode = 432,
-      control = true },
-  },
+  listen = listen,
   guard = guards,
   http = function(req)
     routes:handle(req)
+  end,
+  audiosocket = function(leg)
+    calls.carry(c, leg, "audiosocket", c.CXB_AUDIOSOCKET_BOT)
   end,
   start = start,
   active = active,

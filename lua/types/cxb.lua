@@ -22,6 +22,7 @@ cxb = {}
 ---@field name string "core", "api", "speech": log field `service`
 ---@field listen? cxb.listen[] sockets of the process; the host keeps them over reloads
 ---@field http? fun(req: cxb.request) one task a request; a handler that answers nothing gets a 500
+---@field audiosocket? fun(leg: cxb.leg) one task an AudioSocket call, holding the call slot
 ---@field guard? cxb.guard[] requests that take the call slot, checked in C before any Lua runs
 ---@field start? fun() once, in the first generation, before the sockets listen; a failure ends the process, exit 1
 ---@field selftest? fun():boolean?,string? before a generation takes work; nil, why refuses it
@@ -36,6 +37,8 @@ cxb = {}
 ---@field addr string "unix:/path" or "tcp:127.0.0.1:8080" (port 0: chosen by the system)
 ---@field mode? integer file mode of a Unix socket, 0660
 ---@field control? boolean a control socket: one JSON object a line, {verb=, ...}
+---@field audiosocket? boolean TCP: AudioSocket calls, each takes the call slot or is sent away
+---@field media_timeout_s? integer of an AudioSocket call, as in cxb.media.accept
 ---@class cxb.guard
 ---@field prefix string path prefix
 ---@field upgrade boolean true: WebSocket upgrades, false: POSTs
@@ -341,12 +344,12 @@ cxb.media = {}
 local leg = {}
 ---Hands the caller's socket to the media loop; the 101 leaves from there. Only for a guarded request.
 ---@param req cxb.request
----@param transport "cxb"|"twilio"|"browser"
----@param opts? {media_timeout_s?: integer} without media and pong for this long: "media_timeout", 30
+---@param transport "cxb"|"exotel"|"twilio"|"telnyx"|"plivo"|"vonage"|"asterisk"|"audiofork"|"browser"
+---@param opts? {media_timeout_s?: integer, chunk_bytes?: integer, hangup_elsewhere?: boolean} without media and pong for media_timeout_s: "media_timeout", 30 · size of exotel's messages · hangup() does not tell the wire: the carrier is asked another way, and the socket closed by force after 2 s
 ---@return cxb.leg?, string? code, string? message
 function cxb.media.accept(req, transport, opts) end
 ---(waits) the next event, in order; nil, "timeout" | "cancelled". After "closed": nil, "closed".
----{type="start", t_ms, rate, stream_id, caller_id, did, from_number, direction, connected_event=<JSON text>} ·
+---{type="start", t_ms, rate, framing_ms, stream_id, caller_id, did, from_number, direction, connected_event=<JSON text>} ·
 ---"answer" · "speech" · "silence" · {type="dtmf", digit} · {type="text", text} · {type="cleared", utterance, heard_ms, by} ·
 ---{type="played", utterance, heard_ms, error} (error: the source failed) · {type="first_frame", utterance} · {type="transfer", ok, reason} ·
 ---{type="stop", by} · {type="error", error} · {type="closed", code, reason}

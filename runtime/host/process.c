@@ -61,6 +61,8 @@ static reload_wait *reload_now, *reload_next;
 void (*cxb_process_on_stop_listening)(void);
 int (*cxb_process_active_requests)(void);
 int (*cxb_process_listen)(const char *addr, int mode, char *why, size_t why_len);
+int (*cxb_process_listen_audiosocket)(lua_State *L, int entry, const char *addr, char *why,
+                                      size_t why_len);
 
 uv_loop_t *cxb_loop(void) {
   return &p.loop;
@@ -308,17 +310,20 @@ static int open_listener(lua_State *L, int entry, char *why, size_t len) {
   lua_getfield(L, entry, "addr");
   lua_getfield(L, entry, "mode");
   lua_getfield(L, entry, "control");
-  const char *addr = lua_tostring(L, -3);
-  int mode = lua_isnumber(L, -2) ? (int)lua_tointeger(L, -2) : 0660, err = CXB_EINVAL;
+  lua_getfield(L, entry, "audiosocket");
+  const char *addr = lua_tostring(L, -4);
+  int mode = lua_isnumber(L, -3) ? (int)lua_tointeger(L, -3) : 0660, err = CXB_EINVAL;
   if (!addr)
     snprintf(why, len, "listen: addr is missing");
-  else if (lua_toboolean(L, -1))
+  else if (lua_toboolean(L, -2))
     err = cxb_control_listen(addr, mode, why, len);
+  else if (lua_toboolean(L, -1) && cxb_process_listen_audiosocket)
+    err = cxb_process_listen_audiosocket(L, entry, addr, why, len);
   else if (cxb_process_listen)
     err = cxb_process_listen(addr, mode, why, len);
   else
     snprintf(why, len, "listen: no HTTP server in this program");
-  lua_pop(L, 3);
+  lua_pop(L, 4);
   return err;
 }
 

@@ -22,3 +22,6 @@ extern int (*cxb_process_active_requests)(void);
 /* Hook of net: listen on one address for HTTP; the listener lives as long as the process. Writes
  * the cause to `why` on failure. */
 extern int (*cxb_process_listen)(const char *addr, int mode, char *why, size_t why_len);
+/* Hook of transport: the same for AudioSocket calls; `entry` is the listener's table on L. */
+extern int (*cxb_process_listen_audiosocket)(lua_State *L, int entry, const char *addr, char *why,
+                                             size_t why_len);

@@ -1,10 +1,10 @@
 /* HTTP server: the sockets it listens on. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "../base/err.h"
 #include "../host/host.h"
+#include "../host/tcp_bind.h"
 #include "../host/unix_path.h"
 #include "http_internal.h"
 
@@ -38,22 +38,7 @@ static int bind_unix(listener *l, const char *path, int mode) {
 
 static int bind_tcp(listener *l, const char *text) {
   uv_tcp_init(cxb_loop(), &l->tcp);
-  char host[64];
-  const char *colon = strrchr(text, ':');
-  size_t n = colon ? (size_t)(colon - text) : 0;
-  if (!colon || n >= sizeof host)
-    return UV_EINVAL;
-  memcpy(host, text, n);
-  host[n] = '\0';
-  char *end;
-  long port = strtol(colon + 1, &end, 10);
-  if (end == colon + 1 || *end || port < 0 || port > 65535)
-    return UV_EINVAL;
-  struct sockaddr_storage ss;
-  int rc = host[0] == '[' && n > 2
-               ? (host[n - 1] = '\0', uv_ip6_addr(host + 1, (int)port, (struct sockaddr_in6 *)&ss))
-               : uv_ip4_addr(host, (int)port, (struct sockaddr_in *)&ss);
-  return rc ? rc : uv_tcp_bind(&l->tcp, (struct sockaddr *)&ss, 0);
+  return cxb_tcp_bind(&l->tcp, text);
 }
 
 static int bound_port(listener *l) {

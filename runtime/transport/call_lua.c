@@ -135,6 +135,18 @@ static void watch(void) {
     uv_timer_start(&m.watch, on_watch, cxb_loop_first(LOOK_MS), LOOK_MS);
 }
 
+cxb_media *cxb_call_media(void) {
+  return m.media;
+}
+
+void cxb_call_hold_slot(cxb_call *c) {
+  if (cxb_slot_used() > 0) {
+    cxb_slot_retain();
+    c->holds_slot = true;
+  }
+  watch();
+}
+
 static int leg_gc(lua_State *L) {
   cxb_call **box = lua_touserdata(L, 1);
   cxb_call *c = *box;
@@ -152,16 +164,11 @@ static int leg_gc(lua_State *L) {
 
 /* ---- cxb.media ---- */
 
-/* A call with its session; not yet on any socket. */
-static int new_call(lua_State *L, cxb_generation *gen, const cxb_serializer *ser, int timeout_s,
-                    cxb_call **out) {
+int cxb_call_new(lua_State *L, cxb_generation *gen, const cxb_serializer *ser, int timeout_s,
+                 cxb_call **out) {
   int err = m.media ? 0 : cxb_media_new(cxb_loop(), &m.media);
   if (err)
     return err;
-  cxb_call **box = lua_newuserdata(L, sizeof *box);
-  *box = NULL;
-  luaL_getmetatable(L, CXB_LEG_MT);
-  lua_setmetatable(L, -2);
   cxb_call *c = calloc(1, sizeof *c);
   if (!c)
     return CXB_ENOMEM;
@@ -171,6 +178,9 @@ static int new_call(lua_State *L, cxb_generation *gen, const cxb_serializer *ser
     free(c);
     return err;
   }
+  cxb_call **box = lua_newuserdata(L, sizeof *box);
+  luaL_getmetatable(L, CXB_LEG_MT);
+  lua_setmetatable(L, -2);
   c->ser = ser;
   c->L = cxb_generation_state(gen);
   c->next = m.calls;
@@ -209,7 +219,7 @@ static int l_accept(lua_State *L) {
   if (!cxb_http_is_upgrade(req))
     return cxb_push_error(L, CXB_EINVAL, "the request is no WebSocket upgrade");
   cxb_call *c;
-  int fd, err = new_call(L, cxb_task_generation(task), ser, timeout_s, &c);
+  int fd, err = cxb_call_new(L, cxb_task_generation(task), ser, timeout_s, &c);
   if (err)
     return cxb_push_error(L, err, NULL);
   c->owner = cxb_task_id(task);
@@ -222,11 +232,7 @@ static int l_accept(lua_State *L) {
     cxb_call_end(c);
     return cxb_push_error(L, err, NULL);
   }
-  if (cxb_slot_used() > 0) {
-    cxb_slot_retain();
-    c->holds_slot = true;
-  }
-  watch();
+  cxb_call_hold_slot(c);
   return 1;
 }
 

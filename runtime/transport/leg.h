@@ -1,7 +1,7 @@
-/* A leg: one call's WebSocket on the media loop, translated by one serializer. leg.c owns the
- * socket, limits, liveness and the handshake timers; a serializer (cxb.c, twilio.c, browser.c) only
- * maps messages: wire → start, frame, dtmf, mark, stop and frame, clear, mark, transfer, hangup →
- * wire. */
+/* A leg: one call's WebSocket (or TCP stream) on the media loop, translated by one serializer.
+ * leg.c owns the socket, limits, liveness and the handshake timers; a serializer (a file a wire)
+ * only maps messages: wire → start, frame, dtmf, mark, stop and frame, clear, mark, transfer,
+ * hangup → wire. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -44,7 +44,7 @@ typedef struct cxb_serializer {
 
 extern const cxb_serializer cxb_serializer_cxb, cxb_serializer_exotel, cxb_serializer_twilio,
     cxb_serializer_telnyx, cxb_serializer_plivo, cxb_serializer_vonage, cxb_serializer_asterisk,
-    cxb_serializer_audiofork, cxb_serializer_browser;
+    cxb_serializer_audiosocket, cxb_serializer_audiofork, cxb_serializer_browser;
 extern const cxb_serializer *const cxb_serializers[]; /* NULL-terminated */
 const cxb_serializer *cxb_serializer_find(const char *name);
 
@@ -61,6 +61,10 @@ typedef struct cxb_leg_counts {
 int cxb_leg_accept(cxb_media *media, cxb_session *session, const cxb_serializer *ser,
                    const cxb_leg_options *options, int fd, char *head, size_t head_len,
                    cxb_leg_counts *counts);
+/* The same for a TCP stream of packets with three bytes of head (AudioSocket): each is a binary
+ * message of the serializer, head included. Takes fd, also on failure. */
+int cxb_leg_accept_tcp(cxb_media *media, cxb_session *session, const cxb_serializer *ser,
+                       const cxb_leg_options *options, int fd, cxb_leg_counts *counts);
 /* Main loop, when no leg is left: closes the media loop's WebSocket context; done on the media
  * loop. */
 void cxb_leg_shutdown(cxb_media *media, void (*done)(void *arg), void *arg);

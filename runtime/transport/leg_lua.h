@@ -25,6 +25,12 @@ typedef struct cxb_call {
   int orphan_ms;  /* for how long that task has been gone */
 } cxb_call;
 
+/* A call of `gen` with its session, not yet on any socket; pushes its object on L. CXB_ENOMEM. */
+int cxb_call_new(lua_State *L, cxb_generation *gen, const cxb_serializer *ser, int timeout_s,
+                 cxb_call **out);
+cxb_media *cxb_call_media(void); /* the media loop; made by the first call */
+/* The call is on its socket: it holds the slot that was taken for it, and is watched. */
+void cxb_call_hold_slot(cxb_call *c);
 /* Takes the value on top of L (a stack of the generation) to the reader, or keeps it for one. */
 void cxb_call_offer(cxb_call *c, lua_State *L);
 /* Closes the session; idempotent. */

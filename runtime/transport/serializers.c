@@ -4,11 +4,17 @@
 #include "leg.h"
 
 const cxb_serializer *const cxb_serializers[] = {
-    &cxb_serializer_cxb,      &cxb_serializer_exotel,
-    &cxb_serializer_twilio,   &cxb_serializer_telnyx,
-    &cxb_serializer_plivo,    &cxb_serializer_vonage,
-    &cxb_serializer_asterisk, &cxb_serializer_audiofork,
-    &cxb_serializer_browser,  NULL,
+    &cxb_serializer_cxb,
+    &cxb_serializer_exotel,
+    &cxb_serializer_twilio,
+    &cxb_serializer_telnyx,
+    &cxb_serializer_plivo,
+    &cxb_serializer_vonage,
+    &cxb_serializer_asterisk,
+    &cxb_serializer_audiosocket,
+    &cxb_serializer_audiofork,
+    &cxb_serializer_browser,
+    NULL,
 };
 
 const cxb_serializer *cxb_serializer_find(const char *name) {

@@ -106,6 +106,14 @@ static const char *const audiofork_messages[] = {
     "{\"type\":\"mark\",\"data\":{\"name\":\"u2\",\"event\":\"cleared\"}}",
     "{\"type\":\"playDone\",\"data\":{\"id\":1}}",
     NULL};
+static const char *const audiosocket_messages[] = {"01001040325ec25efd4bd3805f53576e581d13",
+                                                   "12000800010203040506",
+                                                   "1200040001ff7f",
+                                                   "03000135",
+                                                   "1000020001",
+                                                   "ff000101",
+                                                   "000000",
+                                                   NULL};
 static const char *const browser_messages[] = {
     "{\"type\":\"start\",\"rate\":16000,\"variables\":{\"a\":[1,2,{\"b\":null}]}}",
     "{\"type\":\"mark\",\"name\":\"u1\",\"played_ms\":1234}",
@@ -173,13 +181,22 @@ static size_t mutate(char *text, size_t len, size_t room) {
   return len;
 }
 
-static void put_message(uint8_t *call, size_t *size, const char *message, bool change) {
+/* "01ff" as bytes; their count. */
+static size_t unhex(const char *hex, char *out) {
+  size_t n = 0;
+  for (unsigned byte; sscanf(hex + 2 * n, "%2x", &byte) == 1; n++)
+    out[n] = (char)byte;
+  return n;
+}
+
+static void put_message(uint8_t *call, size_t *size, const char *message, bool hex, bool change) {
   char text[700];
-  size_t len = strlen(message);
-  memcpy(text, message, len);
+  size_t len = hex ? unhex(message, text) : strlen(message);
+  if (!hex)
+    memcpy(text, message, len);
   if (change)
     len = mutate(text, len, sizeof text);
-  call[(*size)++] = (uint8_t)(change && roll(12) == 0 ? 170 : 0);
+  call[(*size)++] = (uint8_t)(hex || (change && roll(12) == 0) ? 170 : 0);
   call[(*size)++] = (uint8_t)len;
   call[(*size)++] = (uint8_t)(len >> 8);
   memcpy(call + *size, text, len);
@@ -187,17 +204,17 @@ static void put_message(uint8_t *call, size_t *size, const char *message, bool c
 }
 
 /* A call that mostly begins well, then goes wrong in every way. */
-static size_t make_call(uint8_t *call, const char *const *messages, size_t count,
-                        size_t handshake) {
+static size_t make_call(uint8_t *call, const char *const *messages, size_t count, size_t handshake,
+                        bool hex) {
   size_t size = 0;
   call[size++] = (uint8_t)roll(256);
   for (size_t i = 0; i < handshake; i++)
-    put_message(call, &size, messages[i], roll(8) == 0);
+    put_message(call, &size, messages[i], hex, roll(8) == 0);
   for (int i = 0; i < 30 && size < MAX_CALL - 800; i++) {
     size_t which = roll((uint32_t)count);
     if (which + 1 == count && roll(4)) /* the goodbye comes seldom */
       which = handshake;
-    put_message(call, &size, messages[which], true);
+    put_message(call, &size, messages[which], hex, true);
     if (roll(4) == 0)
       call[size++] = (uint8_t)(208 + roll(48));
     if (roll(16) == 0) {
@@ -217,6 +234,7 @@ typedef struct fuzzed {
   const char *name;
   const char *const *messages; /* the handshake first, the goodbye last */
   size_t handshake;
+  bool hex; /* binary messages, so written */
 } fuzzed;
 
 static void mutated_messages_do_not_harm(void **state) {
@@ -228,7 +246,7 @@ static void mutated_messages_do_not_harm(void **state) {
     count++;
   seed = 88172645463325252ull;
   while (totals.messages < wanted())
-    fuzz_call(w->name, call, make_call(call, w->messages, count, w->handshake), &totals);
+    fuzz_call(w->name, call, make_call(call, w->messages, count, w->handshake, w->hex), &totals);
   print_message("%s: %zu messages, %zu calls, %zu started, %zu refused\n", w->name, totals.messages,
                 totals.closes, totals.starts, totals.refused);
   assert_in_range(totals.starts, totals.closes / 2, totals.closes);
@@ -236,16 +254,17 @@ static void mutated_messages_do_not_harm(void **state) {
 }
 
 static fuzzed wires[] = {
-    {"cxb", cxb_messages, 3},
-    {"exotel", exotel_messages, 2},
-    {"twilio", twilio_messages, 2},
-    {"telnyx", telnyx_messages, 2},
-    {"plivo", plivo_messages, 1},
-    {"vonage", vonage_messages, 1},
-    {"asterisk", asterisk_messages, 1},
-    {"asterisk", asterisk_plain_messages, 1},
-    {"audiofork", audiofork_messages, 1},
-    {"browser", browser_messages, 1},
+    {"cxb", cxb_messages, 3, false},
+    {"exotel", exotel_messages, 2, false},
+    {"twilio", twilio_messages, 2, false},
+    {"telnyx", telnyx_messages, 2, false},
+    {"plivo", plivo_messages, 1, false},
+    {"vonage", vonage_messages, 1, false},
+    {"asterisk", asterisk_messages, 1, false},
+    {"asterisk", asterisk_plain_messages, 1, false},
+    {"audiosocket", audiosocket_messages, 2, true},
+    {"audiofork", audiofork_messages, 1, false},
+    {"browser", browser_messages, 1, false},
 };
 enum { WIRES = sizeof wires / sizeof *wires };
 

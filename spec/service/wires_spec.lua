@@ -48,12 +48,14 @@ local wires = {
     query = "?caller=%2B919876543210" },
   { name = "asterisk", rate = 48000, marks = true, clears = true, label = "asterisk in plain words",
     query = "?caller=%2B919876543210", args = { "--form", "plain", "--codec", "slin48" } },
+  { name = "audiosocket", caller_id = false },
+  { name = "audiosocket", rate = 44100, caller_id = false },
   { name = "audiofork", marks = true, clears = true },
   { name = "audiofork", rate = 16000, marks = true, clears = true, query = "?play=json",
     label = "audiofork with playAudio, stereo", args = { "--stereo" } },
 }
 
-local world, dir, worker, socket
+local world, dir, worker, socket, tcp
 
 local function bot(flow)
   return json.encode({ flow = flow, stt = { provider = "none" }, tts = { provider = "none" },
@@ -81,13 +83,26 @@ local function tone(rate)
     .. le(n * 2, 4) .. table.concat(pcm))
 end
 
+-- (waits) The slot is free when the call's result is on disk.
+local function idle()
+  World.wait_until("a free slot", function()
+    return World.get_json("http+unix:" .. socket .. ":/health").worker_calls == 0
+  end, 20000)
+end
+
 -- The client's report.
 local function call(wire, name, args)
-  local list = { PYTHON, cxb.root .. "/spec/sim/wscall.py", "--transport", wire.name, "--unix",
-    socket, "--path", ("/%s/%s%s"):format(wire.path or wire.name, name, wire.query or ""),
-    "--json", "--rate", tostring(wire.rate or 8000), "--gap", "0.2", "--first-wait", "0.2",
-    "--patience", "0.3", "--max-s", "30" }
-  for _, more in ipairs({ wire.args or {}, args }) do
+  idle()
+  local list = { PYTHON, cxb.root .. "/spec/sim/wscall.py", "--transport", wire.name, "--path",
+    ("/%s/%s%s"):format(wire.name, name, wire.query or ""), "--json", "--rate",
+    tostring(wire.rate or 8000), "--gap", "0.2", "--first-wait", "0.2", "--patience", "0.3",
+    "--max-s", "30" }
+  local where = { "--unix", socket }
+  if wire.name == "audiosocket" then -- one bot answers all its calls
+    world:write(dir .. "/bots/phone.json", bot(name))
+    where = { "--tcp", tcp }
+  end
+  for _, more in ipairs({ where, wire.args or {}, args }) do
     for _, arg in ipairs(more) do list[#list + 1] = arg end
   end
   local client = world:start(list)
@@ -155,7 +170,9 @@ setup(function()
   for _, flow in ipairs({ "talk", "echo" }) do
     world:write(("%s/bots/%s.json"):format(dir, flow), bot(flow))
   end
+  tcp = "127.0.0.1:" .. world:port()
   worker = world:service("core.lua", {
+    CXB_AUDIOSOCKET_LISTEN = "tcp:" .. tcp, CXB_AUDIOSOCKET_BOT = "phone",
     CXB_DEV = "1", CXB_RUN_DIR = dir, CXB_STATE_DIR = dir .. "/state", CXBCORE_WORKERS = "2",
     CXB_LISTEN = "unix:" .. socket, CXB_BOTS_DIR = dir .. "/bots", CXB_FLOWS_DIR = dir .. "/flows",
     PATH = os.getenv("PATH"),
@@ -191,7 +208,7 @@ describe("a call", function()
       assert.is_true(report.marks >= (wire.marks and 1 or 0))
       local r = result(report.stream_id)
       assert.equal("customer", r.disconnected_by)
-      assert.equal("+919876543210", r.caller_id)
+      assert.equal(wire.caller_id == nil and "+919876543210" or nil, r.caller_id)
       local cut = assert(event(r, "cut"))
       assert.equal("dtmf", cut.data.by)
       assert.is_true(cut.data.ms >= 300 and cut.data.ms < 5000)
@@ -200,10 +217,31 @@ describe("a call", function()
   end
 end)
 
+describe("a busy worker", function()
+  it("says goodbye on AudioSocket, and takes the next call", function()
+    idle()
+    local first = world:start({ PYTHON, cxb.root .. "/spec/sim/wscall.py", "--transport", "twilio",
+      "--unix", socket, "--path", "/twilio/echo", "--mute", "--first-wait", "20" })
+    World.wait_until("a call", function()
+      return World.get_json("http+unix:" .. socket .. ":/health").worker_calls == 1
+    end)
+    local second = world:start({ PYTHON, cxb.root .. "/spec/sim/wscall.py", "--transport",
+      "audiosocket", "--tcp", tcp, "--json", "--first-wait", "20" })
+    assert(second:wait(20000))
+    local report = json.decode(second.log[#second.log])
+    assert.equal("bot", report.closed_by)
+    assert.equal("hangup", report.events[1].event)
+    assert.equal(0, report.bot_ms)
+    first:stop()
+    call({ name = "audiosocket" }, "echo", { "--dtmf", "#", "--wait-end", "20" })
+  end)
+end)
+
 describe("cxbctl call", function()
   for _, transport in ipairs(caller.transports) do
     it("hears its own voice from the echo on " .. transport, function()
       local pcm = assert(audio.read_wav(tone(16000), caller.rate(transport)))
+      idle()
       local c = caller.new({ transport = transport, bot = "echo", url = "ws+unix:" .. socket .. ":",
         lines = { { pcm = pcm, name = "tone" }, { digits = "#", name = "#" } },
         patience_ms = 400, quiet_ms = 200 })

@@ -20,6 +20,7 @@ import operator
 import random
 import sys
 import time
+import uuid
 import warnings
 import wave
 
@@ -518,6 +519,84 @@ class Asterisk:
         pass
 
 
+class Audiosocket:
+    """TCP: one byte of kind, two of length, the payload. Nothing may come ahead of its time."""
+    kinds = {8000: 0x10, 12000: 0x11, 16000: 0x12, 24000: 0x13, 32000: 0x14, 44100: 0x15,
+             48000: 0x16}
+
+    def __init__(self, call):
+        self.call, self.rate = call, call.args.rate or 8000
+        self.kind = self.kinds[self.rate]
+
+    def packet(self, kind, payload=b""):
+        return bytes([kind]) + len(payload).to_bytes(2, "big") + payload
+
+    def hello(self):
+        yield self.packet(0x01, uuid.UUID(self.call.args.stream_id).bytes)
+
+    def media(self, pcm):
+        return self.packet(self.kind, pcm)
+
+    def dtmf(self, digit):
+        return self.packet(0x03, digit.encode())
+
+    def bye(self):
+        return self.packet(0x00)
+
+    def take_binary(self, data):
+        kind, payload = data[0], data[3:]
+        if kind == self.kind:
+            self.call.bot_audio(payload)
+            ahead = sum(1 for q in self.call.queue if isinstance(q, bytes))
+            if ahead > 10:
+                self.call.note("bad_lead", {"frames": ahead})
+        elif kind == 0x00:
+            self.call.note("hangup", {})
+            self.call.hang_up_asked = True
+        else:
+            self.call.note("wrong_kind", {"kind": kind})
+
+    def played(self, mark, played_ms, cleared):
+        pass
+
+    def cleared(self, played_ms):
+        pass
+
+
+class Packets:
+    """A TCP stream of packets behind the few functions of a WebSocket that a call uses."""
+    subprotocol, close_reason = None, None
+
+    def __init__(self, reader, writer):
+        self.reader, self.writer, self.transport = reader, writer, writer.transport
+        self.close_code = None
+
+    @classmethod
+    async def connect(cls, address):
+        host, port = address.rsplit(":", 1)
+        return cls(*await asyncio.open_connection(host, int(port)))
+
+    async def send(self, data):
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def __aiter__(self):
+        try:
+            while True:
+                head = await self.reader.readexactly(3)
+                yield head + await self.reader.readexactly(int.from_bytes(head[1:], "big"))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            self.close_code = 1000
+
+    async def wait_closed(self):
+        while self.close_code is None:
+            await asyncio.sleep(0.01)
+
+    async def close(self, code):
+        self.close_code = code
+        self.writer.close()
+
+
 class Audiofork:
     """L16 as it is, or with ?play=json in the path the bot's as playAudio messages."""
     subprotocols = ["audio.drachtio.org"]
@@ -611,7 +690,8 @@ class Browser:
 
 
 WIRES = {"cxb": Cxb, "exotel": Exotel, "twilio": Twilio, "telnyx": Telnyx, "plivo": Plivo,
-         "vonage": Vonage, "asterisk": Asterisk, "audiofork": Audiofork, "browser": Browser}
+         "vonage": Vonage, "asterisk": Asterisk, "audiosocket": Audiosocket,
+         "audiofork": Audiofork, "browser": Browser}
 
 
 # ---- the call ------------------------------------------------------------------------------------
@@ -792,7 +872,7 @@ class Call:
                 if self.hang_up_asked and not self.args.no_goodbye:
                     self.closed_by = "bot"
                     await ws.close(1000)
-        except websockets.ConnectionClosed:
+        except (websockets.ConnectionClosed, ConnectionError):
             pass
         self.closed_by = self.closed_by or "bot"
         self.finished.set()
@@ -836,7 +916,9 @@ class Call:
         headers = [tuple(h.split(": ", 1)) for h in a.header]
         options = dict(subprotocols=getattr(self.wire, "subprotocols", None), compression=None, max_size=None, ping_interval=None, extra_headers=headers,
                        open_timeout=10, close_timeout=2)
-        if a.unix:
+        if a.tcp:
+            connecting = Packets.connect(a.tcp)
+        elif a.unix:
             connecting = websockets.unix_connect(a.unix, "ws://localhost" + a.path, **options)
         else:
             connecting = websockets.connect(a.url, **options)
@@ -858,7 +940,7 @@ class Call:
             await self.speak(ws)
             if self.closed_by is None:
                 await self.hang_up(ws)
-        except websockets.ConnectionClosed:
+        except (websockets.ConnectionClosed, ConnectionError):
             pass
         await asyncio.wait([receiving], timeout=3)
         self.close_code, self.close_reason = ws.close_code, ws.close_reason
@@ -911,6 +993,7 @@ def arguments():
     p.add_argument("--transport", choices=list(WIRES), required=True)
     where = p.add_mutually_exclusive_group(required=True)
     where.add_argument("--url", help="ws://host:port/path")
+    where.add_argument("--tcp", help="host:port (audiosocket)")
     where.add_argument("--unix", help="socket of a worker; with --path")
     p.add_argument("--path", default="/ws/demo")
     p.add_argument("--header", action="append", default=[], help='"Name: value"')
@@ -949,8 +1032,9 @@ def arguments():
     p.add_argument("--record-bot", metavar="WAV", help="what the far end played, on the call's clock")
     p.add_argument("--json", action="store_true", help="one JSON line instead of a few words")
     args = p.parse_args()
-    args.stream_id = args.stream_id or ("MZ" if args.transport == "twilio" else "sim-") + (
-        "%032x" % random.SystemRandom().getrandbits(128))
+    prefix = {"twilio": "MZ", "audiosocket": ""}.get(args.transport, "sim-")
+    args.stream_id = args.stream_id or prefix + (
+        str(uuid.uuid4()) if args.transport == "audiosocket" else uuid.uuid4().hex)
     rate = WIRES[args.transport](argparse.Namespace(args=args)).rate
     args.clips = {t[-1]: load(t[-1], rate) for t in args.turns if t[0] in ("wav", "barge")}
     return args

@@ -270,6 +270,20 @@ local function run(c, leg, call, claims)
   run_session(c, leg, facts, call, config, start)
 end
 
+---(waits) Carries the call of a leg, from its handshake to its result.
+---@param claims? table of a ticket
+function M.carry(c, leg, transport, bot_id, claims)
+  local call = { call_id = cxb.crypto.uuid4(), bot_id = bot_id, transport = transport }
+  cxb.task.tag({ call_id = call.call_id, bot_id = bot_id, transport = transport })
+  local mine = { leg = leg, call_id = call.call_id }
+  M.current = mine
+  run(c, leg, call, claims)
+  if M.current == mine then
+    M.current = nil
+  end
+  cxb.slot.served()
+end
+
 ---(waits) Serves an upgrade on a call's path: refuses it or carries the call.
 ---@param c table settings
 ---@param req cxb.request
@@ -295,15 +309,7 @@ function M.serve(c, req, transport, bot_id, take_ticket)
     cxb.log.error("the upgrade was not accepted", { code = why, error = message })
     return req:respond(500, { error = "internal" })
   end
-  local call = { call_id = cxb.crypto.uuid4(), bot_id = bot_id, transport = transport }
-  cxb.task.tag({ call_id = call.call_id, bot_id = bot_id, transport = transport })
-  local mine = { leg = leg, call_id = call.call_id }
-  M.current = mine
-  run(c, leg, call, claims)
-  if M.current == mine then
-    M.current = nil
-  end
-  cxb.slot.served()
+  M.carry(c, leg, transport, bot_id, claims)
 end
 
 return M

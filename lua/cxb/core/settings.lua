@@ -45,6 +45,10 @@ M.schema = {
     help = "When set: Basic credentials on /exotel." },
   { name = "CXB_EXOTEL_CHUNK_BYTES", type = "int", default = 3200, min = 320, max = 100000,
     multiple = 320, help = "Audio to Exotel leaves in chunks of so many bytes." },
+  { name = "CXB_AUDIOSOCKET_LISTEN", pattern = "^tcp:.+:[%d%%i]+$", form = "tcp:HOST:PORT",
+    help = "AudioSocket calls, a port a worker: tcp:HOST:PORT; %i is the worker id." },
+  { name = "CXB_AUDIOSOCKET_BOT", pattern = "^[%w_-]+$", form = "a bot id",
+    help = "Bot that answers AudioSocket calls." },
   { name = "TWILIO_AUTH_TOKEN", secret = true, help = "Checks X-Twilio-Signature." },
   { name = "CXB_PUBLIC_WSS_BASE", pattern = "^wss?://", form = "a ws URL",
     help = "Public base the Twilio signature was made over." },
@@ -139,6 +143,12 @@ function M.load(env)
   if c.worker > c.CXBCORE_WORKERS then
     config.refuse(("worker id above CXBCORE_WORKERS: %d, expected at most %d")
       :format(c.worker, c.CXBCORE_WORKERS))
+  end
+  if c.CXB_AUDIOSOCKET_LISTEN then
+    if not c.CXB_AUDIOSOCKET_BOT then
+      config.refuse("CXB_AUDIOSOCKET_BOT: is not set, expected the bot of these calls")
+    end
+    c.audiosocket = c.CXB_AUDIOSOCKET_LISTEN:gsub("%%i", tostring(c.worker))
   end
   c.bots_dir = c.CXB_BOTS_DIR or cxb.root .. "/lua/bots"
   c.flows_dir = c.CXB_FLOWS_DIR or cxb.root .. "/lua/flows"
