@@ -28,6 +28,7 @@
 #include "media/g711.h"
 #include "media/resample.h"
 #include "media/wav.h"
+#include "worker.h"
 
 enum { MAX = 256, FRAME = 160, SETTLE_S = 4, LATE_BUCKETS = 2000 };
 #define SPEECH                                                                                     \
@@ -79,13 +80,6 @@ static void load_speech(void) {
 
 /* ---- workers ---- */
 
-static void on_cpu(int cpu) {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  CPU_SET(cpu, &set);
-  sched_setaffinity(0, sizeof set, &set);
-}
-
 /* The reference: takes the upgrade, then answers each read with one write of a bot's frame. */
 static void bare_echo(const char *path) {
   static char in[65536];
@@ -109,41 +103,20 @@ static void bare_echo(const char *path) {
 }
 
 static pid_t start_worker(int i, int count, int cpu, bool bare) {
-  char address[120], id[12], workers[12];
-  snprintf(address, sizeof address, "unix:%s/core-%d.sock", dir, i + 1);
-  snprintf(id, sizeof id, "%d", i + 1);
-  snprintf(workers, sizeof workers, "%d", count);
+  char path[120];
+  snprintf(path, sizeof path, "%s/core-%d.sock", dir, i + 1);
   pid_t pid = fork();
   if (pid)
     return pid;
-  const char *program = getenv("CXB_BIN");
   on_cpu(cpu);
   if (bare)
-    bare_echo(address + 5);
-  setenv("CXB_RUN_DIR", dir, 1);
-  setenv("CXB_STATE_DIR", dir, 1);
-  setenv("CXB_LISTEN", address, 1);
-  setenv("CXB_WORKER_ID", id, 1);
-  setenv("CXBCORE_WORKERS", workers, 1);
-  setenv("CXB_DEV", "1", 1);
-  setenv("CXB_LOG_LEVEL", "warn", 1);
-  execl(program ? program : "build/cxbrt", "cxbrt", "core.lua", (char *)NULL);
-  _exit(127);
+    bare_echo(path);
+  become_worker(dir, i + 1, count);
+  return 0;
 }
 
 static int connect_worker(int i) {
-  struct sockaddr_un at = {.sun_family = AF_UNIX};
-  snprintf(at.sun_path, sizeof at.sun_path, "%s/core-%d.sock", dir, i + 1);
-  for (int tries = 0; tries < 1000; tries++) {
-    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-    if (connect(fd, (struct sockaddr *)&at, sizeof at) == 0)
-      return fd;
-    close(fd);
-    if (waitpid(ends[i].pid, NULL, WNOHANG) != 0)
-      return -1; /* it ended: its reason is on stderr */
-    usleep(10000);
-  }
-  return -1;
+  return connect_to_worker(dir, i + 1, ends[i].pid);
 }
 
 /* CPU nanoseconds by who used them. `user` and `kernel` are the kernel's division by ticks. */
@@ -195,68 +168,23 @@ static void add_process(usage *u, int pid) {
 
 /* ---- the far ends ---- */
 
-static void put(far_end *e, const char *text, size_t len) {
-  static const uint8_t mask[4] = {0x11, 0x22, 0x33, 0x44};
-  uint8_t frame[2048];
-  size_t n = 2;
-  frame[0] = 0x81;
-  frame[1] = (uint8_t)(0x80 | (len < 126 ? len : 126));
-  if (len >= 126) {
-    frame[2] = (uint8_t)(len >> 8);
-    frame[3] = (uint8_t)len;
-    n = 4;
-  }
-  memcpy(frame + n, mask, 4);
-  n += 4;
-  for (size_t i = 0; i < len; i++)
-    frame[n + i] = (uint8_t)text[i] ^ mask[i & 3];
-  if (write(e->fd, frame, n + len) != (ssize_t)(n + len))
-    die("a worker does not read");
-}
-
 static void open_call(far_end *e, int i) {
-  char text[600];
   e->fd = connect_worker(i);
   if (e->fd < 0)
     die("connect");
-  int n = snprintf(text, sizeof text,
-                   "GET /twilio/echo HTTP/1.1\r\nHost: b\r\nUpgrade: websocket\r\n"
-                   "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-                   "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
-  if (write(e->fd, text, (size_t)n) != n)
-    die("write");
-  for (e->have = 0; !memmem(e->in, e->have, "\r\n\r\n", 4);) {
-    ssize_t r = read(e->fd, e->in + e->have, sizeof e->in - e->have);
-    if (r <= 0)
-      die("no answer to the upgrade");
-    e->have += (size_t)r;
-  }
-  if (memcmp(e->in, "HTTP/1.1 101", 12) != 0)
+  if (!upgrade(e->fd, "/twilio/echo"))
     die("not upgraded");
-  e->have = 0;
   fcntl(e->fd, F_SETFL, O_NONBLOCK);
-  put(e, "{\"event\":\"connected\"}", 21);
-  n = snprintf(
-      text, sizeof text,
-      "{\"event\":\"start\",\"streamSid\":\"MZ%032d\",\"start\":{\"callSid\":\"CA%032d\","
-      "\"mediaFormat\":{\"encoding\":\"audio/x-mulaw\",\"sampleRate\":8000,\"channels\":1},"
-      "\"customParameters\":{\"from\":\"+15550100\",\"to\":\"+15550101\"}}}",
-      i, i);
-  put(e, text, (size_t)n);
+  if (!put_start(e->fd, i))
+    die("write");
 }
 
 static void send_frame(far_end *e, int i) {
-  char text[600], payload[CXB_BASE64_LEN(FRAME) + 1] = {0};
+  char payload[CXB_BASE64_LEN(FRAME) + 1] = {0};
   size_t at = (e->sent + (size_t)i * 37) % speech_frames;
   cxb_base64_encode(payload, speech + at * FRAME, FRAME);
-  e->sent++;
-  int n = snprintf(
-      text, sizeof text,
-      "{\"event\":\"media\",\"sequenceNumber\":\"%lu\",\"media\":{\"track\":\"inbound\","
-      "\"chunk\":\"%lu\",\"timestamp\":\"%lu\",\"payload\":\"%s\"},"
-      "\"streamSid\":\"MZ%032d\"}",
-      (unsigned long)e->sent + 1, (unsigned long)e->sent, (unsigned long)e->sent * 20, payload, i);
-  put(e, text, (size_t)n);
+  if (!put_media(e->fd, i, ++e->sent, payload))
+    die("a worker does not read");
 }
 
 /* The bot's frames: how late each is, against the first one and 20 ms a frame. */
@@ -409,7 +337,7 @@ static double measure(int count, double seconds, int cpu, bool bare) {
   if (others > 5)
     printf("  others took %.0f %% of this CPU meanwhile: the figures are too high\n", others);
   for (int i = 0; i < count; i++)
-    put(&ends[i], "{\"event\":\"stop\"}", 16);
+    put_text(ends[i].fd, "{\"event\":\"stop\"}", 16);
   usleep(300000);
   for (int i = 0; i < count; i++) {
     close(ends[i].fd);
@@ -417,10 +345,7 @@ static double measure(int count, double seconds, int cpu, bool bare) {
   }
   for (int i = 0; i < count; i++)
     waitpid(ends[i].pid, NULL, 0);
-  char command[100];
-  snprintf(command, sizeof command, "rm -rf %s", dir);
-  if (system(command) != 0)
-    fprintf(stderr, "%s stays\n", dir);
+  remove_folder(dir);
   return ms;
 }
 
