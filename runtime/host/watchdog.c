@@ -143,6 +143,7 @@ int cxb_watchdog_start(long name_after_ms, long end_after_ms) {
   sigaction(SIGURG, &sa, NULL);
   cxb_metric_declare("cxb_task_stalls_total", CXB_COUNTER, "Tasks that did not yield in time", NULL,
                      0);
+  cxb_metric_add("cxb_task_stalls_total", "", 0);
   sigset_t all, old;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &old);

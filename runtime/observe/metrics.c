@@ -1,6 +1,7 @@
 /* Metrics registry. */
 #include "metrics.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,11 +59,21 @@ cxb_metric_block *cxb_metric_own(void) {
   return own;
 }
 
+static bool is_series(const cxb_metric_series *s, const char *name, const char *labels) {
+  return strcmp(s->labels, labels) == 0 && strcmp(s->name, name) == 0;
+}
+
+/* The series of a histogram lie side by side, so the one behind the last found is tried first. */
 static cxb_metric_series *find_in(cxb_metric_block *b, const char *name, const char *labels) {
-  uint32_t used = b->used;
-  for (uint32_t i = 0; i < used && i < CXB_METRIC_SERIES; i++)
-    if (strcmp(b->series[i].labels, labels) == 0 && strcmp(b->series[i].name, name) == 0)
+  static uint32_t last;
+  uint32_t used = b->used < CXB_METRIC_SERIES ? b->used : CXB_METRIC_SERIES;
+  if (last + 1 < used && is_series(&b->series[last + 1], name, labels))
+    return &b->series[++last];
+  for (uint32_t i = 0; i < used; i++)
+    if (is_series(&b->series[i], name, labels)) {
+      last = i;
       return &b->series[i];
+    }
   return NULL;
 }
 

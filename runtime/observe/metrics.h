@@ -7,7 +7,7 @@
 
 #include "../base/buf.h"
 
-enum { CXB_METRIC_SERIES = 448, CXB_METRIC_BUCKETS = 16 };
+enum { CXB_METRIC_SERIES = 1024, CXB_METRIC_BUCKETS = 16 };
 
 typedef enum { CXB_COUNTER, CXB_GAUGE, CXB_GAUGE_MAX, CXB_HISTOGRAM } cxb_metric_type;
 
@@ -30,7 +30,7 @@ int cxb_metric_declare(const char *name, cxb_metric_type type, const char *help,
 int cxb_metric_add(const char *name, const char *labels, double by);
 int cxb_metric_set(const char *name, const char *labels, double value);
 int cxb_metric_observe(const char *name, const char *labels, double seconds);
-/* Moves what was counted so far into `block` (zeroed shared memory) and goes on there. */
+/* Moves what was counted so far into `block` (its `used` and `refused` 0) and goes on there. */
 void cxb_metric_use(cxb_metric_block *block);
 cxb_metric_block *cxb_metric_own(void);
 /* Prometheus text of the sum of `blocks` (gauges declared _MAX: their maximum). */

@@ -74,7 +74,7 @@ int cxb_scoreboard_attach(cxb_scoreboard *sb, int id) {
   sb->id = id;
   cxb_scoreboard_row *row = &sb->map->rows[id - 1];
   memset(row, 0, sizeof *row);
-  memset(&sb->map->metrics[id - 1], 0, sizeof sb->map->metrics[0]);
+  sb->map->metrics[id - 1].used = sb->map->metrics[id - 1].refused = 0;
   cxb_metric_use(&sb->map->metrics[id - 1]);
   row->since_ms = cxb_now_ms();
   row->heartbeat_ms = cxb_mono_ms();

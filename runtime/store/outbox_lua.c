@@ -233,6 +233,7 @@ static int start_outbox(uv_loop_t *loop) {
   cxb_metric_declare("cxb_outbox_oldest_age_seconds", CXB_GAUGE_MAX, "Age of the oldest of them",
                      NULL, 0);
   cxb_metric_declare("cxb_outbox_adopted_total", CXB_COUNTER, "Rows taken over", NULL, 0);
+  cxb_metric_add("cxb_outbox_adopted_total", "", 0);
   cxb_metric_declare("cxb_outbox_attempts_total", CXB_COUNTER, "Deliveries tried", NULL, 0);
   return 0;
 }
