@@ -3,6 +3,7 @@
 -- that fails or is late with its first audio gives way to the next, which says the sentence anew.
 local channel = require("cxb.channel")
 local failover = require("cxb.failover")
+local guard = require("cxb.guard")
 local sentences = require("cxb.sentences")
 local text = require("cxb.text")
 
@@ -37,7 +38,11 @@ function M.new(options)
     leg = options.leg, rate = options.rate, chain = options.chain, open = options.open,
     notify = options.notify, jobs = channel.new(), characters = 0,
   }, M)
-  self.task = cxb.task.spawn("voice", self.run, self)
+  self.task = cxb.task.spawn("voice", guard, function(message)
+    local job = self.job or { text = "" }
+    job.failed = message
+    self.notify({ type = "voice_failed", job = job })
+  end, self.run, self)
   return self
 end
 
@@ -113,7 +118,7 @@ function M:cancel()
 end
 
 -- Ends a sentence whose first audio is late.
-local function guard(self, job, tts)
+local function limit_first_byte(self, job, tts)
   local asked = job.speak_at
   cxb.task.spawn("tts_guard", function()
     cxb.time.sleep(first_byte_ms)
@@ -136,7 +141,7 @@ local function attempt(self, job, choice)
   end
   self.notify({ type = "begun", job = job })
   job.speak_at = cxb.time.mono()
-  guard(self, job, tts)
+  limit_first_byte(self, job, tts)
   local said
   said, code, message = tts:say(self.leg, job.utterance, job.text, function()
     job.audio_at = job.audio_at or cxb.time.mono()

@@ -2,6 +2,7 @@
 -- utterance as soon as there is one; until then they are kept (an answer begun before it is sure
 -- that the caller has ended).
 local Voice = require("cxb.voice")
+local guard = require("cxb.guard")
 local sentences = require("cxb.sentences")
 local text = require("cxb.text")
 
@@ -57,7 +58,10 @@ function M.start(call, request, n)
     call = call, n = n or 1, began_at = cxb.time.mono(), kept = {}, words = {},
     room = Voice.max_characters,
   }, M)
-  self.task = cxb.task.spawn("llm", think, self, request)
+  self.task = cxb.task.spawn("llm", guard, function()
+    self.failed, self.done = "internal", true
+    call.inbox:push({ type = "thought" })
+  end, think, self, request)
   return self
 end
 

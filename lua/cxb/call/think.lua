@@ -3,6 +3,7 @@
 local Round = require("cxb.call.round")
 local Speaking = require("cxb.call.speaking")
 local built_in = require("cxb.call.builtin")
+local guard = require("cxb.guard")
 local json = require("cxb.json")
 local phrases = require("cxb.phrases")
 local text = require("cxb.text")
@@ -117,10 +118,16 @@ local function run_tool(self, run, call)
   self.session:state("tool")
   self.session:hold(true)
   local began = cxb.time.mono()
-  cxb.task.spawn("tool " .. call.name, function()
-    answer, info = self.tools:run(call.name, call.arguments)
+  local function over()
     done = true
     self.inbox:push({ type = "thought" })
+  end
+  cxb.task.spawn("tool " .. call.name, guard, function()
+    answer, info = '{"error":"internal"}', { status = "internal", error = "internal" }
+    over()
+  end, function()
+    answer, info = self.tools:run(call.name, call.arguments)
+    over()
   end)
   s:run(function()
     return not done

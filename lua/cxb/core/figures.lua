@@ -23,6 +23,8 @@ M.list = {
     help = "Messages dropped or ignored" },
   { name = "cxb_barge_ins_total", type = "counter", labels = true,
     help = "Interruptions of the bot" },
+  { name = "cxb_provider_failovers_total", type = "counter", labels = true,
+    help = "Times another provider took over" },
   { name = "cxb_provider_errors_total", type = "counter", labels = true,
     help = "Errors of providers" },
   { name = "cxb_provider_failovers_total", type = "counter", labels = true,
