@@ -3,7 +3,6 @@
 
 local support = require("support.world")
 local talks = require("support.talk")
-local transcribe = require("support.transcribe")
 
 local bot = {
   system_prompt = "You are Asha.", opening_message = "Hello, how can I help you?", flow = "assistant",
@@ -13,52 +12,24 @@ local bot = {
 
 local world, talk
 
--- (waits) Until the bot has said n sentences' worth of audio and been silent for a second.
-local function bot_silent(d, after)
-  local last, at = -1, cxb.time.mono()
-  support.wait_until("the bot's words", function()
-    if #d.audio ~= last then
-      last, at = #d.audio, cxb.time.mono()
-    end
-    return last > (after or 0) and cxb.time.mono() - at > 1000
-  end, 40000)
-  return last
-end
-
-local function heard(d)
-  local path = talk.dir .. "/heard.wav"
-  local pcm = d:heard()
-  local function le(n, size)
-    local out = {}
-    for i = 1, size do
-      out[i] = string.char(n % 256)
-      n = math.floor(n / 256)
-    end
-    return table.concat(out)
-  end
-  world:write(path, "RIFF" .. le(36 + #pcm, 4) .. "WAVEfmt " .. le(16, 4) .. le(1, 2) .. le(1, 2)
-    .. le(8000, 4) .. le(16000, 4) .. le(2, 2) .. le(16, 2) .. "data" .. le(#pcm, 4) .. pcm)
-  return transcribe(talk.speech.socket, path)
-end
-
 describe("the assistant on a real worker", function()
   setup(function()
     world = support.new()
     for _, tool in ipairs({ "flite", "sox", "python3" }) do support.need(tool) end
-    talk = talks.start(world, { assistant = bot })
+    talk = talks.start(world, { asha = bot })
   end)
   teardown(function() world:close() end)
 
   it("answers a recorded question with the model's words, spoken", function()
     talk:script({ answers = {}, rules = { { match = "open",
       text = "We are open from nine in the morning. Is there anything else?" } } })
-    local d = talk:call("assistant")
-    bot_silent(d)
+    local d = talk:call("asha")
+    talk.bot_silent(d)
     d:says(talk:say("What are your opening hours?"))
     local n = #d.audio
     support.wait_until("a request", function() return #talk:requests() > 0 end, 30000)
-    bot_silent(d, n)
-    local said = heard(d)
+    talk.bot_silent(d, n)
+    local said = talk:heard(d)
     assert.matches("how can i help", said)
     assert.matches("in the morning", said)
     d:hangup()
@@ -82,8 +53,8 @@ describe("the assistant on a real worker", function()
       .. "the week except on Sundays and on public holidays when our offices are closed all day."
     talk:script({ answers = { { text = long }, { text = "Goodbye then, have a good day." } } })
     local before = #talk:requests()
-    local d = talk:call("assistant")
-    bot_silent(d)
+    local d = talk:call("asha")
+    talk.bot_silent(d)
     d:says(talk:say("What are your opening hours?"))
     local n = #d.audio
     support.wait_until("the answer's first second", function() return #d.audio > n + 50 end, 30000)
@@ -113,13 +84,22 @@ describe("the assistant on a real worker", function()
   it("ends by itself when the model asks for it, after its words", function()
     talk:script({ answers = { { text = "Thank you for calling. Goodbye.",
       tool_calls = { { name = "end_call", arguments = {} } } } } })
-    local d = talk:call("assistant")
-    bot_silent(d)
+    local d = talk:call("asha")
+    talk.bot_silent(d)
     d:says(talk:say("That is all, goodbye."))
     assert.is_true(d:wait_closed(40000))
     local result = talk:result(3)
     assert.equal("bot", result.disconnected_by)
     assert.equal("Thank you for calling. Goodbye.", result.transcript[#result.transcript].text)
   end)
-end)
 
+  it("shows itself without an account, by the bot that comes with it", function()
+    local d = talk:call("assistant")
+    local n = talk.bot_silent(d)
+    d:says(talk:say("When do you open?", "awb"))
+    talk.bot_silent(d, n)
+    assert.matches("in the morning", talk:heard(d))
+    d:hangup()
+    assert.equal("rules", talk:result(4).pipeline_config.llm.provider)
+  end)
+end)

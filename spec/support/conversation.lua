@@ -161,6 +161,22 @@ local faked = { "providers.stt_embedded", "providers.tts_embedded", "providers.l
   "providers.stt_spare", "providers.tts_spare", "providers.llm_spare", "cxb.tools" }
 local reloaded = { "cxb.call", "cxb.core.session" }
 
+-- Only declared metrics count, as with the host.
+local function strict_metrics(fake)
+  local known = {}
+  fake.metrics.declare = function(list)
+    for _, entry in ipairs(list) do
+      known[entry.name] = entry.type
+    end
+  end
+  require("cxb.core.figures").declare()
+  for verb, kind in pairs({ count = "counter", observe = "histogram" }) do
+    fake.metrics[verb] = function(name)
+      assert(known[name] == kind, name .. " is not declared as a " .. kind)
+    end
+  end
+end
+
 ---A stage where nothing has happened yet; close() it after the test.
 function M.new()
   local clock, fake = pure.install()
@@ -174,6 +190,7 @@ function M.new()
     return ("\0"):rep(16000), 8000
   end }
   fake.root = "."
+  strict_metrics(fake)
   self.kept = {}
   for _, name in ipairs(faked) do
     self.kept[name] = package.loaded[name]

@@ -1,9 +1,11 @@
 -- A call worker with real speech and a scripted language model's server: for specs in which a
--- recorded caller talks with the assistant. Bots are files; results are files.
+-- recorded caller talks with the assistant. Bots are files; results are files. The bot `assistant`
+-- is the one that comes with the installation.
 local dialler = require("support.dialler")
 local json = require("cjson.safe")
 local speech = require("support.speech")
 local support = require("support.world")
+local transcribe = require("support.transcribe")
 local voices = require("support.voices")
 
 local M = {}
@@ -12,15 +14,18 @@ M.__index = M
 ---(waits)
 ---@param world table
 ---@param bots table<string, table> configurations; `$LLM` in a base_url is the simulator's address
----@param o? {flows?: table<string, string>, env?: table<string, string>}
+---@param o? {flows?: table<string, string>, env?: table<string, string>, speech?: table}
 function M.start(world, bots, o)
   o = o or {}
   local self = setmetatable({ world = world, dir = world:folder() }, M)
-  self.speech = speech.start(world)
+  self.speech = o.speech or speech.start(world)
   self.llm_port = world:port()
   self.llm_process = world:start({ "python3", cxb.root .. "/spec/sim/llm_sim.py", "--port",
     tostring(self.llm_port), "--ttft-ms", "50", "--token-ms", "5" })
   self.llm = "http://127.0.0.1:" .. self.llm_port
+  for _, name in ipairs({ "assistant.json", "assistant.rules.json" }) do
+    world:write(self.dir .. "/bots/" .. name, world:read(cxb.root .. "/lua/bots/" .. name))
+  end
   for name, bot in pairs(bots) do
     bot.bot_id = name
     local text = json.encode(bot):gsub("%$LLM", self.llm)
@@ -91,6 +96,37 @@ function M:call(bot, o)
     for at = 1, #pcm - 319, 320 do d.queue[#d.queue + 1] = pcm:sub(at, at + 319) end
   end
   return d
+end
+
+---(waits) Until the bot has been silent for a second after more than `after` frames of its audio.
+---@return integer frames so far
+function M.bot_silent(d, after)
+  local last, at = -1, cxb.time.mono()
+  support.wait_until("the bot's words", function()
+    if #d.audio ~= last then
+      last, at = #d.audio, cxb.time.mono()
+    end
+    return last > (after or 0) and cxb.time.mono() - at > 1000
+  end, 60000)
+  return last
+end
+
+local function le(n, size)
+  local out = {}
+  for i = 1, size do
+    out[i] = string.char(n % 256)
+    n = math.floor(n / 256)
+  end
+  return table.concat(out)
+end
+
+---(waits) What the bot said so far, transcribed from its audio.
+function M:heard(d)
+  local path, pcm = self.dir .. "/heard.wav", d:heard()
+  self.world:write(path, "RIFF" .. le(36 + #pcm, 4) .. "WAVEfmt " .. le(16, 4) .. le(1, 2)
+    .. le(1, 2) .. le(8000, 4) .. le(16000, 4) .. le(2, 2) .. le(16, 2) .. "data" .. le(#pcm, 4)
+    .. pcm)
+  return transcribe(self.speech.socket, path)
 end
 
 ---(waits) The result of the n-th call, from its file.
