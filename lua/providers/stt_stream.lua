@@ -13,8 +13,9 @@ local wire_of = require("providers.wire")
 local M = {}
 M.__index = M
 
--- A provider that was asked for a final text and has nothing to say may keep silent.
-local answer_ms = 1000
+-- A provider that was asked for a final text and has nothing to say may keep silent; one that says
+-- nothing at all, asked so often, is gone.
+local answer_ms, most_unanswered = 1000, 2
 
 local function lost(self, code, message)
   if not self.closed then
@@ -30,6 +31,7 @@ local function read(self)
       return lost(self, "closed", ("%s %s"):format(status or "", reason or ""))
     end
     local message = kind == "text" and json.decode_object(data)
+    self.unanswered = 0
     if message then
       self.wire.handle(self, message)
     else
@@ -55,7 +57,7 @@ end
 function M.new(wire, ws, options)
   local self = setmetatable({
     wire = wire, ws = ws, stage = options.stage, rate = options.rate, on_event = options.on_event,
-    asked = {}, interim = "",
+    asked = {}, interim = "", unanswered = 0,
   }, M)
   cxb.task.spawn("stt", read, self)
   if wire.idle then
@@ -162,10 +164,14 @@ local function ask(self, request)
       return
     end
     request.over = true
+    self.unanswered = self.unanswered + 1
     if request.forget then
       self.discarding = nil
     else
       give_interim(self, request)
+    end
+    if self.unanswered >= most_unanswered then
+      self:fail("timeout", "the recogniser does not answer")
     end
   end)
 end

@@ -16,7 +16,7 @@ local wire_of = require("providers.wire")
 local M = {}
 M.__index = M
 
-local first_byte_ms, stall_ms, request_ms = 2000, 10000, 60000
+local first_byte_ms, stall_ms, request_ms = 2000, 3000, 60000
 
 -- Answers that another way of asking would not change.
 local final_codes = { http_401 = true, http_402 = true, http_403 = true, http_429 = true }
@@ -151,8 +151,8 @@ end
 local function over_http(self, say, sink)
   local request, inbox = self.wire.http(self, say.text), channel.new()
   request.sink, request.timeout_ms = sink(), request_ms
-  request.on_start = function()
-    inbox:push("start")
+  request.on_bytes = function()
+    inbox:push("bytes")
   end
   local answer, code, message
   local task = cxb.task.spawn("tts_http", function()
@@ -164,15 +164,17 @@ local function over_http(self, say, sink)
     inbox:push("cancelled")
   end
   local what = inbox:pop(first_byte_ms)
-  if what == "start" then
+  if what == "bytes" then
     say.on_audio()
-    what = inbox:pop(request_ms)
+  end
+  while what == "bytes" do
+    what = inbox:pop(stall_ms)
   end
   if say.cancelled then
     return nil, "cancelled"
   elseif not what then
     task:cancel()
-    return nil, "timeout", "the provider sent nothing"
+    return nil, "timeout", "the provider stopped sending"
   elseif not answer then
     return nil, code, message
   elseif answer.status >= 300 then

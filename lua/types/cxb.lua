@@ -193,7 +193,7 @@ cxb.http = {}
 ---@field max_body? integer bytes, 8 MiB
 ---@field on_data? fun(piece: string) streamed body; the answer's `body` is then nil
 ---@field sink? userdata cxb.sink: body of a 2xx answer piped in C; another answer has its body as usual
----@field on_start? fun() the first bytes have gone into the sink
+---@field on_bytes? fun(total: integer) more bytes have gone into the sink, from its first one on
 ---@field redirects? integer 0
 ---@field public_only? boolean|string the URL is somebody else's: http(s) without user name, port 80,
 --- 443 or ≥ 1024, whatever address is dialled must be public, no redirects. A string: exceptions, hosts

@@ -18,8 +18,8 @@ typedef struct pending {
   cxb_http_call *call;
   cxb_wait wait;
   cxb_buf data; /* pieces not yet given to on_data */
-  bool streams, wants, done, waiting, queued, started;
-  double bytes; /* that went into the sink */
+  bool streams, wants, done, waiting, queued;
+  double bytes, told; /* that went into the sink; of which the script knows */
   struct pending *next_woken;
   int err;
   char message[256];
@@ -79,11 +79,8 @@ static int on_data(void *arg, const uint8_t *data, size_t len) {
 
 static void on_bytes(void *arg, size_t len) {
   pending *p = arg;
-  if (p->bytes == 0) {
-    p->started = true;
-    wake(p);
-  }
   p->bytes += (double)len;
+  wake(p);
 }
 
 static void on_want(void *arg) {
@@ -208,7 +205,7 @@ static int l_open(lua_State *L) {
   return 1;
 }
 
-/* (waits) until something happened. Returns "data", piece · "start" · "want" · "done" */
+/* (waits) until something happened. Returns "data", piece · "bytes", total · "want" · "done" */
 static int l_next(lua_State *L) {
   pending *p = luaL_checkudata(L, 1, PENDING_MT);
   if (p->data.len > 0) {
@@ -217,10 +214,11 @@ static int l_next(lua_State *L) {
     cxb_buf_clear(&p->data);
     return 2;
   }
-  if (p->started) {
-    p->started = false;
-    lua_pushliteral(L, "start");
-    return 1;
+  if (p->bytes > p->told) {
+    p->told = p->bytes;
+    lua_pushliteral(L, "bytes");
+    lua_pushnumber(L, p->bytes);
+    return 2;
   }
   if (p->wants && !p->done) {
     p->wants = false;
@@ -319,7 +317,7 @@ static const char driver[] =
     "    local what, piece = next_event(p)\n"
     "    if what == 'done' then return answer(p) end\n"
     "    if what == 'data' then on_data(piece)\n"
-    "    elseif what == 'start' then if o.on_start then o.on_start() end\n"
+    "    elseif what == 'bytes' then if o.on_bytes then o.on_bytes(piece) end\n"
     "    elseif what == 'want' then send(p, source() or '')\n"
     "    elseif piece == 'cancelled' then cancel(p) return nil, 'cancelled', 'cancelled' end\n"
     "  end\n"
