@@ -83,12 +83,8 @@ end
 
 local VOICES = { "elevenlabs", "openai", "sarvam" }
 
-local function url_of(sim, provider)
-  return provider == "openai" and sim.url .. "/v1" or sim.url
-end
-
 local function open_voice(sim, provider, more)
-  local stage = sim:stage(provider, { url = url_of(sim, provider), speed = 1, language = "en", extra = {} })
+  local stage = sim:stage(provider, { speed = 1, language = "en", extra = {} })
   for name, value in pairs(more or {}) do stage[name] = value end
   return providers.get("tts", provider).open({
     stage = stage, settings = {}, rate = 8000, on_lost = function() end,
@@ -450,6 +446,17 @@ describe("a recogniser", function()
     cxb.time.sleep(2000)
     assert.equal(1, count(events, "final")) -- and its late answer is not a second one
     stt:close()
+  end)
+
+  it("that says nothing at all is given up", function()
+    local sim = new_sim()
+    sim:script({ faults = { { provider = "deepgram", ["do"] = "silent" } } })
+    local stt, events = open_ears(sim, "deepgram")
+    for id = 1, 2 do
+      stt:finalize(id)
+      support.wait_until("an answer", function() return count(events, "final") == id end)
+    end
+    assert.equal("timeout", event(events, "lost").code)
   end)
 
   it("is lost once, with a code, when its connection is cut", function()

@@ -1,6 +1,6 @@
--- Calls through the speech providers with the real worker: audio of a caller in, audio of the bot out,
--- the providers simulated behind real sockets (spec/sim/speech).
--- timeout: 300
+-- Calls through the speech providers with the real worker: audio of a caller in, audio of the bot
+-- out, the providers simulated behind real sockets (spec/sim/speech). The calls are all made at
+-- once, each with a simulator of its own; the specs then look at how they went.
 
 local json = require("cjson.safe")
 local support = require("support.world")
@@ -12,9 +12,11 @@ local FLOW = [[
 return function(call)
   call:say("Welcome to the line.")
   while true do
-    local heard = call:listen({ timeout = 30 })
+    local heard = call:listen({ timeout = 60 })
     if heard.hangup then return end
-    if heard.text then
+    if heard.dtmf then
+      call:say("Key.")
+    elseif heard.text then
       if heard.text:find("goodbye") then return call:say("Farewell.") end
       call:say("You said " .. heard.text)
     end
@@ -22,116 +24,340 @@ return function(call)
 end
 ]]
 
+local SAY = { "when do you open", "thank you goodbye" }
+
+local world, dir, worker, socket, runs
+
+-- One call: its simulator, what the caller does and hears.
+local run = {}
+run.__index = run
+
+function run:bot(stages)
+  local config = { system_prompt = "", opening_message = "", flow = "spec", session_id = self.name,
+    max_silence_seconds = 0, min_words_interruption = 50, stt = { provider = "none" },
+    tts = { provider = "none" } }
+  for name, value in pairs(stages) do config[name] = value end
+  world:write(("%s/bots/%s.json"):format(dir, self.name), json.encode(config))
+end
+
+function run:call()
+  self.d = assert(dialler.connect(socket, self.name))
+  self.ear = speech_sim.ear(self.d)
+  return self.d
+end
+
+-- (waits) The caller says nothing, as a telephone does, until something is so.
+function run:quiet_until(what, condition, timeout_ms)
+  local deadline = cxb.time.mono() + (timeout_ms or 30000)
+  while not condition() do
+    if cxb.time.mono() >= deadline then error(self.name .. " waited in vain: " .. what, 0) end
+    if self.d.closed then error(self.name .. ": the call is over: " .. what, 0) end
+    self.d:speak(("\0"):rep(3200))
+  end
+end
+
+-- The n-th time the bot was to say this.
+function run:said(text, n)
+  local seen = 0
+  for _, sentence in ipairs(self.sim:log().said) do
+    seen = seen + (sentence.text == text and 1 or 0)
+    if seen == (n or 1) then return sentence end
+  end
+end
+
+-- (waits) Until the bot has said a sentence and the caller has heard it.
+function run:hears(text, n)
+  local sentence
+  self:quiet_until(text, function()
+    sentence = self:said(text, n)
+    return sentence and self.ear.ms(sentence.hz) >= sentence.ms * 0.9
+  end)
+  return sentence
+end
+
+-- (waits) The caller speaks for a while, as if to say the simulator's next text.
+function run:speaks(ms)
+  self.d:speak(dialler.tone(ms or 1500))
+end
+
+-- (waits) The call that ends with the flow's farewell: its result.
+function run:farewell()
+  self:quiet_until("the end", function() return self.d.count["reverse-hangup-call"] end)
+  return self:result()
+end
+
+function run:result()
+  assert(self.d:wait_closed(20000), self.name .. " was not closed")
+  return support.wait_until("the result of " .. self.name, function()
+    local p = cxb.process.spawn({ capture = true,
+      args = { "find", dir .. "/state", "-path", "*/results/*", "-name", self.name .. ".json" } })
+    local path = p:line()
+    p:wait()
+    return path and path:match("%.json$") and json.decode(world:read(path))
+  end, 20000)
+end
+
+local function texts(r, role)
+  local out = {}
+  for _, entry in ipairs(r.transcript) do
+    if entry.role == role then out[#out + 1] = entry.text end
+  end
+  return out
+end
+
+local function events(r, kind)
+  local out = {}
+  for _, event in ipairs(r.events) do
+    if event.type == kind then out[#out + 1] = event.data end
+  end
+  return out
+end
+
+-- Which calls there are ----------------------------------------------------------------------------
+
+local calls = {}
+
+-- A conversation from welcome to farewell.
+local function conversation(stt, tts)
+  return function(self)
+    self.sim:script({ say = SAY })
+    self:bot({ stt = self.sim:stage(unpack(stt)), tts = self.sim:stage(unpack(tts)) })
+    self:call():begin()
+    self:hears("Welcome to the line.")
+    self:speaks()
+    self:hears("You said when do you open")
+    self:speaks()
+    return self:farewell()
+  end
+end
+
+calls.deepgram_elevenlabs = conversation({ "deepgram" }, { "elevenlabs" })
+calls.flux_openai = conversation({ "deepgram_flux", { extra = { eager_eot_threshold = 0.4 } } }, { "openai" })
+calls.soniox_sarvam = conversation({ "soniox" }, { "sarvam" })
+calls.soniox_forced = conversation({ "soniox", { extra = { vad_force_turn_endpoint = true } } },
+  { "elevenlabs" })
+
+function calls.ears_killed(self)
+  self.sim:script({ say = { "lost", "when do you open", "thank you goodbye" } })
+  self:bot({ stt = self.sim:stage("deepgram"), tts = self.sim:stage("elevenlabs") })
+  self:call():begin()
+  self:hears("Welcome to the line.")
+  self:speaks(900)
+  self.killed = self.sim:cut("deepgram").at_ms
+  self:speaks(900) -- the caller does not stop for that
+  self:hears("You said when do you open")
+  self.answered = self:said("You said when do you open").asked_ms
+  self:speaks()
+  return self:farewell()
+end
+
+function calls.voice_killed(self)
+  self.sim:script({ say = SAY })
+  self:bot({ stt = self.sim:stage("deepgram"), tts = self.sim:stage("elevenlabs") })
+  self:call():begin()
+  self:hears("Welcome to the line.")
+  self.sim:script({ faults = { { provider = "elevenlabs", ["do"] = "cut", after_ms = 5 } } })
+  self.sim:cut("elevenlabs") -- what was opened ahead
+  self:speaks()
+  self:hears("You said when do you open", 2)
+  self:speaks()
+  return self:farewell()
+end
+
+function calls.taken_over(self)
+  self.sim:script({ say = SAY })
+  self.sim:refuse("deepgram", 503)
+  self.sim:refuse("elevenlabs", 503)
+  self:bot({
+    stt = self.sim:stage("deepgram", { fallback = { self.sim:stage("soniox") } }),
+    tts = self.sim:stage("elevenlabs", { fallback = { self.sim:stage("sarvam") } }),
+  })
+  self:call():begin()
+  self:hears("Welcome to the line.")
+  self:speaks()
+  self:hears("You said when do you open")
+  self:speaks()
+  return self:farewell()
+end
+
+function calls.wrong_keys(self)
+  self:bot({ stt = self.sim:stage("deepgram", { api_key = "wrong-key" }),
+    tts = self.sim:stage("openai", { api_key = "wrong-key" }) })
+  self:call():begin()
+  return self:result()
+end
+
+function calls.cut_by_key(self)
+  self.sim:script({ word_ms = 1000 })
+  self:bot({ stt = self.sim:stage("deepgram"), tts = self.sim:stage("elevenlabs") })
+  self:call():begin()
+  local long
+  self:quiet_until("its first words", function()
+    long = self:said("Welcome to the line.")
+    return long and self.ear.ms(long.hz) >= 300
+  end)
+  self.d:send({ event = "dtmf", digit = "5" })
+  local short = self:hears("Key.")
+  self.long_ms, self.short_ms = self.ear.ms(long.hz), self.ear.ms(short.hz)
+  self.stopped = self.d.count["reverse-media-stop"]
+  self.d:hangup()
+  return self:result()
+end
+
+function calls.ringing(self)
+  self:bot({ flow = "assistant", opening_message = "Good morning, this is the line.",
+    llm = { provider = "rules", model = "none", extra = { rules = { rules = {} } } },
+    stt = self.sim:stage("deepgram"), tts = self.sim:stage("elevenlabs") })
+  local d = self:call()
+  d:send({ event = "connected", callerId = "+919876543210", did = "+911234567890",
+    callDirection = "outgoing", streamId = d.stream_id })
+  d:send({ event = "start", streamId = d.stream_id })
+  support.wait_until("providers while the phone rings", function()
+    local said = self:said("Good morning, this is the line.")
+    return said and said.sent_ms >= said.ms and #self.sim:connections("deepgram") == 1
+  end, 20000)
+  self.heard_ringing = #d.audio
+  d:send({ event = "answer" })
+  self:hears("Good morning, this is the line.")
+  d:hangup()
+  local r = self:result()
+  self.said_times = #self.sim:log().said
+  return r
+end
+
+-- (waits) How a call went.
+local function outcome(name)
+  local one = runs[name]
+  local _, code, trace = one.task:wait(120000)
+  if code then error(trace or code, 0) end
+  return one.r, one
+end
+
+setup(function()
+  world, runs = support.new(), {}
+  dir = world:folder()
+  world:write(dir .. "/flows/spec.lua", FLOW)
+  world:write(dir .. "/flows/assistant.lua", world:read(cxb.root .. "/lua/flows/assistant.lua"))
+  socket = dir .. "/core-1.sock"
+  worker = world:service("core.lua", {
+    CXBCORE_SECRET = ("k"):rep(40), CXB_RUN_DIR = dir, CXB_STATE_DIR = dir .. "/state",
+    CXB_LISTEN = "unix:" .. dir .. "/core-%i.sock", CXBCORE_WORKERS = "1", CXB_DEV = "1",
+    MAX_CONCURRENT_CALLS = "16", CXB_FLOWS_DIR = dir .. "/flows", CXB_BOTS_DIR = dir .. "/bots",
+    PATH = os.getenv("PATH"), CXB_LOG_LEVEL = "debug",
+  }, socket)
+  for name, fn in pairs(calls) do
+    local one = setmetatable({ name = name }, run)
+    one.sim = speech_sim.start(world, { "--stt-ms", "100", "--tts-ms", "50", "--key", "provider-key" })
+    one.sim.key = "provider-key"
+    runs[name] = one
+    one.task = cxb.task.spawn(name, function() one.r = fn(one) end)
+  end
+end)
+
+teardown(function() world:close() end)
+
 describe("a call through providers", function()
-  local world, dir, sim, worker, socket
-
-  local function bot(stages)
-    local config = { system_prompt = "", opening_message = "", flow = "spec", max_silence_seconds = 0,
-      stt = { provider = "none" }, tts = { provider = "none" } }
-    for name, value in pairs(stages) do config[name] = value end
-    world:write(dir .. "/bots/spec.json", json.encode(config))
-  end
-
-  local function call()
-    return assert(dialler.connect(socket, "spec")):begin()
-  end
-
-  -- (waits) The caller is not heard: silence, as a telephone sends it.
-  local function listen_until(d, what, condition, timeout_ms)
-    local deadline = cxb.time.mono() + (timeout_ms or 20000)
-    while not condition() do
-      assert(cxb.time.mono() < deadline, "waited in vain: " .. what)
-      assert(not d.closed, "the call is over: " .. what)
-      d:speak(("\0"):rep(3200))
-    end
-  end
-
-  local function said(text)
-    for _, sentence in ipairs(sim:log().said) do
-      if sentence.text == text then return sentence end
-    end
-  end
-
-  -- (waits) Until the bot has said a sentence and it was heard.
-  local function hears(d, text)
-    local sentence
-    listen_until(d, text, function()
-      sentence = said(text)
-      return sentence and (speech_sim.tones(d:heard())[sentence.hz] or 0) >= sentence.ms * 0.9
-    end)
-    return sentence
-  end
-
-  -- (waits) The result of the n-th call.
-  local function result()
-    local path
-    support.wait_until("the result", function()
-      for _, year in ipairs(cxb.fs.list(dir .. "/state/results") or {}) do
-        for _, month in ipairs(cxb.fs.list(dir .. "/state/results/" .. year)) do
-          for _, day in ipairs(cxb.fs.list(dir .. "/state/results/" .. year .. "/" .. month)) do
-            local folder = table.concat({ dir, "state/results", year, month, day }, "/")
-            for _, name in ipairs(cxb.fs.list(folder)) do
-              if name:match("%.json$") then path = folder .. "/" .. name end
-            end
-          end
-        end
-      end
-      return path
-    end, 20000)
-    return json.decode(world:read(path))
-  end
-
-  local function texts(r, role)
-    local out = {}
-    for _, entry in ipairs(r.transcript) do
-      if entry.role == role then out[#out + 1] = entry.text end
-    end
-    return out
-  end
-
-  before_each(function()
-    world = support.new()
-    dir = world:folder()
-    sim = speech_sim.start(world, { "--stt-ms", "100", "--tts-ms", "50" })
-    world:write(dir .. "/flows/spec.lua", FLOW)
-    socket = dir .. "/core-1.sock"
-    worker = world:service("core.lua", {
-      CXBCORE_SECRET = ("k"):rep(40), CXB_RUN_DIR = dir, CXB_STATE_DIR = dir .. "/state",
-      CXB_LISTEN = "unix:" .. dir .. "/core-%i.sock", CXBCORE_WORKERS = "1",
-      CXB_FLOWS_DIR = dir .. "/flows", CXB_BOTS_DIR = dir .. "/bots", PATH = os.getenv("PATH"),
-      CXB_LOG_LEVEL = "debug",
-    }, socket)
-  end)
-
-  after_each(function()
-    local violations = sim:log().violations
-    local output = worker:output()
-    world:close()
-    assert.same({}, violations)
-    assert.is_nil(output:find("secret", 1, true)) -- the providers' key
-  end)
-
-  it("hears with Deepgram and speaks with ElevenLabs, and both are in recording and result", function()
-    sim:script({ say = { "when do you open", "thank you goodbye" } })
-    bot({ stt = sim:stage("deepgram"), tts = sim:stage("elevenlabs") })
-    local d = call()
-    hears(d, "Welcome to the line.")
-    d:speak(dialler.tone(1500))
-    hears(d, "You said when do you open")
-    d:speak(dialler.tone(1500))
-    listen_until(d, "the end", function() return said("Farewell.") and d.count["reverse-hangup-call"] end)
-    assert.is_true(d:wait_closed())
-    local r = result()
+  local function went_well(r)
     assert.equal("bot", r.disconnected_by)
-    assert.same({ "when do you open", "thank you goodbye" }, texts(r, "customer"))
+    assert.same(SAY, texts(r, "customer"))
     assert.same({ "Welcome to the line.", "You said when do you open", "Farewell." }, texts(r, "bot"))
-    assert.equal("deepgram", r.pipeline_config.stt.provider)
-    local pcm = d:heard()
-    for _, sentence in ipairs(sim:log().said) do
-      -- what the provider sent is what the caller got, to the byte
-      assert.is_truthy(pcm:find(speech_sim.tone(sentence.hz, sentence.ms, 8000), 1, true), sentence.text)
+  end
+
+  it("hears with Deepgram and speaks with ElevenLabs, to the byte, and is recorded", function()
+    local r, one = outcome("deepgram_elevenlabs")
+    went_well(r)
+    assert.same({ "deepgram", "elevenlabs" }, { r.pipeline_config.stt.provider, r.pipeline_config.tts.provider })
+    local pcm = one.d:heard()
+    for _, sentence in ipairs(one.sim:log().said) do
+      local tone = speech_sim.tone(sentence.hz, sentence.ms, 8000)
+      assert.is_truthy(pcm:find(tone, 1, true), sentence.text)
     end
     local wav = world:read(dir .. "/state/" .. r.recording_key)
     assert.is_true(#wav > 44 + #pcm * 2 * 0.9)
+  end)
+
+  it("hears with Flux, whose turns end when it says so, and speaks with OpenAI at its own rate", function()
+    local r, one = outcome("flux_openai")
+    went_well(r)
+    for _, sentence in ipairs(one.sim:log().said) do
+      assert.equal(24000, sentence.rate)
+      assert.is_true(one.ear.ms(sentence.hz) >= sentence.ms * 0.9, sentence.text)
+    end
+  end)
+
+  it("hears with Soniox and speaks with Sarvam, on one connection each", function()
+    local r, one = outcome("soniox_sarvam")
+    went_well(r)
+    assert.same({ 1, 1 }, { #one.sim:connections("soniox"), #one.sim:connections("sarvam") })
+  end)
+
+  it("asks Soniox for the rest of a turn when its ends are ours to find", function()
+    local r, one = outcome("soniox_forced")
+    went_well(r)
+    assert.matches("finalize", table.concat(one.sim:connections("soniox")[1].messages))
+  end)
+
+  it("goes on when its recogniser is killed while the caller speaks, and loses no turn", function()
+    local r, one = outcome("ears_killed")
+    went_well(r)
+    local connections = one.sim:connections("deepgram")
+    assert.equal(2, #connections)
+    local repeated = connections[2].burst_bytes / 16 -- ms of what was said last, and a moment more
+    assert.is_true(repeated >= 200 and repeated <= 2400, repeated .. " ms repeated")
+    assert.is_true(one.answered - one.killed < 4000, "spoke again after " .. one.answered - one.killed)
+    assert.equal("closed", events(r, "provider_error")[1].code)
+  end)
+
+  it("goes on when its voice is killed in a sentence, which is said again", function()
+    local r, one = outcome("voice_killed")
+    went_well(r)
+    local first, again = one:said("You said when do you open"), one:said("You said when do you open", 2)
+    assert.is_true(first.sent_ms < first.ms)
+    assert.is_true(again.asked_ms - first.asked_ms < 4000, "spoke again after " .. again.asked_ms - first.asked_ms)
+    assert.equal("closed", events(r, "provider_error")[1].code)
+  end)
+
+  it("is taken over by the next providers when the first refuse", function()
+    local r = outcome("taken_over")
+    went_well(r)
+    local over = {}
+    for _, data in ipairs(events(r, "provider_failover")) do over[data.stage] = data.from .. " " .. data.to end
+    assert.same({ stt = "deepgram soniox", tts = "elevenlabs sarvam" }, over)
+    for _, data in ipairs(events(r, "provider_error")) do assert.equal("http_503", data.code) end
+  end)
+
+  it("says in its result that keys were wrong, and has the keys nowhere in its log", function()
+    local r = outcome("wrong_keys")
+    assert.same({ "error", "provider" }, { r.disconnected_by, r.error })
+    local codes = {}
+    for _, data in ipairs(events(r, "provider_error")) do codes[data.stage] = data.code end
+    assert.same({ "http_401" }, { codes.tts })
+    for name in pairs(calls) do outcome(name) end
+    local log = worker:output()
+    assert.matches("http_401", log)
+    assert.is_nil(log:find("wrong-key", 1, true))
+    assert.is_nil(log:find("provider-key", 1, true))
+  end)
+
+  it("plays nothing of a sentence that a key has cut", function()
+    local r, one = outcome("cut_by_key")
+    assert.equal("customer", r.disconnected_by)
+    assert.is_true((one.stopped or 0) >= 1)
+    assert.is_true(one.long_ms < 2000, one.long_ms .. " ms of 4000") -- it was heard for 300 ms
+    assert.is_true(one.short_ms >= 900)
+  end)
+
+  it("has its providers and the opening ready while the phone rings", function()
+    local r, one = outcome("ringing")
+    assert.equal(0, one.heard_ringing)
+    assert.equal(1, one.said_times) -- made once, before the answer
+    assert.same({ "Good morning, this is the line." }, texts(r, "bot"))
+  end)
+
+  it("meets every provider's protocol", function()
+    for name, one in pairs(runs) do
+      pcall(outcome, name)
+      assert.same({}, one.sim:log().violations, name)
+    end
   end)
 end)

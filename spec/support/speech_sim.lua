@@ -60,6 +60,7 @@ end
 ---The object of a bot's stage that uses this simulator.
 function sim:stage(provider, more)
   local out = { provider = provider, api_key = self.key, url = self.url }
+  if provider == "openai" then out.url = out.url .. "/v1" end
   for name, value in pairs(more or {}) do out[name] = value end
   return out
 end
@@ -75,30 +76,52 @@ function M.tone(hz, ms, rate)
   return table.concat(out)
 end
 
----How much of a tone there is in PCM16 at 8 kHz: ms of windows of 20 ms in which it is the loudest of
----the tones the simulator uses.
-function M.tones(pcm)
-  local ms = {}
-  local samples = {}
-  for i = 1, #pcm - 1, 2 do
-    local v = pcm:byte(i) + pcm:byte(i + 1) * 256
-    samples[#samples + 1] = v >= 32768 and v - 65536 or v
-  end
-  for from = 1, #samples - 159, 160 do
-    local best, at, total = 0, nil, 0
-    for i = from, from + 159 do total = total + samples[i] * samples[i] end
-    if total > 160 * 1e6 then
-      for hz = 400, 1150, 50 do
-        local w = 2 * math.cos(2 * math.pi * hz / 8000)
-        local a, b = 0, 0
-        for i = from, from + 159 do a, b = samples[i] + w * a - b, a end
-        local power = a * a + b * b - w * a * b
-        if power > best then best, at = power, hz end
+---What is heard in a dialler's audio, worked out as it comes.
+---@param d table support.dialler
+function M.ear(d)
+  local samples, taken, known = {}, 0, {}
+  local ear = {}
+
+  local function take()
+    while taken < #d.audio do
+      taken = taken + 1
+      local pcm = d.audio[taken]
+      for i = 1, #pcm - 1, 2 do
+        local v = pcm:byte(i) + pcm:byte(i + 1) * 256
+        samples[#samples + 1] = v >= 32768 and v - 65536 or v
       end
-      ms[at] = (ms[at] or 0) + 20
     end
   end
-  return ms
+
+  -- Whether most of these 20 ms at 8 kHz is this tone.
+  local function is_tone(from, hz)
+    local w, a, b, total = 2 * math.cos(2 * math.pi * hz / 8000), 0, 0, 0
+    for i = from, from + 159 do
+      a, b = samples[i] + w * a - b, a
+      total = total + samples[i] * samples[i]
+    end
+    return total > 160 * 1e6 and a * a + b * b - w * a * b > 0.5 * total * 80
+  end
+
+  ---Milliseconds of a sentence's tone so far.
+  function ear.ms(hz)
+    take()
+    local state = known[hz] or { at = 1, ms = 0 }
+    known[hz] = state
+    while state.at + 159 <= #samples do
+      state.ms = state.ms + (is_tone(state.at, hz) and 20 or 0)
+      state.at = state.at + 160
+    end
+    return state.ms
+  end
+
+  ---Milliseconds of audio so far.
+  function ear.all()
+    take()
+    return #samples / 8
+  end
+
+  return ear
 end
 
 return M

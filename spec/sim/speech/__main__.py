@@ -20,7 +20,7 @@ own for each sentence (400 Hz, 450, … 1,150, again), so that what is heard can
 
 What a test may ask of it, JSON over plain HTTP:
   GET  /_log      {"violations":[…],"connections":[{"provider","n","audio_ms","messages","first_ms"…}],
-                   "said":[{"provider","text","hz","ms","rate","sent_ms"}],"heard":[…]}
+                   "said":[{"provider","text","hz","ms","rate","sent_ms","asked_ms"}],"heard":[…]}
   POST /_script   any of: "say":[…] (from its beginning again), "stt_ms", "tts_ms", "key", "faults":[…]
 A fault is for the next connection or request of its provider, once:
   {"provider":"elevenlabs","do":"status","status":503}   refused with this status
@@ -34,6 +34,7 @@ A fault is for the next connection or request of its provider, once:
 import argparse
 import asyncio
 import json
+import time
 
 import net
 import stt
@@ -93,7 +94,9 @@ def control(world, request):
     elif request.path == "/_script":
         answer = world.script(body)
     elif request.path == "/_cut":
-        answer = [channel.abort() for channel in list(world.open.get(body["provider"], ()))]
+        answer = {"at_ms": int(time.monotonic() * 1000)}
+        for channel in list(world.open.get(body["provider"], ())):
+            channel.abort()
     elif request.path == "/_refuse":
         world.refused[body["provider"]] = body["status"]
         answer = None

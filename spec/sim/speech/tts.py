@@ -35,7 +35,8 @@ class Voice:
         world = self.world
         hz = 400 + 50 * (len(world.said) % 16)
         ms = max(1, len(text.split())) * world.word_ms
-        entry = {"provider": self.provider, "text": text, "hz": hz, "ms": ms, "rate": self.rate, "sent_ms": 0}
+        entry = {"provider": self.provider, "text": text, "hz": hz, "ms": ms, "rate": self.rate, "sent_ms": 0,
+                 "asked_ms": int(time.monotonic() * 1000)}
         world.said.append(entry)
         await asyncio.sleep((world.tts_ms + self.slow["ms"]) / 1000)
         pcm, began = tone(hz, ms, self.rate), time.monotonic()
