@@ -3,7 +3,9 @@
 -- began with, the next follows the edit, and closed generations are freed.
 
 local call_site = require "support.call_site"
+local core_host = require "support.core_host"
 local dialler = require "support.dialler"
+local json = require "cjson.safe"
 local support = require "support.world"
 
 -- Echoes the caller, and names its version at the end.
@@ -66,6 +68,59 @@ describe("reloading", function()
     second:hangup()
   end)
 
+  it("100 times by signal, while calls come and go on every worker, drops none of them", function()
+    local host = core_host.new(world, { workers = 3 })
+    host.env.CXB_FLOWS_DIR = host.dir .. "/flows"
+    world:write(host.dir .. "/flows/echo.lua", "return require('flows.echo')")
+    for n = 1, 3 do host:start(n) end
+    local over, calls = false, {}
+    for n = 1, 3 do
+      calls[n] = cxb.task.spawn("calls on " .. n, function()
+        local made = 0
+        repeat
+          local d = support.wait_until("a free slot", function() return (host:call(n)) end)
+          d:speak(dialler.tone(300))
+          support.wait_until("the echo", function() return #d:heard() >= 300 * 16 or d.closed end)
+          assert(not d.closed, "closed by " .. tostring(d.code))
+          d:hangup()
+          assert(d:wait_closed() and d.code == 1000)
+          made = made + 1
+        until over
+        return made
+      end)
+    end
+    for i = 1, 100 do
+      if i % 10 == 0 then
+        world:write(host.dir .. "/flows/echo.lua",
+          ("local round = %d return require('flows.echo'), round"):format(i))
+      end
+      local worker = host.workers[i % 3 + 1]
+      worker:kill("HUP")
+      if i % 3 == 0 then cxb.time.sleep(20) end -- signals come in bursts, and one by one
+    end
+    over = true
+    local made = 0
+    for n = 1, 3 do
+      local count, _, why = calls[n]:wait(60000)
+      assert(count, why)
+      made = made + count
+    end
+    local delivered = support.wait_until("all results", function()
+      local list = host:got()
+      return #list == made and list
+    end, 30000)
+    for _, delivery in ipairs(delivered) do
+      assert.equal("customer", json.decode(delivery.body).disconnected_by)
+    end
+    for n = 1, 3 do
+      support.wait_until("one generation on " .. n, function()
+        local status = cxb.process.control(("%s/ctl/core-%d.sock"):format(host.dir, n),
+          { verb = "status" })
+        return status.generations == 1 and status.generation > 1 and status.reload == "ok"
+      end)
+    end
+  end)
+
   it("keeps the old flow and says why when the edit is broken", function()
     local site = call_site.start(world, { flow = flow(1) })
     local control = site.dir .. "/ctl/core-1.sock"
@@ -76,6 +131,19 @@ describe("reloading", function()
     local health = site:health()
     assert.equal("failed", health.reload)
     assert.matches("spec.lua:%d+", health.reload_error)
+    assert.equal(1, health.generation)
+    local said = support.wait_until("a log line", function()
+      for _, line in ipairs(site.worker.log) do
+        local record = json.decode(line)
+        if type(record) == "table" and record.code == "reload" then return record end
+      end
+    end)
+    assert.same({ "error", 3 }, { said.level, said.line })
+    assert.matches("spec.lua$", said.file)
+    assert.matches("^reload failed: ", said.msg)
+    local metrics = assert(cxb.http.request({
+      url = "http+unix:" .. site.socket .. ":/metrics" })).body
+    assert.matches("\ncxb_reload_failures_total 1\n", metrics, 1, true)
     local caller = site:call()
     support.wait_until("the first flow's call", function()
       for _, record in ipairs(site:journal() or {}) do
