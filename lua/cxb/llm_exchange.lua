@@ -63,8 +63,12 @@ local function start(self, request, left_ms)
   local inbox = channel.new(100000)
   options.timeout_ms = left_ms
   options.max_body = max_bytes
+  local waiting = 0
   options.on_data = function(piece)
-    inbox:push({ data = piece })
+    if waiting <= max_bytes then -- what is above it makes the answer too large anyway
+      waiting = waiting + #piece
+      inbox:push({ data = piece })
+    end
   end
   local task = cxb.task.spawn("llm " .. self.wire.name, function()
     local answer, code, message = cxb.http.request(options)
