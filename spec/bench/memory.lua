@@ -1,13 +1,11 @@
--- What the platform costs: memory of idle workers and of a live call, spawn to ready, /health/fleet
--- with every worker busy, and all of `cxbctl up`, idle and with one call.
+-- What workers cost: memory idle and with a live call, spawn to ready, /health/fleet with every
+-- worker busy.
 --   build/cxbrt spec/bench/memory.lua
 
-local json = require("cjson.safe")
-local audio = require("cxbctl.audio")
 local caller = require("cxbctl.caller")
+local platform = require("support.platform")
 local procs = require("support.procs")
 local support = require("support.world")
-local voices = require("support.voices")
 
 local WORKERS = 8
 local world = support.new()
@@ -36,43 +34,12 @@ local function settled_pss(pids)
   return before
 end
 
----- the whole of `cxbctl up`, with eight workers ----
-
-local function start_up(workers)
-  local dir, port = world:folder(), world:port()
-  local env = { CXB_RUN_DIR = dir .. "/run", CXB_STATE_DIR = dir .. "/state", CXB_EXE = support.program,
-    CXB_TTY = "0" }
-  local p = world:start({ support.program, "cxbctl.lua", "up", "--workers", tostring(workers), "--port",
-    tostring(port), "--json" }, env)
-  local ready = support.wait_until("the platform", function()
-    assert(not p.ended, p:output())
-    for _, line in ipairs(p.log) do
-      local record = json.decode(line)
-      if type(record) == "table" and record.url then return record end
-    end
-  end, 60000)
-  local up = json.decode(world:read(dir .. "/run/up.json"))
-  local by_name = {}
-  for _, service in ipairs(up.services) do by_name[service.name] = service.pid end
-  return { process = p, dir = dir, url = ready.url, pids = by_name, env = env }
-end
-
-local function all_pids(site)
-  return procs.tree(site.process.pid)
-end
-
 local function call_on(site, n, seconds)
   local rate = caller.rate("twilio")
   local one = caller.new({ transport = "twilio", bot = "echo",
     url = ("ws+unix:%s/run/core-%d.sock:"):format(site.dir, n),
     lines = { { pcm = hum(seconds, rate), name = "hum" } }, patience_ms = 1500 })
   return cxb.task.spawn("call " .. n, function() return one:run((seconds + 10) * 1000) end)
-end
-
-local function cpu_percent(pids, seconds)
-  local before = procs.sum(pids, procs.cpu_ms)
-  cxb.time.sleep(seconds * 1000)
-  return (procs.sum(pids, procs.cpu_ms) - before) / (seconds * 10)
 end
 
 local function fleet_latency(url)
@@ -91,9 +58,9 @@ local function busy(site)
 end
 
 local function eight_workers()
-  local site = start_up(WORKERS)
-  local workers = {}
-  for n = 1, WORKERS do workers[n] = site.pids["core-" .. n] end
+  local site = platform.up(world, { workers = WORKERS })
+  local workers, pids = {}, site:pids()
+  for n = 1, WORKERS do workers[n] = pids["core-" .. n] end
   local idle = settled_pss(workers)
   say("= idle worker, %d side by side: %.1f MiB PSS (aim ≤ 6)", WORKERS, idle / WORKERS / 1024)
 
@@ -111,38 +78,8 @@ local function eight_workers()
   site.process:stop(30000)
 end
 
--- One call while the whole is watched: memory at its end, CPU over ten seconds of it.
-local function with_call(site, pids, what, bot, pcm)
-  local one = caller.new({ transport = "cxb", bot = bot, url = (site.url:gsub("^http", "ws")),
-    lines = { { pcm = pcm, name = what } }, patience_ms = bot == "echo" and 500 or nil })
-  local handle = cxb.task.spawn("call", function() return one:run(40000) end)
-  support.wait_until("the call", function() return busy(site) == 1 end, 20000)
-  local percent = cpu_percent(pids, 14)
-  say("= whole platform, one call (%s): %.0f MiB PSS, %.1f %% of one core (aim: 1 vCPU, 1 GB)",
-    what, procs.sum(pids, procs.pss_kb) / 1024, percent)
-  handle:wait(60000)
-end
-
-local function four_workers()
-  local site = start_up(4)
-  local pids = all_pids(site)
-  local idle = settled_pss(pids)
-  say("whole platform, 4 workers, %d processes:", #pids)
-  for name, pid in pairs(site.pids) do
-    say("  %-8s %6.1f MiB", name, procs.sum(procs.tree(pid), procs.pss_kb) / 1024)
-  end
-  say("= whole platform idle, 4 workers: %.0f MiB PSS, %.1f %% of one core", idle / 1024,
-    cpu_percent(pids, 10))
-  local rate = caller.rate("cxb")
-  with_call(site, pids, "echo", "echo", hum(20, rate))
-  local question = voices.say("rms", "What are your opening hours?", site.dir .. "/question.wav")
-  with_call(site, pids, "demo, speech both ways", "demo", assert(audio.read_wav(question, rate)))
-  say("  speech after a call %.1f MiB", procs.pss_kb(site.pids.speech) / 1024)
-  site.process:stop(30000)
-end
-
 local function spawn_to_ready()
-  local times = {}
+  local times, cpu = {}, 0
   for n = 1, 20 do
     local dir = world:folder()
     local env = { CXB_RUN_DIR = dir, CXB_STATE_DIR = dir, CXB_LISTEN = "unix:" .. dir .. "/core-1.sock",
@@ -157,16 +94,16 @@ local function spawn_to_ready()
     until answer or p.ended
     assert(answer, p:output())
     times[n] = cxb.time.mono() - began
+    cpu = cpu + procs.cpu_ms(p.pid)
     p:stop()
   end
-  say("= spawn to ready: p50 %.1f ms, max %.1f ms (aim ≤ 50)", procs.quantile(times, 0.5),
-    procs.quantile(times, 1))
+  say("= spawn to ready: p50 %.1f ms, max %.1f ms (aim ≤ 50); %.0f ms of CPU",
+    procs.quantile(times, 0.5), procs.quantile(times, 1), cpu / #times)
 end
 
 local ok, why = xpcall(function()
   spawn_to_ready()
   eight_workers()
-  four_workers()
 end, debug.traceback)
 world:close()
 if not ok then
