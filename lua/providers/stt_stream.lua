@@ -14,8 +14,8 @@ local M = {}
 M.__index = M
 
 -- A provider that was asked for a final text and has nothing to say may keep silent; one that says
--- nothing at all, asked so often, is gone.
-local answer_ms, most_unanswered = 1000, 2
+-- nothing at all, asked so often, is gone, and so is one that talks nonsense.
+local answer_ms, most_unanswered, most_errors = 1000, 2, 20
 
 local function lost(self, code, message)
   if not self.closed then
@@ -57,7 +57,7 @@ end
 function M.new(wire, ws, options)
   local self = setmetatable({
     wire = wire, ws = ws, stage = options.stage, rate = options.rate, on_event = options.on_event,
-    asked = {}, interim = "", unanswered = 0,
+    asked = {}, interim = "", unanswered = 0, errors = 0,
   }, M)
   cxb.task.spawn("stt", read, self)
   if wire.idle then
@@ -72,6 +72,10 @@ end
 
 ---An error after which the connection goes on.
 function M:error(code, message)
+  self.errors = self.errors + 1
+  if self.errors > most_errors then
+    return self:fail(code, message)
+  end
   self.on_event({ type = "error", code = code, message = wire_of.clean(message, self.stage) })
 end
 
