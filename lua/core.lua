@@ -114,7 +114,7 @@ end))
 -- An idle worker that has served long or grown large ends; its supervisor starts a fresh one.
 local function recycle()
   local slot = cxb.slot.state()
-  if slot.used > 0 or slot.draining then
+  if slot.used > 0 or slot.draining or postcall.busy() then
     return
   end
   local many = c.CXB_WORKER_MAX_CALLS > 0 and slot.served >= c.CXB_WORKER_MAX_CALLS
@@ -270,6 +270,7 @@ return {
     end
   end,
   stop = function()
-    outboxes.flush(stop_ms)
+    local analysis_ms = stop_ms / 2 -- at most, for what a model is reading
+    outboxes.flush(stop_ms - analysis_ms + postcall.wait(analysis_ms))
   end,
 }

@@ -163,6 +163,18 @@ describe("what is left to do after calls", function()
     for _, name in ipairs { "raw", "fail", "repair", "plain" } do assert.equal(1, #results(name)) end
   end)
 
+  it("under way when the worker is told to end leaves with it", function()
+    sim:script { ttft_ms = 1500, rules = { { match_any = "case drain", text = '{"drained": true}' } } }
+    local here = site()
+    local box = assert(cxb.outbox.open(here.outbox, {}))
+    leave(box, "drain", "case drain")
+    close(box)
+    local worker = here.start()
+    world:wait_until("the model's request", function() return asked("case drain") > 0 end)
+    assert.equal(0, worker:stop(20000))
+    assert.same({ drained = true }, results("drain")[1].post_call_analysis)
+  end)
+
   it("survives a kill between two stages: the first is not done again", function()
     sim:script { ttft_ms = 0, rules = {
       { match_any = "Judge", fault = "slow" }, { match_any = "case crash", text = '{"first": 1}' } } }

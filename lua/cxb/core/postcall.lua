@@ -152,6 +152,23 @@ local function take(c, box)
   end
 end
 
+---Whether results are being worked on: an idle worker that ends now would leave them to another.
+---@return boolean
+function M.busy()
+  return running > 0
+end
+
+---(waits ≤ ms) For what is being worked on: it could leave with this process.
+---@param ms number
+---@return number left of ms
+function M.wait(ms)
+  local deadline = cxb.time.mono() + ms
+  while running > 0 and cxb.time.mono() < deadline do
+    cxb.time.sleep(50)
+  end
+  return math.max(0, deadline - cxb.time.mono())
+end
+
 ---(waits) Looks for results to work on, in every outbox this process holds.
 ---@param c table settings
 function M.work(c)
