@@ -8,13 +8,26 @@ local rules = require("providers.llm_rules")
 local M = {}
 local loaded = {}
 
+-- A library without what would end the process or hold up all of it.
+local function without(library, name, ...)
+  local own = setmetatable({}, { __index = library })
+  for _, field in ipairs({ ... }) do
+    own[field] = function()
+      error(("%s.%s is not for flows: it stops the whole worker"):format(name, field), 2)
+    end
+  end
+  return own
+end
+
+local safe = { os = without(os, "os", "exit", "execute"), io = without(io, "io", "popen", "read") }
+
 -- One file; a flow does not see globals of its own making (they would be shared by all calls).
 local function load_one(path)
   local chunk, why = loadfile(path)
   if not chunk then
     return nil, why
   end
-  local env = setmetatable({}, {
+  local env = setmetatable({ os = safe.os, io = safe.io }, {
     __index = _G,
     __newindex = function(_, name)
       error(("global %s is assigned; use a local"):format(tostring(name)), 2)
