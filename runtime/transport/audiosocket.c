@@ -142,8 +142,8 @@ static int audiosocket_clear(cxb_leg *leg) {
 static int audiosocket_hangup(cxb_leg *leg) {
   static const uint8_t goodbye[HEAD] = {HANGUP};
   audiosocket *a = cxb_leg_state(leg);
+  int r = a->phase == TALKING ? cxb_leg_send_binary(leg, goodbye, sizeof goodbye) : 0;
   a->phase = OVER;
-  int r = cxb_leg_send_binary(leg, goodbye, sizeof goodbye);
   cxb_leg_close(leg, 1000, "");
   return r;
 }
