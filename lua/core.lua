@@ -3,6 +3,7 @@
 local adoption = require("cxb.core.adoption")
 local auth = require("cxb.core.auth")
 local calls = require("cxb.core.calls")
+local carriers = require("cxb.core.carriers")
 local disk = require("cxb.core.disk")
 local door = require("cxb.core.door")
 local figures = require("cxb.core.figures")
@@ -83,6 +84,15 @@ end)
 routes:get("/health/fleet", function(req)
   req:respond(200, health.fleet(cxb.scoreboard.rows(), c.CXB_FLEET_AVAILABLE_CAP),
     { ["content-type"] = "application/json" })
+end)
+
+-- What a carrier fetches that was asked to transfer a call; the token says whereto.
+routes:get("/carrier/plivo.xml", function(req)
+  local xml = carriers.plivo_xml(c, url.parse_query(req.query).t)
+  if not xml then
+    return req:respond(403, { error = "forbidden" })
+  end
+  return req:respond(200, xml, { ["content-type"] = "application/xml" })
 end)
 
 routes:get("/metrics", function(req)

@@ -34,6 +34,14 @@ return function(call)
 end
 ]]):format(BOT_HZ)
 
+local GIVE = [[
+return function(call)
+  local t = call:transfer(nil, "asked")
+  call:event("outcome", { ok = t.ok, reason = t.reason })
+  return call:hangup()
+end
+]]
+
 -- path and arguments of the client; what the wire is able to.
 local wires = {
   { name = "exotel", marks = true, clears = true },
@@ -59,7 +67,8 @@ local world, dir, worker, socket, tcp
 
 local function bot(flow)
   return json.encode({ flow = flow, stt = { provider = "none" }, tts = { provider = "none" },
-    max_silence_seconds = 0 })
+    max_silence_seconds = 0, transfer_targets = { { id = "desk", is_default = true,
+      method = "websocket_reverse_transfer", type = "phone_number", value = "+15559876" } } })
 end
 
 -- A WAV file of the caller's tone, 600 ms.
@@ -94,7 +103,7 @@ end
 local function call(wire, name, args)
   idle()
   local list = { PYTHON, cxb.root .. "/spec/sim/wscall.py", "--transport", wire.name, "--path",
-    ("/%s/%s%s"):format(wire.name, name, wire.query or ""), "--json", "--rate",
+    ("/%s/%s%s"):format(wire.path or wire.name, name, wire.query or ""), "--json", "--rate",
     tostring(wire.rate or 8000), "--gap", "0.2", "--first-wait", "0.2", "--patience", "0.3",
     "--max-s", "30" }
   local where = { "--unix", socket }
@@ -166,8 +175,9 @@ setup(function()
   dir = world:folder()
   socket = dir .. "/core-1.sock"
   world:write(dir .. "/flows/talk.lua", TALK)
+  world:write(dir .. "/flows/give.lua", GIVE)
   world:write(dir .. "/flows/echo.lua", world:read(cxb.root .. "/lua/flows/echo.lua"))
-  for _, flow in ipairs({ "talk", "echo" }) do
+  for _, flow in ipairs({ "talk", "echo", "give" }) do
     world:write(("%s/bots/%s.json"):format(dir, flow), bot(flow))
   end
   tcp = "127.0.0.1:" .. world:port()
@@ -213,6 +223,41 @@ describe("a call", function()
       assert.equal("dtmf", cut.data.by)
       assert.is_true(cut.data.ms >= 300 and cut.data.ms < 5000)
       assert.equal(40, assert(event(r, "heard")).data.ms)
+    end)
+  end
+end)
+
+describe("a transfer", function()
+  local hold = { "--first-wait", "25", "--patience", "25" }
+
+  local function with(...)
+    local args = { ... }
+    for _, arg in ipairs(hold) do args[#args + 1] = arg end
+    return args
+  end
+
+  for _, name in ipairs({ "cxb", "audiofork" }) do
+    it("gives the caller away, on " .. name, function()
+      local report = call({ name = name, path = name == "cxb" and "ws" }, "give", with())
+      local r = result(report.stream_id)
+      assert.equal("bot", r.disconnected_by)
+      assert.is_true(r.was_transferred)
+      assert.equal("+15559876", r.transfer_destination)
+    end)
+  end
+
+  it("that the far end refuses leaves the caller with the bot, on cxb", function()
+    local report = call({ name = "cxb", path = "ws" }, "give", with("--transfer", "failed"))
+    local r = result(report.stream_id)
+    assert.is_false(r.was_transferred)
+    assert.equal("as asked", r.transfer_failed_reason)
+    assert.is_false(event(r, "outcome").data.ok)
+  end)
+
+  for _, name in ipairs({ "exotel", "twilio", "asterisk" }) do
+    it("is unsupported without a way to do it, on " .. name, function()
+      local report = call({ name = name }, "give", with())
+      assert.equal("unsupported", result(report.stream_id).transfer_failed_reason)
     end)
   end
 end)

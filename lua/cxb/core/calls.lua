@@ -3,6 +3,7 @@
 local Session = require("cxb.core.session")
 local auth = require("cxb.core.auth")
 local botconfig = require("cxb.core.botconfig")
+local carrier_rest = require("cxb.core.carrier_rest")
 local delivery = require("cxb.core.delivery")
 local disk = require("cxb.core.disk")
 local flows = require("cxb.core.flows")
@@ -302,14 +303,16 @@ function M.serve(c, req, transport, bot_id, take_ticket)
     cxb.metrics.count("cxb_calls_refused_total", { reason = code })
     return req:respond(status, { error = code })
   end
+  local carrier = carrier_rest.of(c, transport)
   local leg, why, message = cxb.media.accept(req, transport, {
     media_timeout_s = c.CXB_MEDIA_TIMEOUT_SECONDS, chunk_bytes = c.CXB_EXOTEL_CHUNK_BYTES,
+    hangup_elsewhere = carrier ~= nil,
   })
   if not leg then
     cxb.log.error("the upgrade was not accepted", { code = why, error = message })
     return req:respond(500, { error = "internal" })
   end
-  M.carry(c, leg, transport, bot_id, claims)
+  M.carry(c, carrier and carrier_rest.wrap(c, leg, carrier) or leg, transport, bot_id, claims)
 end
 
 return M

@@ -313,8 +313,17 @@ local function pass_on(self, event)
   self.call.inbox:push(event)
 end
 
-for _, kind in ipairs({ "dtmf", "text", "transfer", "participant", "data" }) do
+for _, kind in ipairs({ "dtmf", "text", "participant", "data" }) do
   on[kind] = pass_on
+end
+
+-- A caller who was taken over: however the leg ends now, we gave them away.
+function on.transfer(self, event)
+  if event.ok then
+    self.transferred = true
+    self:finish("bot")
+  end
+  pass_on(self, event)
 end
 
 function on.first_frame(self, event)

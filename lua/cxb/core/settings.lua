@@ -49,9 +49,21 @@ M.schema = {
     help = "AudioSocket calls, a port a worker: tcp:HOST:PORT; %i is the worker id." },
   { name = "CXB_AUDIOSOCKET_BOT", pattern = "^[%w_-]+$", form = "a bot id",
     help = "Bot that answers AudioSocket calls." },
-  { name = "TWILIO_AUTH_TOKEN", secret = true, help = "Checks X-Twilio-Signature." },
+  { name = "TWILIO_ACCOUNT_SID", pattern = "^%w+$", form = "an account SID",
+    help = "With TWILIO_AUTH_TOKEN: Twilio ends and transfers calls." },
+  { name = "TWILIO_AUTH_TOKEN", secret = true,
+    help = "Checks X-Twilio-Signature; authorises REST requests." },
+  { name = "TELNYX_API_KEY", secret = true, help = "Telnyx ends and transfers calls." },
+  { name = "PLIVO_AUTH_ID", help = "With PLIVO_AUTH_TOKEN: Plivo ends calls, and transfers them "
+    .. "when CXB_PUBLIC_WSS_BASE is set: it fetches the number from there." },
+  { name = "PLIVO_AUTH_TOKEN", secret = true, help = "See PLIVO_AUTH_ID." },
+  { name = "VONAGE_APPLICATION_ID",
+    help = "With VONAGE_PRIVATE_KEY_FILE: Vonage ends and transfers calls." },
+  { name = "VONAGE_PRIVATE_KEY_FILE", help = "PEM file of the application's private key." },
+  { name = "CXB_CARRIER_API_BASE", pattern = "^https?://", form = "an http URL",
+    help = "Replaces the carriers' REST addresses (a proxy)." },
   { name = "CXB_PUBLIC_WSS_BASE", pattern = "^wss?://", form = "a ws URL",
-    help = "Public base the Twilio signature was made over." },
+    help = "Public base of this host, as carriers know it." },
   { name = "S3_ENDPOINT", pattern = "^https?://[^/]+/*$", form = "http(s)://host:port",
     help = "Object store of recordings. Unset: the local folder keeps them." },
   { name = "S3_BUCKET", default = "recordings", pattern = "^[%w.-]+$",
@@ -149,6 +161,15 @@ function M.load(env)
       config.refuse("CXB_AUDIOSOCKET_BOT: is not set, expected the bot of these calls")
     end
     c.audiosocket = c.CXB_AUDIOSOCKET_LISTEN:gsub("%%i", tostring(c.worker))
+  end
+  if c.VONAGE_PRIVATE_KEY_FILE then
+    local file, why = io.open(c.VONAGE_PRIVATE_KEY_FILE)
+    c.vonage_key = file and file:read("*a")
+    if not file or not cxb.crypto.rs256(c.vonage_key, "") then
+      config.refuse(("VONAGE_PRIVATE_KEY_FILE: %q is not valid, expected a private key in PEM%s")
+        :format(c.VONAGE_PRIVATE_KEY_FILE, why and " (" .. why .. ")" or ""))
+    end
+    file:close()
   end
   c.bots_dir = c.CXB_BOTS_DIR or cxb.root .. "/lua/bots"
   c.flows_dir = c.CXB_FLOWS_DIR or cxb.root .. "/lua/flows"
