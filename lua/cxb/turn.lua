@@ -148,13 +148,21 @@ function M:on_resumed()
   self.eager = nil
 end
 
----The recogniser's own end of a turn, with all its words.
+---The recogniser's own end of a turn, with all its words. One that nobody has taken yet goes on.
 function M:on_turn_end(said, confidence, now)
   said = (said or ""):match("^%s*(.-)%s*$")
   if said == "" then
-    return self:reset()
+    self.partial, self.eager = "", nil
+    return not self.ended and self:reset() or nil
   end
-  self.segments, self.partial, self.confidence = { said }, "", confidence
+  if not self.ended then
+    self.segments, self.confidence = {}, nil
+  end
+  self.segments[#self.segments + 1] = said
+  self.partial, self.eager = "", nil
+  if confidence then
+    self.confidence = math.min(self.confidence or 1, confidence)
+  end
   self.began_at = self.began_at or now
   self.voiced_at = self.voiced_at or now
   self.ended, self.waiting, self.decided_at, self.final_at = true, nil, now, now
@@ -219,6 +227,7 @@ end
 ---@field decided_at number the delay was over
 ---@field final_at number the words were there
 ---@field confidence? number
+---@field language? string as recognised, where the recogniser tells
 
 ---@return cxb.turn? turn the finished turn; it is handed out once
 function M:tick(now, expect)
@@ -235,13 +244,17 @@ function M:tick(now, expect)
       return nil
     end
   end
+  -- What is understood after a turn's end belongs to the next one.
+  local next_words = self.ended and self.partial or ""
+  self.partial = self.ended and "" or self.partial
   local turn = {
-    text = self:words_so_far(), began_at = self.began_at, voiced_at = self.voiced_at or now,
-    decided_at = self.decided_at, final_at = self.final_at or self.decided_at,
-    confidence = self.confidence,
+    text = self:words_so_far(), language = self.language, began_at = self.began_at,
+    voiced_at = self.voiced_at or now, decided_at = self.decided_at,
+    final_at = self.final_at or self.decided_at, confidence = self.confidence,
   }
   local speaking = self.speaking
   self:reset()
+  self.partial = next_words
   if speaking then
     self.began_at = now -- what was too long for one turn goes on in the next
   end

@@ -14,11 +14,11 @@ M.__index = M
 ---(waits)
 ---@param world table
 ---@param bots table<string, table> configurations; `$LLM` in a base_url is the simulator's address
----@param o? {flows?: table<string, string>, env?: table<string, string>, speech?: table}
+---@param o? {flows?: table<string, string>, env?: table<string, string>, speech?: table|false}
 function M.start(world, bots, o)
   o = o or {}
   local self = setmetatable({ world = world, dir = world:folder() }, M)
-  self.speech = o.speech or speech.start(world)
+  self.speech = o.speech or (o.speech == nil and speech.start(world)) or nil
   self.llm_port = world:port()
   self.llm_process = world:start({ "python3", cxb.root .. "/spec/sim/llm_sim.py", "--port",
     tostring(self.llm_port), "--ttft-ms", "50", "--token-ms", "5" })
@@ -43,7 +43,7 @@ function M.start(world, bots, o)
     CXBCORE_SECRET = ("k"):rep(40), CXB_RUN_DIR = self.dir, CXB_STATE_DIR = self.dir .. "/state",
     CXB_LISTEN = "unix:" .. self.dir .. "/core-%i.sock", CXBCORE_WORKERS = "1",
     CXB_FLOWS_DIR = self.dir .. "/flows", CXB_BOTS_DIR = self.dir .. "/bots",
-    CXB_SPEECH_URL = "unix:" .. self.speech.socket, PATH = os.getenv("PATH"),
+    CXB_SPEECH_URL = self.speech and "unix:" .. self.speech.socket, PATH = os.getenv("PATH"),
   }
   for name, value in pairs(o.env or {}) do env[name] = value end
   support.wait_until("the model's server", function()

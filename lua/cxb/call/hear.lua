@@ -17,7 +17,7 @@ local function enter_turn(self, turn)
   local entry = {
     turn = self.facts:next_turn(), role = "customer", text = turn.text,
     start_ms = self:t_ms(turn.began_at), end_ms = self:t_ms(turn.voiced_at),
-    confidence = turn.confidence, language = self.config.stt and self.config.stt.language,
+    confidence = turn.confidence, language = turn.language or self.config.stt.language,
   }
   self.facts:add("turn", entry)
   self.first_say = false

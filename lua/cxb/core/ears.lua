@@ -81,6 +81,7 @@ end
 
 function on.final(self, event)
   self.turn:on_final(event.id, believed(self, event), event.confidence, cxb.time.mono())
+  self.turn.language = event.language or self.turn.language
   tell(self)
 end
 
@@ -103,6 +104,7 @@ function on.turn_end(self, event)
   else
     self.turn:on_final(nil, said, event.confidence, now)
   end
+  self.turn.language = event.language or self.turn.language
   tell(self)
 end
 
