@@ -159,6 +159,10 @@ describe("a tool's answer", function()
     assert.same({ "tool_call", "custom_tool_result" }, { call.events[1].type, call.events[2].type })
     assert.same({ name = "t", arguments = { account = "42" } }, call.events[1].data)
     assert.same({ name = "t", status = 200, ms = info.ms }, call.events[2].data)
+    run { url = url .. "/404" }
+    local metrics = cxb.metrics.render("worker")
+    assert.matches('cxb_tool_seconds_count{result="ok"} %d', metrics)
+    assert.matches('cxb_tool_seconds_count{result="http_404"} %d', metrics)
   end)
 end)
 

@@ -3,7 +3,7 @@
 local json = require("cxb.json")
 local botconfig = require("cxb.core.botconfig")
 local draft = require("cxb.core.draft")
-local rules = require("providers.llm_rules")
+local rules = require("cxb.rules")
 
 local M = {}
 local loaded = {}
