@@ -102,8 +102,11 @@ function M:on_speech(at)
   end
 end
 
----Voice ended; `at` is the last voiced frame.
+---Voice ended; `at` is the last voiced frame. News of an end before the last beginning is stale.
 function M:on_silence(at)
+  if self.speaking and self.spoke_at and at < self.spoke_at then
+    return
+  end
   self.speaking = false
   self.voiced_at = at
   self.began_at = self.began_at or at

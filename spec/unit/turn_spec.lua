@@ -36,6 +36,16 @@ describe("the end of a turn", function()
     assert.is_nil(t:tick(9999))
   end)
 
+  it("is not brought by news of an end before the caller began again", function()
+    local t = new()
+    speak(t, 1000, 2000, "I would like to")
+    t:on_speech(2300)
+    t:on_silence(2000) -- a provider's, late
+    assert.equal(61000, t:due()) -- the longest utterance
+    t:on_silence(3000)
+    assert.equal(3000 + 600, t:due())
+  end)
+
   it("waits 1200 ms after digits, a hesitation or a conjunction", function()
     local t = turn.new()
     assert.equal(1200, t:delay("My number is four two"))
