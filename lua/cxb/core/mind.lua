@@ -9,9 +9,9 @@ M.__index = M
 
 local open_ms, first_ms, pause_ms = 4000, 4000, 250
 
--- With no other provider left these are worth a second try.
-local passing = { network = true, closed = true, http_429 = true, http_500 = true, http_502 = true,
-  http_503 = true, http_504 = true }
+-- With no other provider left these are worth a second try (bad_response: the stream broke off).
+local passing = { network = true, closed = true, bad_response = true, http_429 = true,
+  http_500 = true, http_502 = true, http_503 = true, http_504 = true }
 
 ---@param o {chain: table, settings: table, vars: table, cache?: table} chain: cxb.failover of llm
 function M.new(o)
