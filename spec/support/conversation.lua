@@ -49,9 +49,9 @@ local function fake_tts(self, o)
     local fault = voice.dead[o.stage.provider]
     tts.cancelled = false
     cxb.time.sleep(fault == "late" and 2500 or 30)
-    if fault or tts.cancelled then
+    if (fault and fault ~= "late") or tts.cancelled then
       leg:say_end(utterance, fault or "cancelled")
-      return nil, fault or "cancelled"
+      return nil, tts.cancelled and "cancelled" or fault
     end
     on_audio()
     local words = require("cxb.text").words(said)
@@ -230,6 +230,10 @@ function M:close()
   end
   require("cxb.core.outboxes").box = self.box
   pure.restore()
+  local host = rawget(_G, "cxb")
+  if host then
+    host.time.sleep(1) -- to the host, hours of virtual time are one task that does not yield
+  end
 end
 
 ---From `at` on (ms of the media clock) the caller speaks for `ms`; interim texts as they come, the

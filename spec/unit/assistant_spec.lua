@@ -78,7 +78,7 @@ describe("the assistant", function()
       talk:leaves(8000)
       talk:run({ opening_message = long, min_words_interruption = 0 })
       assert.equal(long, talk.facts.transcript[1].text)
-      assert.is_nil(talk.facts.transcript[1].interrupted)
+      assert.equal(0, #talk:events("barge_in"))
     end)
 
     it("is not cut by a backchannel or by words that are not final", function()
@@ -472,6 +472,37 @@ describe("the assistant", function()
       assert.equal(1900 + 400 + 3000 + 30, entry.start_ms)
     end)
 
+    it("are a part of an answer's delay, a search another", function()
+      local quick = { { name = "hours" } }
+      for _, case in ipairs({ { "tool_ms" }, { "rag_ms", 700 } }) do
+        talk:close()
+        talk = conversation.new()
+        talk.tools.hours = { answer = "{}", ms = 700, rag_ms = case[2] }
+        talk:speaks(1000, 900, "When do you open?")
+        talk.model.answers = { { tool_calls = { { name = "hours" } } }, "We open at nine o'clock." }
+        talk:leaves(9000)
+        talk:run({ tools = quick })
+        local s = talk.facts.samples[1]
+        assert.equal(700, s[case[1]])
+        assert.equal(200, s.llm_ttft_ms) -- both times the model was asked
+        assert.equal(400 + 200 + 700 + 30, s.total_ms)
+        assert.equal(0, s.host_ms)
+      end
+    end)
+
+    it("run for a flow too, which gets the answer", function()
+      talk.tools.hours = { answer = '{"open":9}', ms = 500 }
+      local got
+      talk:run({ tools = tools }, { flow = function(call)
+        got = call:tool("hours", { day = "Monday" })
+      end })
+      assert.equal(9, got.value.open)
+      assert.equal(200, got.status)
+      assert.is_nil(got.error)
+      assert.equal('{"day":"Monday"}', talk.tools.hours.asked)
+      assert.equal("bot: Let me look that up.", talk:lines()[1])
+    end)
+
     it("asks at most 20 times in a turn", function()
       local function again()
         return { tool_calls = { { name = "hours" } } }
@@ -638,6 +669,34 @@ describe("the assistant", function()
     local said = talk.facts.transcript[2].text
     assert.truthy(#said <= 2000 and #said > 1900)
     assert.equal(1, talk.model.cancelled)
+  end)
+
+  it("runs what a flow wants repeated until the call ends, and survives its mistakes", function()
+    local times, mistakes = 0, 0
+    talk:leaves(10500)
+    local ending = talk:run({}, { flow = function(call)
+      call:every(2, function()
+        times = times + 1
+      end)
+      call:every(3, function()
+        mistakes = mistakes + 1
+        error("a mistake")
+      end)
+      call:listen({ timeout = 60 })
+    end })
+    assert.same({ by = "customer" }, ending)
+    assert.equal(5, times)
+    assert.equal(1, mistakes)
+  end)
+
+  it("takes a typed turn of a browser", function()
+    talk:at(3000, function()
+      talk.leg:wire({ type = "text", text = "When do you open?" })
+    end)
+    talk:leaves(9000)
+    talk:run({ opening_message = opening }, { transport = "browser" })
+    assert.equal("customer: When do you open?", talk:lines()[2])
+    assert.equal("bot: All right then.", talk:lines()[3])
   end)
 
   it("reports what it used, and what the cache was worth", function()
