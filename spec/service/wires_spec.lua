@@ -262,6 +262,20 @@ describe("a transfer", function()
   end
 end)
 
+describe("a hang-up of the bot", function()
+  for _, wire in ipairs({ { name = "cxb", path = "ws" }, { name = "asterisk" } }) do
+    it("that the far end does not confirm is carried through by force, on " .. wire.name, function()
+      local report = call(wire, "echo", { "--dtmf", "#", "--no-goodbye", "--wait-end", "25" })
+      assert.equal("bot", report.closed_by)
+      assert.equal(1000, report.close_code)
+      local asked = report.events[#report.events]
+      assert.is_true(asked.event == "reverse-hangup-call" or asked.event == "HANGUP")
+      assert.is_true(report.duration_ms - asked.t_ms >= 1800)
+      assert.equal("bot", result(report.stream_id).disconnected_by)
+    end)
+  end
+end)
+
 describe("a busy worker", function()
   it("says goodbye on AudioSocket, and takes the next call", function()
     idle()

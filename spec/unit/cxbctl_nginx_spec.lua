@@ -31,6 +31,21 @@ describe("the rendered front", function()
     end
   end)
 
+  it("lets every wire's socket through, and nothing else", function()
+    local allowed = {}
+    for name in front:match("location ~ %^/%(([%w|]+)%)/ {"):gmatch("%w+") do
+      allowed[name] = true
+    end
+    for _, name in ipairs(require("cxbctl.caller").transports) do
+      local path = require("cxbctl.wires." .. name).path({ bot = "demo", from = "+1", to = "+2",
+        direction = "incoming" })
+      local first = path:match("^/(%w+)/demo")
+      assert.is_true(allowed[first], first .. " is not let through")
+      allowed[first] = nil
+    end
+    assert.is_nil(next(allowed))
+  end)
+
   it("is the same bytes for the same settings", function()
     assert.equal(render({ workers = 7 }), render({ workers = 7 }))
   end)
