@@ -147,6 +147,12 @@ end
 
 ---The caller's side goes: goodbye, then the socket.
 function M:caller_gone(code, by)
+  for _, u in ipairs(self.queue) do
+    u.cut = true
+    self:wire({ type = "played", utterance = u.id,
+      heard_ms = u.playing and self:clock() - u.from or 0 })
+  end
+  self.queue = {}
   if by then
     self:wire({ type = "stop", by = by })
   end

@@ -330,6 +330,20 @@ describe("a session", function()
     end
   end)
 
+  it("keeps of a sentence what was heard when the caller hangs up", function()
+    sched.at(1530, function()
+      leg:caller_gone(1000, "caller")
+    end)
+    run(function(call)
+      call:say("One two three four five six seven eight nine ten. Eleven twelve thirteen fourteen.")
+    end)
+    local entry = facts.transcript[1]
+    assert.equal("One two three four five", entry.text)
+    assert.equal(1500, entry.heard_ms)
+    assert.is_true(entry.interrupted)
+    assert.truthy(entry.full_text:find("fourteen", 1, true))
+  end)
+
   it("ends by the customer with an event when the socket is lost without goodbye", function()
     sched.at(500, function()
       leg:caller_gone(1006)

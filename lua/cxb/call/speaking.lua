@@ -12,6 +12,8 @@ M.__index = M
 local grace_ms = 10000
 -- The media loop answers a clear within this time.
 local clear_ms = 500
+-- A sentence that was heard but for this much was heard; the caller's hang-up cuts it earlier.
+local slack_ms = 60
 -- A word this long before the bot's end belongs to the time while it spoke.
 local tail_ms = 700
 
@@ -150,7 +152,8 @@ function on.played(self, event)
   end
   fell_silent(self, job)
   if job.utterance == event.utterance and not event.error and not job.over then
-    job.over, job.heard, job.played_whole = true, event.heard_ms, not self.cut
+    job.over, job.heard = true, event.heard_ms
+    job.played_whole = not self.cut and event.heard_ms >= (job.ms or 0) - slack_ms
     self.end_ms = event.t_ms
   end
 end
