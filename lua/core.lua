@@ -190,7 +190,7 @@ local function make_folders()
     c.recordings_dir }) do
     local ok, code, message = cxb.fs.mkdir(dir)
     if not ok then
-      error(("start refused: %s: %s"):format(dir, message or code), 0)
+      error("start refused: " .. (message or dir .. ": " .. code), 0)
     end
   end
 end

@@ -270,7 +270,8 @@ cxb.null = nil ---@type userdata same value as cjson.null
 cxb.outbox = {}
 ---@class cxb.outbox.box
 local box = {}
----(waits) headers(row) is asked at each attempt, with what list() says of the row and its url and body; it cannot wait.
+---(waits) A damaged file is set aside as <path>.corrupt and its readable rows are kept.
+---headers(row) is asked at each attempt, with what list() says of the row and its url and body; it cannot wait.
 ---adopted: its process is gone, rows are counted as taken over. s3: where uploads go, with AWS Signature 4; their files
 ---stay for keep_files_ms afterwards, then they are deleted. The first to open a path decides for the process.
 ---@param opts {headers?: fun(row):table<string,string>, retain_days?: integer, adopted?: boolean, s3?: {region: string, access_key: string, secret_key: string}, keep_files_ms?: number}

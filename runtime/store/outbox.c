@@ -18,7 +18,7 @@ const cxb_outbox *cxb_outbox_first(void) {
   return all;
 }
 
-static const char schema[] =
+const char cxb_outbox_schema[] =
     "CREATE TABLE IF NOT EXISTS outbox("
     "id INTEGER PRIMARY KEY,"
     "kind TEXT NOT NULL,"
@@ -36,8 +36,7 @@ static const char schema[] =
     "last_error TEXT NOT NULL DEFAULT '',"
     "headers TEXT NOT NULL DEFAULT '',"
     "stage TEXT," /* what is left to do in state analysis */
-    "file TEXT,"
-    "size INTEGER,"
+    "file TEXT,"  /* of an upload */
     "body BLOB NOT NULL,"
     "UNIQUE (kind, session_id, n))";
 
@@ -162,6 +161,41 @@ static void fail_open(cxb_outbox *box, int err, const char *code, const char *me
   begin_close(box);
 }
 
+static void on_file_opened(void *arg, cxb_sqlite *db, int err, const char *code,
+                           const char *message);
+
+static int open_file(cxb_outbox *box) {
+  cxb_sqlite_options file = {.lock = true, .one_thread = true};
+  int err = cxb_sqlite_open(box->loop, box->path, &file, on_file_opened, box);
+  if (!err)
+    box->asked++;
+  return err;
+}
+
+static void on_salvaged(cxb_outbox *box, int err, const char *message) {
+  if (!err)
+    err = open_file(box);
+  if (err)
+    fail_open(box, err, cxb_err_code(err), message);
+  cxb_outbox_answered(box);
+}
+
+/* The file cannot be used: a damaged one is set aside, once; anything else is the openers' to know.
+ */
+static void refuse_file(cxb_outbox *box, int err, const char *code, const char *message) {
+  if (err == CXB_ECORRUPT && !box->salvaged && !box->closing) {
+    box->salvaged = true;
+    if (box->db)
+      cxb_sqlite_close(box->db);
+    box->db = NULL;
+    if (cxb_outbox_salvage(box, on_salvaged) == 0) {
+      box->asked++;
+      return;
+    }
+  }
+  fail_open(box, err, code, message);
+}
+
 static int64_t cell_int(const cxb_sql *sql, int i, size_t row, int column) {
   return cxb_sql_cell(sql, i, row, column)->i;
 }
@@ -207,8 +241,8 @@ static void on_loaded(void *arg, cxb_sql *sql) {
       box->dead[kind] = (int)cell_int(sql, 1, i, 1);
   }
   if (err) {
-    fail_open(box, err, sql->err ? sql->code : cxb_err_code(err),
-              sql->err ? sql->message : cxb_strerror(err));
+    refuse_file(box, err, sql->err ? sql->code : cxb_err_code(err),
+                sql->err ? sql->message : cxb_strerror(err));
   } else {
     box->open = true;
     if (box->options.adopted)
@@ -236,7 +270,7 @@ static void on_made(void *arg, cxb_sql *sql) {
     err = cxb_outbox_ask(box, next, on_loaded, box);
   }
   if (err)
-    fail_open(box, err, sql->err ? sql->code : cxb_err_code(err), sql->message);
+    refuse_file(box, err, sql->err ? sql->code : cxb_err_code(err), sql->message);
   cxb_sql_free(sql);
   cxb_outbox_answered(box);
 }
@@ -258,14 +292,14 @@ static void on_checked(void *arg, cxb_sql *sql) {
     snprintf(message, sizeof message, "%s: %s", box->path, verdict);
   }
   if (!err) {
-    cxb_sql *make = cxb_outbox_sql(schema);
+    cxb_sql *make = cxb_outbox_sql(cxb_outbox_schema);
     if (make)
       cxb_sql_add(make, "PRAGMA user_version=1", 21);
     err = cxb_outbox_ask(box, make, on_made, box);
     code = cxb_err_code(err);
   }
   if (err)
-    fail_open(box, err, code, message);
+    refuse_file(box, err, code, message);
   cxb_sql_free(sql);
   cxb_outbox_answered(box);
 }
@@ -286,7 +320,7 @@ static void on_file_opened(void *arg, cxb_sqlite *db, int err, const char *code,
     code = cxb_err_code(err);
   }
   if (err)
-    fail_open(box, err, code, message);
+    refuse_file(box, err, code, message);
   cxb_outbox_answered(box);
 }
 
@@ -345,14 +379,12 @@ int cxb_outbox_open(uv_loop_t *loop, const char *path, const cxb_outbox_options 
     return CXB_ENOMEM;
   }
   if (fresh) {
-    cxb_sqlite_options file = {.lock = true, .one_thread = true};
-    int err = cxb_sqlite_open(loop, path, &file, on_file_opened, box);
+    int err = open_file(box);
     if (err) {
       free(o);
       uv_close((uv_handle_t *)&box->timer, free_unopened);
       return err;
     }
-    box->asked++;
     box->next = all;
     all = box;
   }

@@ -87,7 +87,7 @@ struct cxb_outbox {
   int refs, handles;
   int asked;  /* requests to the file that are not answered yet */
   int flying; /* attempts under way */
-  bool open, closing, finished;
+  bool open, closing, finished, salvaged;
   outbox_opener *openers;
   outbox_queue *queues, *last_queue, *buckets[CXB_OUTBOX_BUCKETS];
   outbox_destination *destinations;
@@ -100,6 +100,7 @@ struct cxb_outbox {
 };
 
 /* outbox.c */
+extern const char cxb_outbox_schema[];
 const cxb_outbox *cxb_outbox_first(void); /* of the list of all */
 int64_t cxb_outbox_utc(const cxb_outbox *box);
 int64_t cxb_outbox_mono(const cxb_outbox *box);
@@ -140,6 +141,11 @@ struct outbox_s3 *cxb_outbox_s3_copy(const cxb_s3_settings *from); /* NULL: no m
 int cxb_outbox_upload_post(outbox_row *row, const char *file, cxb_outbox_replied replied);
 /* Files that were uploaded long enough ago, once a minute or when `sweep_at` says so. */
 void cxb_outbox_sweep_files(cxb_outbox *box, int64_t now);
+
+/* outbox_salvage.c: sets a damaged file aside and puts its readable rows into a new one, on the
+ * thread pool; `box->db` has been closed. CXB_ENOMEM: `done` is not called. */
+int cxb_outbox_salvage(cxb_outbox *box,
+                       void (*done)(cxb_outbox *box, int err, const char *message));
 
 /* outbox_file.c: a row to file:, written beside and renamed, on the thread pool. */
 int cxb_outbox_file_post(uv_loop_t *loop, const char *path, const char *body, size_t len,

@@ -868,26 +868,86 @@ static void a_full_file_system_is_told_too(void **state) {
   assert_int_equal(umount(dir), 0);
 }
 
-static void a_damaged_file_is_reported_as_corrupt(void **state) {
-  cxb_outbox *box = open_box("page.db");
-  for (int i = 0; i < 40; i++) {
+static void damage(const char *path, off_t from_end, size_t len) {
+  int fd = open(path, O_RDWR);
+  off_t end = lseek(fd, 0, SEEK_END);
+  static char garbage[4096];
+  memset(garbage, 0xa5, sizeof garbage);
+  assert_int_equal(pwrite(fd, garbage, len, end - from_end), len);
+  close(fd);
+}
+
+static off_t size_of(const char *path) {
+  struct stat st;
+  assert_int_equal(stat(path, &st), 0);
+  return st.st_size;
+}
+
+/* So many dead rows of 1,000 bytes, one after the other. */
+static void fill_with_dead_rows(const char *name, int count) {
+  static char body[1000];
+  memset(body, 'b', sizeof body);
+  cxb_outbox *box = open_box(name);
+  for (int i = 0; i < count; i++) {
     char session[16];
     snprintf(session, sizeof session, "session-%d", i);
-    put(box, "result", session, 0);
+    putting p = {0};
+    cxb_outbox_new row = {.kind = "result",
+                          .session_id = session,
+                          .url = HOOK,
+                          .body = body,
+                          .body_len = sizeof body};
+    assert_int_equal(cxb_outbox_put(box, &row, on_put, &p), 0);
+    run_until(&p.done);
+    quiet(box);
     reply_status(box, i, 403);
   }
   close_box(box);
-  int fd = open(in_folder("page.db"), O_RDWR);
-  off_t end = lseek(fd, 0, SEEK_END);
-  char garbage[4096];
-  memset(garbage, 0xa5, sizeof garbage);
-  assert_int_equal(pwrite(fd, garbage, 4096, end - 4096), 4096);
-  close(fd);
-  opening o = try_open(in_folder("page.db"));
-  assert_int_equal(o.err, CXB_ECORRUPT);
-  assert_string_equal(o.code, "corrupt");
-  assert_non_null(strstr(o.message, "page.db"));
-  run_dry();
+}
+
+static void of_a_damaged_file_the_readable_rows_are_kept_and_it_is_set_aside(void **state) {
+  fill_with_dead_rows("page.db", 60);
+  damage(in_folder("page.db"), size_of(in_folder("page.db")) / 2 / 4096 * 4096, 4096);
+  cxb_outbox *box = open_box("page.db");
+  int kept = stats(box).dead;
+  assert_true(kept >= 40 && kept < 60); /* a page holds a few rows */
+  assert_int_equal(access(in_folder("page.db.corrupt"), F_OK), 0);
+  assert_int_equal(access(in_folder("page.db.salvaged"), F_OK), -1);
+  listing l = list(box, "dead");
+  assert_string_equal(l.error[0], "HTTP 403");
+  outcome o = {0};
+  cxb_outbox_replay(box, l.id[0], on_outcome, &o);
+  run_until(&o.done);
+  quiet(box);
+  assert_int_equal(sent_count, 1);
+  assert_memory_equal(sends[0].body, "bbbb", 4);
+  reply_status(box, 0, 200);
+  assert_string_equal(put_to(box, "result", l.session[1], 0, HOOK).code, "duplicate");
+  close_box(box);
+}
+
+static void a_damaged_last_page_costs_its_own_rows_only(void **state) {
+  fill_with_dead_rows("last.db", 60);
+  damage(in_folder("last.db"), 4096, 4096);
+  cxb_outbox *box = open_box("last.db");
+  assert_true(stats(box).dead >= 50);
+  assert_string_equal(list(box, "dead").session[0], "session-0");
+  close_box(box);
+}
+
+static void a_file_that_is_no_database_is_set_aside_each_time(void **state) {
+  for (int round = 0; round < 2; round++) {
+    fill_with_dead_rows("head.db", 3);
+    damage(in_folder("head.db"), size_of(in_folder("head.db")), 4096);
+    cxb_outbox *box = open_box("head.db");
+    assert_int_equal(stats(box).dead, 0);
+    put(box, "result", "s1", 0);
+    reply_status(box, 0, 200);
+    close_box(box);
+    unlink(in_folder("head.db"));
+  }
+  assert_int_equal(access(in_folder("head.db.corrupt"), F_OK), 0);
+  assert_int_equal(access(in_folder("head.db.corrupt.1"), F_OK), 0);
 }
 
 static void a_folder_that_cannot_be_written_is_named(void **state) {
@@ -1038,7 +1098,9 @@ int main(void) {
       cmocka_unit_test(a_file_address_is_written_by_rename),
       cmocka_unit_test(a_full_disk_is_told_and_what_is_stored_still_leaves),
       cmocka_unit_test(a_full_file_system_is_told_too),
-      cmocka_unit_test(a_damaged_file_is_reported_as_corrupt),
+      cmocka_unit_test(of_a_damaged_file_the_readable_rows_are_kept_and_it_is_set_aside),
+      cmocka_unit_test(a_damaged_last_page_costs_its_own_rows_only),
+      cmocka_unit_test(a_file_that_is_no_database_is_set_aside_each_time),
       cmocka_unit_test(a_folder_that_cannot_be_written_is_named),
       cmocka_unit_test(a_box_belongs_to_one_process),
       cmocka_unit_test(no_acknowledged_row_is_lost_when_the_writer_is_killed),
