@@ -129,6 +129,13 @@ static void keep(cxb_session *s, const int16_t *pcm, size_t n) {
   s->replay_n = s->replay_n + n < s->replay_size ? s->replay_n + n : s->replay_size;
 }
 
+static void feed_past(cxb_session *s, cxb_tap *tap, const int16_t *pcm, size_t n) {
+  if (n > 0 && s->fed_say)
+    cxb_session_feed_say(s, pcm, n);
+  else if (n > 0)
+    cxb_tap_feed(tap, pcm, n, s->rate);
+}
+
 void cxb_session_replay(cxb_session *s, cxb_tap *tap, int ms) {
   size_t n = (size_t)(ms < 0               ? 0
                       : ms > CXB_REPLAY_MS ? CXB_REPLAY_MS
@@ -139,8 +146,8 @@ void cxb_session_replay(cxb_session *s, cxb_tap *tap, int ms) {
   n = n < s->replay_n ? n : s->replay_n;
   size_t at = (s->replay_at + s->replay_size - n) % s->replay_size;
   size_t first = s->replay_size - at < n ? s->replay_size - at : n;
-  cxb_tap_feed(tap, s->replay + at, first, s->rate);
-  cxb_tap_feed(tap, s->replay, n - first, s->rate);
+  feed_past(s, tap, s->replay + at, first);
+  feed_past(s, tap, s->replay, n - first);
 }
 
 static void hear(cxb_session *s, const int16_t *pcm, size_t n) {

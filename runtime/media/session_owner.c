@@ -113,7 +113,7 @@ int cxb_session_tap(cxb_session *s, cxb_sink *sink, int rate, int replay_ms, int
   command *c = new_command(s, run_tap, 0);
   c->pointer = tap;
   c->a = replay_ms;
-  const cxb_say *say = replay_ms > 0 ? NULL : say_behind(s, sink);
+  const cxb_say *say = say_behind(s, sink);
   if (say) {
     c->id = say->id;
     c->b = say->rate;

@@ -52,6 +52,22 @@ static void the_caller_is_played_back_while_the_main_loop_stands(void **state) {
   call_end(w);
 }
 
+static void what_was_said_before_comes_first_and_as_straight(void **state) {
+  fake_wire *w = fake_new();
+  counting c = {.from = 1, .frames = 5};
+  call_begin(w, media, 8000, 60);
+  on_media(w, count_on, &c);
+  uint32_t id = cxb_session_say_begin(w->s, 8000);
+  assert_int_equal(cxb_session_tap(w->s, cxb_session_say_sink(w->s, id), 8000, 1000, 0), 0);
+  frames_while_stalled(w, &c);
+  for (int i = 0; i < 250 && frames_of(w) < 15; i++)
+    usleep(20000); /* the main loop still stands */
+  assert_int_equal(frames_of(w), 15);
+  for (size_t i = 0; i < 15 * 160; i++)
+    assert_int_equal(w->out[i], i + 1);
+  call_end(w);
+}
+
 static void another_rate_goes_by_the_main_loop(void **state) {
   fake_wire *w = fake_new();
   counting c = {.from = 1};
@@ -129,6 +145,7 @@ static int teardown(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(the_caller_is_played_back_while_the_main_loop_stands),
+      cmocka_unit_test(what_was_said_before_comes_first_and_as_straight),
       cmocka_unit_test(another_rate_goes_by_the_main_loop),
       cmocka_unit_test(a_tap_asked_for_before_the_start_is_as_straight),
       cmocka_unit_test(a_clear_ends_it_and_a_new_utterance_begins_it_again),
