@@ -4,8 +4,11 @@
  *   build/bench/calls [WORKERS [SECONDS [CPU]]]      1 and then 16 workers, 20 s, on CPU 0
  *
  * The workers share one CPU, the far ends (this program) run elsewhere when there is another. The
- * far end sends recorded speech in frames of 20 ms and looks at when each of the bot's frames
- * comes. */
+ * far end sends recorded speech in frames of 20 ms and looks for each piece that comes back in what
+ * it has sent: how long it was away, and whether something is missing.
+ *
+ * CXB_BENCH_PEER="COMMAND…" measures another server of the same echo call instead of the reference:
+ * a process for each call, started as COMMAND… SOCKET (spec/bench/pipecat.sh). */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -30,7 +33,9 @@
 #include "media/wav.h"
 #include "worker.h"
 
-enum { MAX = 256, FRAME = 160, SETTLE_S = 4, LATE_BUCKETS = 2000 };
+enum { MAX = 256, FRAME = 160, SETTLE_S = 4, BUCKETS = 10000, KEPT = 500 };
+typedef enum server { OURS, BARE, PEER } server;
+static const char *const names[] = {"workers", "bare echoes", "peers"};
 #define SPEECH                                                                                     \
   "/usr/share/pocketsphinx/test/data/librivox/sense_and_sensibility_01_austen_64kb-0870.wav"
 
@@ -39,15 +44,17 @@ typedef struct far_end {
   int fd;
   char in[65536];
   size_t have;
-  int64_t first_ns; /* arrival of the first of the bot's frames */
-  uint64_t frames, sent;
+  int64_t sent_ns[KEPT]; /* of the newest frames */
+  uint64_t sent, back;   /* frames; samples that came back */
+  uint64_t expected;     /* sample that should come next; 0: not known */
 } far_end;
 
 static char dir[64];
 static far_end ends[MAX];
 static uint8_t *speech; /* mu-law */
 static size_t speech_frames;
-static uint32_t late[LATE_BUCKETS]; /* of 0.1 ms against the call's own first frame */
+static uint32_t delay[BUCKETS]; /* of 0.1 ms, from a sample's frame sent to the sample back */
+static unsigned gaps, unknown;  /* what comes is not what should; is nothing we sent */
 static bool counting;
 
 static void die(const char *what) {
@@ -74,6 +81,8 @@ static void load_speech(void) {
   speech_frames = n8 / FRAME;
   speech = malloc(n8);
   cxb_ulaw_encode(at8k, speech_frames * FRAME, speech);
+  for (size_t i = 0; i < n8; i++) /* of the two zeros the one that comes back */
+    speech[i] = speech[i] == 0x7f ? 0xff : speech[i];
   free(pcm);
   free(at8k);
 }
@@ -102,17 +111,21 @@ static void bare_echo(const char *path) {
   _exit(0);
 }
 
-static pid_t start_worker(int i, int count, int cpu, bool bare) {
-  char path[120];
+/* The child is a process group of its own. */
+static pid_t start_worker(int i, int count, int cpu, server what) {
+  char path[120], command[1200];
   snprintf(path, sizeof path, "%s/core-%d.sock", dir, i + 1);
   pid_t pid = fork();
   if (pid)
     return pid;
   on_cpu(cpu);
-  if (bare)
+  if (what == BARE)
     bare_echo(path);
-  become_worker(dir, i + 1, count);
-  return 0;
+  if (what == OURS)
+    become_worker(dir, i + 1, count);
+  snprintf(command, sizeof command, "exec %s %s", getenv("CXB_BENCH_PEER"), path);
+  execl("/bin/sh", "sh", "-c", command, (char *)NULL);
+  _exit(127);
 }
 
 static int connect_worker(int i) {
@@ -179,33 +192,73 @@ static void open_call(far_end *e, int i) {
     die("write");
 }
 
+/* Each call has another place in the recording. */
+static const uint8_t *frame_of(int i, uint64_t n) {
+  return speech + (n + (uint64_t)i * 37) % speech_frames * FRAME;
+}
+
+static uint8_t sample_of(int i, uint64_t at) {
+  return frame_of(i, at / FRAME)[at % FRAME];
+}
+
 static void send_frame(far_end *e, int i) {
   char payload[CXB_BASE64_LEN(FRAME) + 1] = {0};
-  size_t at = (e->sent + (size_t)i * 37) % speech_frames;
-  cxb_base64_encode(payload, speech + at * FRAME, FRAME);
+  cxb_base64_encode(payload, frame_of(i, e->sent), FRAME);
+  e->sent_ns[e->sent % KEPT] = cxb_mono_ns();
   if (!put_media(e->fd, i, ++e->sent, payload))
     die("a worker does not read");
 }
 
-/* The bot's frames: how late each is, against the first one and 20 ms a frame. */
-static void took(far_end *e, const char *text, size_t len) {
-  if (len < 16 || memcmp(text, "{\"event\":\"media\"", 16) != 0)
-    return;
-  int64_t now = cxb_mono_ns();
-  if (!counting || !e->first_ns) {
-    e->first_ns = now;
-    e->frames = 0;
-  }
-  int64_t over = now - e->first_ns - (int64_t)e->frames++ * 20000000;
-  if (over < 0) { /* an earlier one is the better measure */
-    e->first_ns += over;
-    over = 0;
-  }
-  size_t bucket = (size_t)(over / 100000);
-  late[bucket < LATE_BUCKETS ? bucket : LATE_BUCKETS - 1] += counting;
+static bool is_at(int i, uint64_t at, const uint8_t *samples, size_t n) {
+  for (size_t k = 0; k < n; k++)
+    if (sample_of(i, at + k) != samples[k])
+      return false;
+  return true;
 }
 
-static void receive(far_end *e) {
+/* Looks for the piece in the last ten seconds of what was sent. */
+static bool find(const far_end *e, int i, const uint8_t *samples, size_t n, uint64_t *at) {
+  uint64_t end = e->sent * FRAME, from = e->sent > KEPT ? (e->sent - KEPT) * FRAME : 0;
+  for (uint64_t k = from; k + n <= end; k++)
+    if (is_at(i, k, samples, n)) {
+      *at = k;
+      return true;
+    }
+  return false;
+}
+
+static void came_back(far_end *e, int i, const uint8_t *samples, size_t n) {
+  int64_t now = cxb_mono_ns();
+  uint64_t at = e->expected;
+  e->back += n;
+  if (!at || at + n > e->sent * FRAME || !is_at(i, at, samples, n)) {
+    gaps += counting && at;
+    if (!find(e, i, samples, n, &at)) {
+      unknown += counting;
+      return;
+    }
+  }
+  e->expected = at + n;
+  size_t bucket = (size_t)((now - e->sent_ns[at / FRAME % KEPT]) / 100000);
+  delay[bucket < BUCKETS ? bucket : BUCKETS - 1] += counting;
+}
+
+static void took(far_end *e, int i, const char *text, size_t len) {
+  static const char name[] = "\"payload\":";
+  uint8_t samples[8192];
+  const char *at = memmem(text, len, name, sizeof name - 1), *end = text + len;
+  if (!at)
+    return;
+  at = memchr(at + sizeof name - 1, '"', (size_t)(end - at) - sizeof name + 1);
+  const char *stop = at ? memchr(at + 1, '"', (size_t)(end - at) - 1) : NULL;
+  if (!stop || stop - at > 10000)
+    return;
+  long n = cxb_base64_decode(samples, at + 1, (size_t)(stop - at) - 1, false);
+  if (n > 0)
+    came_back(e, i, samples, (size_t)n);
+}
+
+static void receive(far_end *e, int i) {
   ssize_t r;
   while ((r = read(e->fd, e->in + e->have, sizeof e->in - e->have)) > 0) {
     e->have += (size_t)r;
@@ -220,7 +273,7 @@ static void receive(far_end *e) {
         break;
       if ((e->in[at] & 15) == 8)
         die("a worker closed its call");
-      took(e, e->in + at + head, len);
+      took(e, i, e->in + at + head, len);
       at += head + len;
     }
     memmove(e->in, e->in + at, e->have -= at);
@@ -240,20 +293,33 @@ static void carry(int count, double seconds) {
       const struct timespec t = {.tv_nsec = nap > 1000000 ? 1000000 : nap > 0 ? nap : 0};
       nanosleep(&t, NULL);
       for (int i = 0; i < count; i++)
-        receive(&ends[i]);
+        receive(&ends[i], i);
     }
     send_frame(&ends[k % (uint64_t)count], (int)(k % (uint64_t)count));
   }
 }
 
-static double late_ms(double percent) {
+static double delay_ms(double percent) {
   uint64_t total = 0, seen = 0;
-  for (int i = 0; i < LATE_BUCKETS; i++)
-    total += late[i];
-  for (int i = 0; i < LATE_BUCKETS; i++)
-    if ((double)(seen += late[i]) >= (double)total * percent / 100)
+  for (int i = 0; i < BUCKETS; i++)
+    total += delay[i];
+  for (int i = 0; i < BUCKETS && total; i++)
+    if ((double)(seen += delay[i]) >= (double)total * percent / 100)
       return (i + 1) / 10.0;
   return 0;
+}
+
+/* What the processes hold, pages they share divided between them. */
+static double pss_mib(int count) {
+  double sum = 0;
+  for (int i = 0; i < count; i++) {
+    char text[2000];
+    const char *at;
+    if (read_file(text, sizeof text, "/proc/%d/smaps_rollup", ends[i].pid, "") &&
+        (at = strstr(text, "\nPss:")))
+      sum += strtod(at + 5, NULL) / 1024;
+  }
+  return sum / count;
 }
 
 static usage all_used(int count) {
@@ -286,16 +352,20 @@ static double split(const usage *before, const usage *after) {
   return user + kernel > 0 ? user / (user + kernel) * 100 : 0;
 }
 
-/* CPU milliseconds a second of one call. */
-static double measure(int count, double seconds, int cpu, bool bare) {
+typedef struct result {
+  double cpu_ms, idle_mib, live_mib, p50, p99; /* CPU of one call, a second of it */
+} result;
+
+static void start_all(int count, int cpu, server what) {
   memset(ends, 0, sizeof ends);
-  memset(late, 0, sizeof late);
+  memset(delay, 0, sizeof delay);
+  gaps = unknown = 0;
   counting = false;
   snprintf(dir, sizeof dir, "/tmp/cxb-bench-XXXXXX");
   if (!mkdtemp(dir))
     die("mkdtemp");
   for (int i = 0; i < count; i++)
-    ends[i].pid = start_worker(i, count, cpu, bare);
+    ends[i].pid = start_worker(i, count, cpu, what);
   for (int i = 0; i < count; i++) {
     int fd = connect_worker(i);
     if (fd < 0)
@@ -303,39 +373,9 @@ static double measure(int count, double seconds, int cpu, bool bare) {
     close(fd);
   }
   usleep(500000);
-  usage before = all_used(count), after;
-  double from = (double)cxb_mono_ns();
-  sleep(3);
-  after = all_used(count);
-  double idle = (total(&after) - total(&before)) / ((double)cxb_mono_ns() - from) * 1000 / count;
-  for (int i = 0; i < count; i++)
-    open_call(&ends[i], i);
-  carry(count, SETTLE_S);
-  counting = true;
-  before = all_used(count);
-  double busy = cpu_busy_ms(cpu);
-  from = (double)cxb_mono_ns();
-  carry(count, seconds);
-  double scale = 1000 / ((double)cxb_mono_ns() - from) / count;
-  after = all_used(count);
-  double ms = (total(&after) - total(&before)) * scale;
-  double others = (cpu_busy_ms(cpu) - busy) / seconds / 10 - ms * count / 10;
-  uint64_t frames = 0;
-  for (int i = 0; i < count; i++)
-    frames += ends[i].frames;
-  printf(
-      "%d %s: idle %.2f ms/s each, in a call %.2f ms/s; frames back: %.2f a second, late p50 "
-      "%.1f ms, p99 %.1f ms\n",
-      count, bare ? "bare echoes" : "workers", idle, ms, (double)frames / count / seconds,
-      late_ms(50), late_ms(99));
-  if (!bare)
-    printf(
-        "  media thread %.2f ms/s, script %.2f, disk and watch %.2f; user %.0f %%, kernel %.0f "
-        "%%\n",
-        (after.media - before.media) * scale, (after.script - before.script) * scale,
-        (after.rest - before.rest) * scale, split(&before, &after), 100 - split(&before, &after));
-  if (others > 5)
-    printf("  others took %.0f %% of this CPU meanwhile: the figures are too high\n", others);
+}
+
+static void stop_all(int count) {
   for (int i = 0; i < count; i++)
     put_text(ends[i].fd, "{\"event\":\"stop\"}", 16);
   usleep(300000);
@@ -343,18 +383,79 @@ static double measure(int count, double seconds, int cpu, bool bare) {
     close(ends[i].fd);
     kill(ends[i].pid, SIGTERM);
   }
-  for (int i = 0; i < count; i++)
+  for (int i = 0; i < count; i++) {
+    for (int tries = 0; tries < 500 && waitpid(ends[i].pid, NULL, WNOHANG) == 0; tries++)
+      usleep(10000);
+    kill(ends[i].pid, SIGKILL);
     waitpid(ends[i].pid, NULL, 0);
+  }
   remove_folder(dir);
-  return ms;
+}
+
+static result measure(int count, double seconds, int cpu, server what) {
+  result r = {0};
+  start_all(count, cpu, what);
+  usage before = all_used(count), after;
+  double from = (double)cxb_mono_ns();
+  sleep(3);
+  after = all_used(count);
+  double idle = (total(&after) - total(&before)) / ((double)cxb_mono_ns() - from) * 1000 / count;
+  r.idle_mib = pss_mib(count);
+  for (int i = 0; i < count; i++)
+    open_call(&ends[i], i);
+  carry(count, SETTLE_S);
+  counting = true;
+  uint64_t samples = 0;
+  for (int i = 0; i < count; i++)
+    ends[i].back = 0;
+  before = all_used(count);
+  double busy = cpu_busy_ms(cpu);
+  from = (double)cxb_mono_ns();
+  carry(count, seconds);
+  double scale = 1000 / ((double)cxb_mono_ns() - from) / count;
+  after = all_used(count);
+  r.cpu_ms = (total(&after) - total(&before)) * scale;
+  double others = (cpu_busy_ms(cpu) - busy) / seconds / 10 - r.cpu_ms * count / 10;
+  r.live_mib = pss_mib(count);
+  r.p50 = delay_ms(50), r.p99 = delay_ms(99);
+  for (int i = 0; i < count; i++)
+    samples += ends[i].back;
+  printf("%d %s: idle %.2f ms/s and %.1f MiB PSS each, in a call %.2f ms/s and %.1f MiB\n", count,
+         names[what], idle, r.idle_mib, r.cpu_ms, r.live_mib);
+  if (what == OURS)
+    printf("  media thread %.2f ms/s, script %.2f, disk and watch %.2f\n",
+           (after.media - before.media) * scale, (after.script - before.script) * scale,
+           (after.rest - before.rest) * scale);
+  if (what != BARE)
+    printf(
+        "  user %.0f %%, kernel %.0f %%; audio back %.1f %%, after p50 %.1f ms, p99 %.1f ms, %u "
+        "gaps, %u pieces unknown\n",
+        split(&before, &after), 100 - split(&before, &after),
+        (double)samples / count / seconds / 80, r.p50, r.p99, gaps, unknown);
+  if (others > 5)
+    printf("  others took %.0f %% of this CPU meanwhile: the figures are too high\n", others);
+  stop_all(count);
+  return r;
 }
 
 static void compare(int count, double seconds, int cpu) {
-  double bare = measure(count, seconds / 2, cpu, true), call = measure(count, seconds, cpu, false);
+  result bare = measure(count, seconds / 2, cpu, BARE), call = measure(count, seconds, cpu, OURS);
   printf(
       "= live call, Twilio framing, bot echo, %d on one core: %.2f ms CPU a second, %.0f calls a "
       "core (aim ≥ 400); a bare socket echo of these frames: %.2f ms, ratio %.1f\n",
-      count, call, 1000 / call, bare, call / bare);
+      count, call.cpu_ms, 1000 / call.cpu_ms, bare.cpu_ms, call.cpu_ms / bare.cpu_ms);
+}
+
+static void compare_with_peer(int count, double seconds, int cpu) {
+  result ours = measure(count, seconds, cpu, OURS), peer = measure(count, seconds, cpu, PEER);
+  printf(
+      "= memory of a process in a call, %d side by side: %.1f MiB PSS against %.0f, %.0f× less "
+      "(aim ≥ 30)\n",
+      count, ours.live_mib, peer.live_mib, peer.live_mib / ours.live_mib);
+  printf("= CPU of a call: %.2f ms a second against %.1f, %.0f× less (aim ≥ 20)\n", ours.cpu_ms,
+         peer.cpu_ms, peer.cpu_ms / ours.cpu_ms);
+  printf("= delay of the echo, p50 and p99: %.1f and %.1f ms against %.1f and %.1f\n", ours.p50,
+         ours.p99, peer.p50, peer.p99);
 }
 
 int main(int argc, char **argv) {
@@ -369,7 +470,9 @@ int main(int argc, char **argv) {
   load_speech();
   if (sysconf(_SC_NPROCESSORS_ONLN) > 1)
     on_cpu(cpu == 0 ? 1 : 0);
-  if (count) {
+  if (getenv("CXB_BENCH_PEER")) {
+    compare_with_peer(count ? count : 4, seconds, cpu);
+  } else if (count) {
     compare(count, seconds, cpu);
   } else {
     compare(1, seconds, cpu);

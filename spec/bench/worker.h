@@ -98,10 +98,11 @@ static inline bool put_start(int fd, int number) {
   char text[600];
   int n = snprintf(
       text, sizeof text,
-      "{\"event\":\"start\",\"streamSid\":\"MZ%032d\",\"start\":{\"callSid\":\"CA%032d\","
+      "{\"event\":\"start\",\"streamSid\":\"MZ%032d\",\"start\":{\"streamSid\":\"MZ%032d\","
+      "\"callSid\":\"CA%032d\","
       "\"mediaFormat\":{\"encoding\":\"audio/x-mulaw\",\"sampleRate\":8000,\"channels\":1},"
       "\"customParameters\":{\"from\":\"+15550100\",\"to\":\"+15550101\"}}}",
-      number, number);
+      number, number, number);
   return put_text(fd, "{\"event\":\"connected\"}", 21) && put_text(fd, text, (size_t)n);
 }
 
