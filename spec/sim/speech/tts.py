@@ -2,6 +2,7 @@
 import array
 import asyncio
 import base64
+import functools
 import json
 import math
 import re
@@ -12,6 +13,7 @@ from net import Channel
 PIECE_MS = 100
 
 
+@functools.lru_cache(maxsize=256)
 def tone(hz, ms, rate):
     n = rate * ms // 1000
     return array.array("h", (int(8000 * math.sin(2 * math.pi * hz * i / rate)) for i in range(n))).tobytes()
