@@ -186,6 +186,11 @@ function M.new()
     model = { dead = {}, opened = {}, answers = {}, requests = {}, otherwise = "All right then." },
     tools = {},
   }, M)
+  self.caller.tell = function(event)
+    if self.caller.on_event then
+      self.caller.on_event(event)
+    end
+  end
   fake.media = { read_wav = function()
     return ("\0"):rep(16000), 8000
   end }
@@ -236,6 +241,12 @@ function M:close()
   end
 end
 
+---Whether this cuts what is being said, in the media loop.
+function M:may(what)
+  local barge = self.leg.barges[#self.leg.barges]
+  return barge ~= nil and barge[what]
+end
+
 ---From `at` on (ms of the media clock) the caller speaks for `ms`; interim texts as they come, the
 ---final text 120 ms after the silence. o.final: what the recogniser makes of it in the end.
 ---@param at number
@@ -248,17 +259,17 @@ function M:speaks(at, ms, said, o)
   local final = o and o.final or said
   sched.at(at, function()
     local from = cxb.time.mono()
-    caller.on_event({ type = "speech", at = from })
+    caller.tell({ type = "speech", at = from })
     for i = 1, #words do
       sched.at(ms * i / #words, function()
-        caller.on_event({ type = "partial", text = table.concat(words, " ", 1, i) })
+        caller.tell({ type = "partial", text = table.concat(words, " ", 1, i) })
       end)
     end
     sched.at(ms + 240, function()
       caller.saying, caller.ready_at = final, cxb.time.mono() + 120
-      caller.on_event({ type = "silence", at = from + ms })
+      caller.tell({ type = "silence", at = from + ms })
       sched.at(120, function()
-        caller.on_event({ type = "partial", text = final })
+        caller.tell({ type = "partial", text = final })
       end)
     end)
   end)
@@ -268,14 +279,14 @@ end
 function M:coughs(at, ms)
   self.sched.at(at, function()
     local from = cxb.time.mono()
-    self.caller.on_event({ type = "speech", at = from })
+    self.caller.tell({ type = "speech", at = from })
     self.leg:wire({ type = "speech", t_ms = self.leg:clock() })
-    if self.leg.barges[#self.leg.barges].vad then
+    if self:may("vad") then
       self.leg:clear("vad")
     end
     self.sched.at(ms + 240, function()
       self.caller.saying, self.caller.ready_at = "", cxb.time.mono()
-      self.caller.on_event({ type = "silence", at = from + ms })
+      self.caller.tell({ type = "silence", at = from + ms })
       self.leg:wire({ type = "silence", t_ms = self.leg:clock() - 240 })
     end)
   end)
@@ -286,7 +297,7 @@ function M:keys(at, digits)
   for i = 1, #digits do
     self.sched.at(at + (i - 1) * 200, function()
       self.leg:wire({ type = "dtmf", digit = digits:sub(i, i) })
-      if self.leg.barges[#self.leg.barges].dtmf and self.leg.queue[1] then
+      if self:may("dtmf") and self.leg.queue[1] then
         self.leg:clear("dtmf")
       end
     end)

@@ -322,8 +322,8 @@ end
 
 local function enter(self, said, full, heard_ms)
   local call = self.call
-  if not self.start_ms then
-    return
+  if not self.start_ms or said == "" then
+    return -- nobody heard a word of it
   end
   local whole = said == full
   call.facts:add("turn", {
