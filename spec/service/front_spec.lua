@@ -52,6 +52,20 @@ describe("the front", function()
     end)
   end
 
+  it("sends a POST on as a plain request and a socket as an upgrade", function()
+    local front = start({ workers = 1 })
+    assert.equal(200, (front:post()))
+    front:tell(1, "/_free")
+    local conn = assert(front:call())
+    local seen = {}
+    for _, request in ipairs(front.workers[1].seen()) do seen[request.path] = request.headers end
+    assert.is_nil(seen["/attach"].upgrade)
+    assert.is_nil((seen["/attach"].connection or ""):lower():find("upgrade", 1, true))
+    assert.equal("upgrade", seen["/ws/demo"].connection:lower())
+    assert.equal("websocket", seen["/ws/demo"].upgrade:lower())
+    conn:close()
+  end)
+
   it("gives a freed worker the next call", function()
     local front = start({ workers = 1 })
     for _ = 1, 5 do
