@@ -48,8 +48,13 @@ local keys = { ["1"] = "hours", ["2"] = "account", ["3"] = "agent", ["9"] = "bye
 local digit_words = { "zero", "oh", "one", "two", "three", "four", "five", "six", "seven", "eight",
   "nine", "double" }
 local yes_no_words = { "yes", "no", "yeah", "right", "wrong", "correct", "that is right" }
+-- Whole phrases more than words: noise takes a word, seldom all of them.
 local menu_words = { "hours", "open", "opening", "close", "agent", "human", "colleague", "person",
-  "transfer", "account", "number", "goodbye" }
+  "transfer", "account", "number", "goodbye", "what are", "your opening hours", "opening hours",
+  "what time", "are you open", "when are you open", "today", "weekend", "Saturday",
+  "account number", "account balance", "my account", "human agent", "real person",
+  "customer service", "connect me", "transfer me", "speak to", "talk to", "thank you",
+  "no thank you", "that is all" }
 for i = 1, 11 do
   menu_words[#menu_words + 1] = digit_words[i]
 end
