@@ -17,9 +17,20 @@ M.__index = M
 -- nothing at all, asked so often, is gone, and so is one that talks nonsense.
 local answer_ms, most_unanswered, most_errors = 1000, 2, 20
 
+-- False when it was closed before.
+local function shut(self)
+  if self.closed then
+    return false
+  end
+  self.closed = true
+  if self.watcher then
+    self.watcher:cancel()
+  end
+  return true
+end
+
 local function lost(self, code, message)
-  if not self.closed then
-    self.closed = true
+  if shut(self) then
     self.on_event({ type = "lost", code = code, message = wire_of.clean(message, self.stage) })
   end
 end
@@ -61,7 +72,7 @@ function M.new(wire, ws, options)
   }, M)
   cxb.task.spawn("stt", read, self)
   if wire.idle then
-    cxb.task.spawn("stt_idle", watch, self)
+    self.watcher = cxb.task.spawn("stt_idle", watch, self)
   end
   return self
 end
@@ -203,8 +214,7 @@ end
 function M:hints() end
 
 function M:close()
-  if not self.closed then
-    self.closed = true
+  if shut(self) then
     if self.wire.goodbye then
       self.wire.goodbye(self)
     end

@@ -270,6 +270,9 @@ async def serve(address):
             await ws.send([b"x" * 40000, b"y" * 40000])
         if path == "/fragments":
             await ws.send(["in ", "three ", "pieces"])
+        if path == "/audio":
+            for n in range(20):
+                await ws.send(list('{"audio":"AAECAw==","n":%d}' % n))
         if path == "/vanish":
             ws.transport.abort()
             return

@@ -211,6 +211,17 @@ describe("a socket that a script opens", function()
     other:close()
   end)
 
+  it("takes audio out of messages that come in fragments of a byte", function()
+    local conn, other = assert(cxb.ws.connect(url .. "/audio")), assert(cxb.ws.connect(base .. "/echo"))
+    conn:pipe_json(other:sink(), { path = "audio" })
+    for n = 0, 19 do
+      assert.equal(('{"audio":4,"n":%d}'):format(n), select(2, conn:receive(5000)))
+      assert.equal("\0\1\2\3", select(2, other:receive(5000)))
+    end
+    conn:close()
+    other:close()
+  end)
+
   it("makes a sender wait for a peer that does not read", function()
     local conn = assert(cxb.ws.connect(url .. "/deaf"))
     local sent = 0
