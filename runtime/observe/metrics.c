@@ -21,7 +21,7 @@ typedef struct family {
 
 static family families[FAMILIES];
 static int family_count;
-static cxb_metric_block *own;
+static cxb_metric_block *own, *first; /* first: this process's own memory, until there is a row */
 
 static family *family_find(const char *name) {
   for (int i = 0; i < family_count; i++)
@@ -55,6 +55,7 @@ cxb_metric_block *cxb_metric_own(void) {
     own = mmap(NULL, sizeof *own, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (own == MAP_FAILED)
       abort();
+    first = own;
   }
   return own;
 }
@@ -139,8 +140,9 @@ void cxb_metric_use(cxb_metric_block *block) {
     if (s)
       s->value += old->series[i].value;
   }
-  if (old)
-    munmap(old, sizeof *old);
+  if (first)
+    munmap(first, sizeof *first);
+  first = NULL;
 }
 
 /* Does series `name` belong to family f? Histograms own three suffixes. */

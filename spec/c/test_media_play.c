@@ -62,6 +62,7 @@ static void an_end_that_comes_late_is_a_piece_without_samples(void **state) {
   cxb_playq_end(&q, 1, CXB_EIO);
   assert_true(cxb_playq_pull(&q, frame, &p));
   assert_true(p.samples == 0 && p.last && p.err == CXB_EIO);
+  cxb_playq_free(&q);
 }
 
 static void a_chunk_for_nobody_is_freed_and_settled(void **state) {

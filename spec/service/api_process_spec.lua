@@ -35,13 +35,13 @@ describe("the API's process", function()
     for i, bot in ipairs(api:ask("GET", "/api/v1/bots").answer.items) do
       ids[i] = bot.id
     end
-    assert.same({ "demo", "echo" }, ids)
+    assert.same({ "assistant", "demo", "echo" }, ids)
     api.process:stop()
     local seeds = world:folder()
     world:write(seeds .. "/other.json", '{"flow":"echo"}')
     api.env.CXB_BOTS_SEED_DIR = seeds
     api:run()
-    assert.equal(2, #api:ask("GET", "/api/v1/bots").answer.items)
+    assert.equal(3, #api:ask("GET", "/api/v1/bots").answer.items)
   end)
 
   it("gives a shipped bot its edited file at a reload, but not one that a person changed", function()
