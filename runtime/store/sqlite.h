@@ -16,7 +16,7 @@ typedef struct cxb_sqlite_options {
   bool sync_normal; /* synchronous=NORMAL: survives the process, not a power cut */
   bool readonly;    /* the file must exist; nothing is written */
   bool lock;        /* this process alone, until it is closed (flock) */
-  bool one_thread;  /* reads wait for writes: for small files */
+  bool one_thread;  /* reads wait for writes, few pages are kept: for small files */
 } cxb_sqlite_options;
 
 /* `db` (one reference, dropped by cxb_sqlite_close()) when err is 0; else `code` is the word

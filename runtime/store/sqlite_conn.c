@@ -133,6 +133,8 @@ static int set_up(cxb_sqlite_conn *c, const cxb_sqlite_options *options, bool re
   if (rc == SQLITE_OK)
     rc = run_own(c, reader ? "PRAGMA temp_store=MEMORY; PRAGMA query_only=1"
                            : "PRAGMA temp_store=MEMORY; PRAGMA journal_size_limit=16777216");
+  if (rc == SQLITE_OK && options->one_thread)
+    rc = run_own(c, "PRAGMA cache_size=-256");
   /* Reads the first page and the schema: a file that is none shows here. */
   if (rc == SQLITE_OK)
     rc = run_own(c, "SELECT count(*) FROM sqlite_schema");
