@@ -152,18 +152,18 @@ end
 
 local voicemail_wait_ms, voicemail_silence_ms = 10000, 1000
 
----(waits) Leaves `voicemail_message`, if there is one, once the machine has been silent for a
----second (10 s at most), and hangs up.
+---(waits) Leaves `voicemail_message`, if there is one, after the machine's beep or once it has been
+---silent for a second (10 s at most), and hangs up.
 function M:voicemail()
   local deadline = cxb.time.mono() + voicemail_wait_ms
   self.session:hold(true)
   while not self.gone do
     local quiet_at = self.session:quiet_since()
     local due = math.min(deadline, quiet_at and quiet_at + voicemail_silence_ms or deadline)
-    if cxb.time.mono() >= due then
+    local event = cxb.time.mono() < due and self:next(due)
+    if cxb.time.mono() >= due or (event and event.type == "beep") then
       break
     end
-    self:next(due)
   end
   local message = self.config.voicemail_message or ""
   if not self.gone and message ~= "" then

@@ -351,7 +351,7 @@ local leg = {}
 function cxb.media.accept(req, transport, opts) end
 ---(waits) the next event, in order; nil, "timeout" | "cancelled". After "closed": nil, "closed".
 ---{type="start", t_ms, rate, framing_ms, stream_id, caller_id, did, from_number, direction, connected_event=<JSON text>} ·
----"answer" · "speech" · "silence" · {type="dtmf", digit} · {type="text", text} · {type="cleared", utterance, heard_ms, by} ·
+---"answer" · "speech" · "silence" · "beep" (a voicemail's tone has ended) · {type="dtmf", digit} · {type="text", text} · {type="cleared", utterance, heard_ms, by} ·
 ---{type="played", utterance, heard_ms, error} (error: the source failed) · {type="first_frame", utterance} · {type="transfer", ok, reason} ·
 ---{type="stop", by} · {type="error", error} · {type="closed", code, reason}
 ---@param timeout_ms? number

@@ -96,6 +96,7 @@ typedef enum cxb_event_type {
   CXB_EV_SPEECH,      /* voice began: t_ms is the onset (before start_ms was reached) */
   CXB_EV_SILENCE,     /* voice ended: t_ms is the last voiced frame */
   CXB_EV_DTMF,        /* digit, de-duplicated between wire events and in-band within 200 ms */
+  CXB_EV_BEEP,        /* the tone of a voicemail has ended (beep.h) */
   CXB_EV_TEXT,        /* text: a typed turn */
   CXB_EV_CLEARED,     /* utterance, heard_ms, text = "vad" | "dtmf" | "command" */
   CXB_EV_PLAYED,      /* utterance was heard to its end, or cut: heard_ms; code: err of say_end() */

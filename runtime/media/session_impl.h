@@ -7,6 +7,7 @@
 #pragma once
 #include <stdatomic.h>
 
+#include "beep.h"
 #include "dtmf.h"
 #include "frame.h"
 #include "inflow.h"
@@ -117,6 +118,7 @@ struct cxb_session {
   cxb_vad *vad;
   int vad_mode, vad_start_ms, vad_stop_ms;
   double vad_floor;
+  cxb_beep beep;
   cxb_dtmf *dtmf;
   cxb_dtmf_merge digits;
   unsigned barge;

@@ -63,6 +63,7 @@ static int prepare_inputs(cxb_session *s, int rate) {
   s->inflow.frame = (size_t)rate / 50;
   if (!s->replay || !s->frame)
     return CXB_ENOMEM;
+  cxb_beep_init(&s->beep, rate);
   err = cxb_vad_new(rate, &s->vad);
   if (!err)
     err = cxb_dtmf_new(rate, on_tone, s, &s->dtmf);
@@ -198,6 +199,8 @@ static void on_frame(void *arg, const int16_t *pcm, size_t n) {
     cxb_tap_feed(s->fed_tap, pcm, n, s->rate);
   hear(s, pcm, n);
   cxb_dtmf_feed(s->dtmf, pcm, n);
+  if (cxb_beep_frame(&s->beep, pcm, n))
+    cxb_session_tell(s, (cxb_event){.type = CXB_EV_BEEP});
   if (s->fed_tap && s->fed_say)
     cxb_session_feed_say(s, pcm, n);
 }

@@ -33,19 +33,13 @@ static void set_utterance(lua_State *L, const cxb_event *e) {
 }
 
 static const char *const names[] = {
-    [CXB_EV_START] = "start",
-    [CXB_EV_ANSWER] = "answer",
-    [CXB_EV_SPEECH] = "speech",
-    [CXB_EV_SILENCE] = "silence",
-    [CXB_EV_DTMF] = "dtmf",
-    [CXB_EV_TEXT] = "text",
-    [CXB_EV_CLEARED] = "cleared",
-    [CXB_EV_PLAYED] = "played",
-    [CXB_EV_FIRST_FRAME] = "first_frame",
-    [CXB_EV_TRANSFER] = "transfer",
-    [CXB_EV_STOP] = "stop",
-    [CXB_EV_ERROR] = "error",
-    [CXB_EV_CLOSED] = "closed",
+    [CXB_EV_START] = "start",       [CXB_EV_ANSWER] = "answer",
+    [CXB_EV_SPEECH] = "speech",     [CXB_EV_SILENCE] = "silence",
+    [CXB_EV_DTMF] = "dtmf",         [CXB_EV_BEEP] = "beep",
+    [CXB_EV_TEXT] = "text",         [CXB_EV_CLEARED] = "cleared",
+    [CXB_EV_PLAYED] = "played",     [CXB_EV_FIRST_FRAME] = "first_frame",
+    [CXB_EV_TRANSFER] = "transfer", [CXB_EV_STOP] = "stop",
+    [CXB_EV_ERROR] = "error",       [CXB_EV_CLOSED] = "closed",
 };
 /* What an event's text is called. */
 static const char *const texts[] = {

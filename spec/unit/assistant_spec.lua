@@ -373,6 +373,17 @@ describe("the assistant", function()
       assert.truthy(talk.facts.transcript[2].start_ms >= 4000 + 1000)
     end)
 
+    it("with its message right after a voicemail's beep", function()
+      talk:speaks(1000, 900, "You have reached us.")
+      talk:speaks(2500, 3000, "Leave a message after the tone.")
+      talk:at(5600, function()
+        talk.leg:wire({ type = "beep" })
+      end)
+      talk.model.answers = { { tool_calls = { { name = "detected_voicemail" } }, delay = 500 } }
+      assert.same({ by = "voicemail" }, talk:run({ voicemail_message = "Please call us back." }))
+      assert.equal(5600 + 30, talk.facts.transcript[2].start_ms)
+    end)
+
     it("on a voicemail that never falls silent, after 10 s, and without words when none are set",
       function()
         talk:speaks(1000, 900, "You have reached us.")

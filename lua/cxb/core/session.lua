@@ -313,7 +313,7 @@ local function pass_on(self, event)
   self.call.inbox:push(event)
 end
 
-for _, kind in ipairs({ "dtmf", "text", "participant", "data" }) do
+for _, kind in ipairs({ "dtmf", "text", "beep", "participant", "data" }) do
   on[kind] = pass_on
 end
 
