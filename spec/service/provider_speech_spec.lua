@@ -208,7 +208,7 @@ describe("a voice", function()
       local tts, code, message = open_voice(sim, provider, more)
       if tts then
         local _
-        _, code, message = say(tts, spoken_leg(), "Hello there, who is it?")
+        _, code, message = say(tts, spoken_leg(), "Hello there, whoever it may be, and welcome.")
         tts:close()
       end
       assert.is_nil(tostring(message):find("wrong%-key"), message)
@@ -227,6 +227,7 @@ describe("a voice", function()
       case(provider .. " cut", "closed", provider, { ["do"] = "cut", after_ms = 5 })
       case(provider .. " garbage", "bad_response", provider, { ["do"] = "garbage" })
       case(provider .. " silent", "timeout", provider, { ["do"] = "silent" })
+      case(provider .. " stall", "timeout", provider, { ["do"] = "stall" })
       case(provider .. " slow", "timeout", provider, { ["do"] = "slow", ms = 4000 })
     end
     case("openai 500", "http_500", "openai", { ["do"] = "status", status = 500 })

@@ -27,6 +27,7 @@ A fault is for the next connection or request of its provider, once:
   {"provider":"deepgram","do":"cut","after_ms":800}      the socket is dropped without a goodbye; for
                                                          text to speech counted from the first audio
   {"provider":…,"do":"silent"}      takes everything and never answers
+  {"provider":…,"do":"stall"}       text to speech: begins, and says no more
   {"provider":…,"do":"garbage"}     answers with what is no JSON (HTTP: half a sample too much)
   {"provider":…,"do":"slow","ms":3000}    first byte so much later
 "cut" may also be ordered for what is open now: POST /_cut {"provider":"deepgram"}; /_refuse

@@ -29,9 +29,10 @@ class Voice:
         self.garbage = take(provider, "garbage") is not None
         self.slow = take(provider, "slow") or {"ms": 0}
         self.cut = take(provider, "cut")
+        self.stall = take(provider, "stall") is not None
 
     async def speak(self, text, send):
-        """Calls send(pcm, from_ms) for each piece; False when it must never answer."""
+        """Calls send(pcm, from_ms) for each piece. False: it must say no more; None: it must break off."""
         if self.silent:
             return False
         world = self.world
@@ -46,6 +47,8 @@ class Voice:
         for at in range(0, len(pcm), step):
             if self.cut and (time.monotonic() - began) * 1000 >= self.cut["after_ms"]:
                 return None
+            if self.stall and at > step:
+                return False
             await send(pcm[at:at + step], at * 1000 // 2 // self.rate)
             entry["sent_ms"] += PIECE_MS
             await asyncio.sleep(PIECE_MS / 1000 / 10)  # ten times as fast as it is spoken
