@@ -76,10 +76,11 @@ function handlers.Results(self, message)
   }, message.from_finalize == true)
 end
 
--- Words have ended, though the leg may hear something else go on.
+-- Words have ended, though the leg may hear something else go on. Of a turn that is over already
+-- this is no news, and would begin the next.
 function handlers.UtteranceEnd(self, message)
   local seconds = tonumber(message.last_word_end)
-  if seconds and seconds >= 0 then
+  if seconds and seconds >= 0 and self.unasked then
     self.on_event({ type = "silence", at = self:moment(seconds) })
   end
 end

@@ -7,6 +7,7 @@
 --   wire.idle(self)              says something when nothing was sent for idle_ms
 --   wire.goodbye(self)           says farewell before the connection is closed
 --   wire.idle_ms, wire.chunk_ms  (chunk_ms: audio goes out in pieces of this length)
+-- and reads `unasked`: words have come since the last finalize() or reset().
 local json = require("cxb.json")
 local wire_of = require("providers.wire")
 
@@ -98,7 +99,7 @@ end
 
 ---Text that may still change.
 function M:partial(text)
-  self.interim = text
+  self.interim, self.unasked = text, true
   if not self.discarding then
     self.on_event({ type = "partial", text = text })
   end
@@ -127,6 +128,7 @@ function M:final(said, asked)
   if asked then
     request, late = answered(self)
   end
+  self.unasked = not asked and (self.unasked or said.text ~= "")
   if request and request.forget then
     self.discarding = nil
     return
@@ -152,7 +154,7 @@ function M:moment(seconds)
 end
 
 local function forget(self)
-  self.interim = ""
+  self.interim, self.unasked = "", false
   if self.wire.forget then
     self.wire.forget(self)
   end
@@ -171,6 +173,7 @@ local function give_interim(self, request)
 end
 
 local function ask(self, request)
+  self.unasked = false
   self.asked[#self.asked + 1] = request
   self.wire.finalize(self)
   cxb.task.spawn("stt_final", function()

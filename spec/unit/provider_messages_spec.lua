@@ -96,6 +96,7 @@ describe("the messages of", function()
       stt:finalize(1)
       sockets[1]:say(results("yes", { is_final = true }))
       sockets[1]:say(results("please", { is_final = true, from_finalize = true }))
+      sockets[1]:say({ type = "UtteranceEnd", last_word_end = 1.2 }) -- of words already given out
       cxb.time.sleep(5)
       stt:finalize(2) -- this answer is late
       cxb.time.sleep(1500)
