@@ -41,6 +41,7 @@ end
 
 local flows = {
   bye = "return function(call) return call:hangup() end",
+  wait = "return function(call) repeat local e = call:next() until e.type == 'hangup' end",
   give = [[return function(call)
     local t = call:transfer(nil, "asked")
     call:event("outcome", { ok = t.ok, reason = t.reason })
@@ -115,7 +116,7 @@ end
 local function result(stream_id)
   return World.wait_until("the result of " .. stream_id, function()
     local child = cxb.process.spawn({ capture = true,
-      args = { "grep", "-rl", "--include=*.json", stream_id, dir .. "/state/results" } })
+      args = { "grep", "-rsl", "--include=*.json", stream_id, dir .. "/state/results" } })
     local path = child:line()
     return path and json.decode(world:read(path))
   end, 20000)
@@ -299,6 +300,39 @@ describe("a carrier", function()
     assert.is_true(r.was_transferred)
     assert.is_true(event(r, "transfer_result").data.ok)
   end)
+end)
+
+describe("a far end", function()
+  it("that reports an error and closes ends the call by error; one that stops, by the customer",
+    function()
+      local ends = {
+        function(c) c.ws:close(1000) end, function(c) c:goodbye() end,
+      }
+      for i, want in ipairs({ { "error", "carrier:malformed_frame" }, { "customer" } }) do
+        local c = call("telnyx", "wait")
+        c.ws:send('{"event":"error","payload":{"code":100003,"title":"malformed_frame"}}')
+        ends[i](c)
+        c:wait_closed()
+        local r = result(c.stream_id)
+        assert.same(want, { r.disconnected_by, r.error })
+        assert.same({ stage = "transport", error = "malformed_frame" },
+          event(r, "service_error").data)
+      end
+    end)
+
+  for _, transport in ipairs({ "twilio", "telnyx", "plivo", "vonage" }) do
+    it("that sends more than 50 broken messages is given up, on " .. transport, function()
+      local c = call(transport, "wait")
+      for _ = 1, 50 do c.ws:send('{"event":') end
+      c.ws:send('{"event":"hello"}')
+      assert.is_nil(c.closed)
+      c.ws:send("{")
+      c:wait_closed()
+      assert.equal(1002, c.code)
+      local r = result(c.stream_id)
+      assert.same({ "error", "protocol_errors" }, { r.disconnected_by, r.error })
+    end)
+  end
 end)
 
 describe("Twilio's signature", function()

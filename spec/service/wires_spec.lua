@@ -44,8 +44,8 @@ end
 
 -- path and arguments of the client; what the wire is able to.
 local wires = {
-  { name = "exotel", marks = true, clears = true },
-  { name = "exotel", rate = 16000, marks = true, clears = true },
+  { name = "exotel", marks = true, clears = true, said = "callended" },
+  { name = "exotel", rate = 16000, marks = true, clears = true, said = "callended" },
   { name = "twilio", marks = true, clears = true },
   { name = "telnyx", marks = true, clears = true, args = { "--swap" } },
   { name = "telnyx", rate = 24000, marks = true, clears = true, args = { "--codec", "L16" } },
@@ -218,6 +218,7 @@ describe("a call", function()
       assert.is_true(report.marks >= (wire.marks and 1 or 0))
       local r = result(report.stream_id)
       assert.equal("customer", r.disconnected_by)
+      assert.equal(wire.said, event(r, "call_ended").data.said)
       assert.equal(wire.caller_id == nil and "+919876543210" or nil, r.caller_id)
       local cut = assert(event(r, "cut"))
       assert.equal("dtmf", cut.data.by)
@@ -313,4 +314,15 @@ describe("cxbctl call", function()
       assert.is_true(loud >= 20)
     end)
   end
+end)
+
+describe("after all these calls the worker", function()
+  it("holds no call and no journal, and ends in order", function()
+    idle()
+    for _, name in ipairs(cxb.fs.list(dir .. "/state/journal")) do
+      assert.is_nil(name:match("%.jnl$"))
+    end
+    assert.equal(0, worker:stop(15000))
+    assert.is_nil(worker:output():match("Sanitizer[^\n]*"))
+  end)
 end)

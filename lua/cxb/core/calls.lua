@@ -112,10 +112,10 @@ local function accept(c, call, start)
   return facts, nil, path
 end
 
--- The last facts, the result, the journal's end.
-local function conclude(c, facts, ending, t_ms)
+-- The last facts, the result, the journal's end. `said`: the far end's word for who hung up.
+local function conclude(c, facts, ending, t_ms, said)
   facts:add("event", { t_ms = t_ms, type = "call_ended", data = {
-    disconnected_by = ending.by, error = ending.error } })
+    disconnected_by = ending.by, error = ending.error, said = said } })
   facts:add("end", { disconnected_by = ending.by, error = ending.error, t_ms = t_ms })
   facts.journal:sync()
   cxb.metrics.count("cxb_calls_total", { transport = facts.fields.transport,
@@ -216,7 +216,7 @@ local function run_session(c, leg, facts, call, config, start)
   facts:add("plan", postcall.variables(session.vars))
   media_figures(call, stats)
   cxb.metrics.observe("cxb_call_duration_seconds", nil, session:seconds_in_call())
-  conclude(c, facts, ending, t_ms)
+  conclude(c, facts, ending, t_ms, session.said)
 end
 
 -- (waits) From the handshake to the result.

@@ -345,7 +345,7 @@ end
 function on.stop(self, event)
   self.stopped = true
   self:finish("customer")
-  self.stop_by = event.by
+  self.said = event.by ~= "" and event.by or nil
   self:over()
 end
 
