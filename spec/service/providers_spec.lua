@@ -76,6 +76,18 @@ function run:hears(text, n)
   return sentence
 end
 
+-- (waits) The caller hears the bot out and hangs up: the result.
+function run:hangs_up()
+  local audio = -1
+  self:quiet_until("silence", function()
+    local before = audio
+    audio = self.ear.all()
+    return audio == before
+  end)
+  self.d:hangup()
+  return self:result()
+end
+
 -- (waits) The caller speaks for a while, as if to say the simulator's next text.
 function run:speaks(ms)
   self.d:speak(dialler.tone(ms or 1500))
@@ -204,8 +216,7 @@ function calls.cut_by_key(self)
   local short = self:hears("Key.")
   self.long_ms, self.short_ms = self.ear.ms(long.hz), self.ear.ms(short.hz)
   self.stopped = self.d.count["reverse-media-stop"]
-  self.d:hangup()
-  return self:result()
+  return self:hangs_up()
 end
 
 function calls.ringing(self)
@@ -223,8 +234,7 @@ function calls.ringing(self)
   self.heard_ringing = #d.audio
   d:send({ event = "answer" })
   self:hears("Good morning, this is the line.")
-  d:hangup()
-  local r = self:result()
+  local r = self:hangs_up()
   self.said_times = #self.sim:log().said
   return r
 end
@@ -279,8 +289,7 @@ function calls.killed_in_turn(self)
   first:wait()
   self:speaks()
   answered("three", cxb.time.mono())
-  self.d:hangup()
-  return self:result()
+  return self:hangs_up()
 end
 
 -- (waits) How a call went.
