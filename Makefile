@@ -6,14 +6,14 @@
 #   make test-fast   lint, C tests and unit specs
 #   make test-core test-api test-dialler test-console    one service's specs
 #   make fuzz        a million mutated messages through each wire, under the sanitizers
-#   make build asan lint tidy format bench clean
+#   make build asan lint tidy format bench sweep clean
 
 SHELL := /bin/bash
 PORT ?= 8080
 WORKERS ?= 4
 cmake = cmake -S . -G Ninja
 
-.PHONY: build debug asan-build up test test-fast test-core test-api test-dialler test-console bench lint tidy format asan fuzz clean
+.PHONY: build debug asan-build up test test-fast test-core test-api test-dialler test-console bench lint tidy format asan fuzz sweep clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -49,6 +49,10 @@ asan: build asan-build
 FUZZ_MESSAGES ?= 1000000
 fuzz: asan-build
 	@CXB_FUZZ_MESSAGES=$(FUZZ_MESSAGES) build/asan/c/test_transport_fuzz
+
+# kill -9 at 2,000 points of calls' lives, about half an hour (spec/soak/fault_sweep.lua).
+sweep: build
+	@build/cxbrt spec/soak/fault_sweep.lua $(or $(KILLS),2000)
 
 lint: build/.packages-tests
 	@spec/all --lint

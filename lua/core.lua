@@ -27,6 +27,9 @@ end
 cxb.log.level(c.CXB_LOG_LEVEL)
 cxb.log.context({ service = "core", worker = tostring(c.worker) })
 figures.declare()
+if c.CXB_DEV and c.CXB_CRASH_AT then
+  cxb.fault.arm(c.CXB_CRASH_AT)
+end
 
 local routes = router.new({
   error = function(req, status, code, headers)

@@ -481,6 +481,11 @@ function cxb.fs.free_mb(path) end  ---free space, MiB
 ---Holds a lock file for the life of the process; nil, "busy".
 function cxb.fs.lock(path) end
 
+---Tests only: the process ends as kill -9 does when it passes this step ("step", or "step:n" the n-th time).
+cxb.fault = {}
+---@return true?, string? code "invalid"
+function cxb.fault.arm(spec) end
+
 cxb.process = {}
 ---@return string?
 function cxb.process.env(name) end

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "../base/err.h"
+#include "../base/fault.h"
 #include "../base/time.h"
 #include "host.h"
 
@@ -57,6 +58,7 @@ void cxb_slot_release(void) {
   if (refs == 0 || refs < used) {
     used = refs < used ? refs : used;
     changed();
+    cxb_fault("slot.freed");
   }
 }
 

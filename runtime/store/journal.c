@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "../base/err.h"
+#include "../base/fault.h"
 #include "../host/fs.h"
 #include "journal_internal.h"
 
@@ -110,9 +111,11 @@ static int make_file(const char *path, char *temporary, int *out) {
     err = write_at(fd, header, sizeof header, 0);
   if (!err && (fdatasync(fd) != 0 || link(temporary, path) != 0))
     err = cxb_err_from_errno(errno);
+  cxb_fault("journal.create");
   unlink(temporary);
   if (!err)
     err = sync_folder(path);
+  cxb_fault("journal.created");
   if (err)
     close(fd);
   else
@@ -165,11 +168,14 @@ static void write_work(uv_work_t *work) {
   if (j->unlinking) {
     if (unlink(j->path) != 0 && errno != ENOENT)
       j->err = cxb_err_from_errno(errno);
+    cxb_fault("journal.removed");
     return;
   }
   j->err = write_at(j->fd, j->copy, j->writing, (off_t)(CXB_JOURNAL_HEADER + j->safe));
+  cxb_fault("journal.write");
   if (!j->err && fdatasync(j->fd) != 0)
     j->err = cxb_err_from_errno(errno);
+  cxb_fault("journal.synced");
 }
 
 /* Tells those whose bytes are safe; on failure everyone: what they wait for may never come. */

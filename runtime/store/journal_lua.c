@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "../base/err.h"
+#include "../base/fault.h"
 #include "../base/time.h"
 #include "../host/host.h"
 #include "../host/job.h"
@@ -94,6 +95,11 @@ static int append(cxb_journal *j, const char *kind, size_t kind_len, const char 
   if (!err)
     err = cxb_journal_append(j, b.data, b.len);
   cxb_buf_free(&b);
+  if (cxb_fault_armed) {
+    char step[64];
+    snprintf(step, sizeof step, "journal.%.*s", (int)kind_len, kind);
+    cxb_fault(step);
+  }
   return err;
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "../base/err.h"
+#include "../base/fault.h"
 #include "../base/time.h"
 #include "../observe/metrics.h"
 #include "outbox_internal.h"
@@ -245,6 +246,8 @@ static void on_loaded(void *arg, cxb_sql *sql) {
                 sql->err ? sql->message : cxb_strerror(err));
   } else {
     box->open = true;
+    if (box->options.adopted)
+      cxb_fault("outbox.adopted");
     if (box->options.adopted)
       cxb_metric_add("cxb_outbox_adopted_total", "", (double)sql->list[0].rows);
     cxb_outbox_show();

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "../base/err.h"
+#include "../base/fault.h"
 #include "../observe/log.h"
 #include "outbox_internal.h"
 
@@ -55,6 +56,8 @@ static outbox_row *find_work(const cxb_outbox *box, int64_t now) {
 
 static void on_claimed(void *arg, cxb_sql *sql) {
   working *w = arg;
+  if (w->id)
+    cxb_fault("analysis.claimed");
   outbox_row *row = cxb_outbox_row_find(w->box, w->id);
   if (sql->err || sql->list[0].rows == 0) {
     if (row && row->state == ROW_WORK) /* nobody has it */
@@ -99,6 +102,7 @@ int cxb_outbox_claim(cxb_outbox *box, int64_t lease_ms, cxb_outbox_claimed done,
 
 static void on_kept(void *arg, cxb_sql *sql) {
   working *w = arg;
+  cxb_fault("analysis.kept");
   int64_t rows = sql->err ? 0 : (int64_t)sql->list[0].rows;
   w->done(w->arg, rows, sql->err ? sql->err : rows ? 0 : CXB_ENOENT);
   answered(w, sql);
@@ -117,6 +121,7 @@ int cxb_outbox_keep(cxb_outbox *box, int64_t id, const char *work, size_t len, c
 
 static void on_finished(void *arg, cxb_sql *sql) {
   working *w = arg;
+  cxb_fault("analysis.finished");
   outbox_row *row = cxb_outbox_row_find(w->box, w->id);
   int64_t rows = sql->err ? 0 : (int64_t)sql->list[0].rows, now = cxb_outbox_mono(w->box);
   if (row && rows) {

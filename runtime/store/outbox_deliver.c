@@ -5,6 +5,7 @@
 
 #include "../base/crypto.h"
 #include "../base/err.h"
+#include "../base/fault.h"
 #include "../base/time.h"
 #include "../observe/log.h"
 #include "../observe/metrics.h"
@@ -36,6 +37,7 @@ static void on_settled(void *arg, cxb_sql *sql) {
   outbox_row *row = arg;
   cxb_outbox *box = row->box;
   row->writing = false;
+  cxb_fault("delivery.settled");
   if (sql->err) { /* tried again; until then the row is not sent a second time */
     cxb_logf(CXB_LOG_ERROR, "outbox: outcome of row %lld not written: %s", (long long)row->id,
              sql->message);
@@ -135,6 +137,7 @@ static bool is_failure(const cxb_outbox_reply *reply) {
 static void on_reply(void *arg, const cxb_outbox_reply *reply) {
   outbox_row *row = arg;
   cxb_outbox *box = row->box;
+  cxb_fault("delivery.answered");
   box->flying--;
   row->destination->flying--;
   row->destination->failures = is_failure(reply) ? row->destination->failures + 1 : 0;
@@ -207,6 +210,7 @@ static int post(outbox_row *row, const char *headers) {
 }
 
 static void fly(outbox_row *row, cxb_sql *sql) {
+  cxb_fault("delivery.taken");
   row->body = sql;
   row->attempts++;
   cxb_outbox_row_set_state(row, ROW_FLYING);
@@ -216,6 +220,7 @@ static void fly(outbox_row *row, cxb_sql *sql) {
   if (!err)
     err = post(row, headers.data);
   cxb_buf_free(&headers);
+  cxb_fault("delivery.begun");
   if (err)
     fail_attempt(row, err);
 }

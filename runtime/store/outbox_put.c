@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "../base/err.h"
+#include "../base/fault.h"
 #include "outbox_internal.h"
 
 /* ---- hooks ---- */
@@ -39,6 +40,7 @@ typedef struct putting {
 static void on_put(void *arg, cxb_sql *sql) {
   putting *p = arg;
   cxb_outbox *box = p->box;
+  cxb_fault("outbox.committed");
   int64_t id = sql->err ? 0 : cxb_sql_cell(sql, 0, 0, 0)->i;
   const cxb_sql_value *v = sql->list[0].params;
   outbox_row *row = sql->err ? NULL : cxb_outbox_row_add(box, id, v[0].s, v[1].s, p->n, v[3].s);

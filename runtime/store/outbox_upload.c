@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "../base/err.h"
+#include "../base/fault.h"
 #include "../base/time.h"
 #include "../observe/log.h"
 #include "../observe/metrics.h"
@@ -43,6 +44,7 @@ typedef struct upload {
 
 static void on_put(void *arg, const cxb_s3_result *result) {
   upload *u = arg;
+  cxb_fault("upload.checked");
   cxb_outbox_reply reply = {.err = result->err,
                             .status = result->status,
                             .retry_after = result->retry_after,
@@ -76,6 +78,7 @@ int cxb_outbox_upload_post(outbox_row *row, const char *file, cxb_outbox_replied
   }
   row->flight = u;
   row->cancel = cancel;
+  cxb_fault("upload.begun");
   return 0;
 }
 

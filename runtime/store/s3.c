@@ -7,6 +7,7 @@
 
 #include "../base/crypto.h"
 #include "../base/err.h"
+#include "../base/fault.h"
 #include "s3_internal.h"
 
 enum { CONNECT_MS = 3000, TOTAL_MS = 15000, STALL_MS = 15000, SLOWEST_BYTES_MS = 32 };
@@ -139,6 +140,7 @@ void cxb_s3_check(cxb_s3_put *put) {
 
 static void on_sent(cxb_s3_put *put, const cxb_http_answer *answer) {
   (void)answer;
+  cxb_fault("upload.sent");
   cxb_s3_check(put);
 }
 

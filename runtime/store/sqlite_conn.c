@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "../base/err.h"
+#include "../base/fault.h"
 #include "sqlite_internal.h"
 
 enum { BUSY_MS = 5000, MAX_RESULT = 64 << 20, OPEN_TRIES = 50 };
@@ -364,9 +365,11 @@ static void roll_back(cxb_sqlite_conn *c) {
 }
 
 static int commit(cxb_sqlite_conn *c) {
+  cxb_fault("commit.before");
   int rc = run_own(c, "COMMIT");
   if (rc == SQLITE_OK)
     (*c->commits)++;
+  cxb_fault("commit.after");
   return rc;
 }
 

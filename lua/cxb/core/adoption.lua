@@ -45,10 +45,8 @@ end
 ---@param c table settings
 function M.sweep(c)
   local live = living()
-  for _, name in ipairs(cxb.fs.list(c.CXB_STATE_DIR) or {}) do
-    local n = tonumber(name:match("^outbox%-(%d+)%.db$"))
-    local path = c.CXB_STATE_DIR .. "/" .. name
-    if n and not live[n] and not outboxes.boxes[n] and has_work(path) then
+  for _, n in ipairs(outboxes.all(c)) do
+    if not live[n] and not outboxes.boxes[n] and has_work(outboxes.path(c, n)) then
       local box, _, message = outboxes.open(c, n, true)
       if box then
         local stats = box:stats()

@@ -13,23 +13,23 @@ local function complete(facts)
   f.session_id = f.session_id or f.session_hint or ("core-" .. tostring(f.call_id))
 end
 
--- (waits) What the lost worker had committed of the call before it died: {result=, upload=}.
+-- (waits) What was committed of a call before: by its own worker, or by one that recovered the
+-- journal and died before it removed it. {result=, upload=}; nil, why when a file cannot be read.
 local function committed(c, f)
-  local kinds = {}
-  if not f.worker or not cxb.fs.stat(outboxes.path(c, f.worker)) then
-    return kinds
-  end
-  local db, code, message = cxb.sqlite.open(outboxes.path(c, f.worker), { readonly = true })
-  local rows
-  if db then
-    rows, code, message = db:exec("SELECT kind FROM outbox WHERE session_id=?", delivery.key(f))
-    db:close()
-  end
-  if not rows then
-    return nil, message or code
-  end
-  for _, row in ipairs(rows) do
-    kinds[row.kind] = true
+  local kinds, key = {}, delivery.key(f)
+  for _, worker in ipairs(outboxes.all(c)) do
+    local db, code, message = cxb.sqlite.open(outboxes.path(c, worker), { readonly = true })
+    local rows
+    if db then
+      rows, code, message = db:exec("SELECT kind FROM outbox WHERE session_id=?", key)
+      db:close()
+    end
+    if not rows then
+      return nil, message or code
+    end
+    for _, row in ipairs(rows) do
+      kinds[row.kind] = true
+    end
   end
   return kinds
 end

@@ -15,6 +15,16 @@ function M.path(c, worker)
   return ("%s/outbox-%d.db"):format(c.CXB_STATE_DIR, worker)
 end
 
+---(waits) Workers that have an outbox on this host, living or not.
+---@return integer[]
+function M.all(c)
+  local list = {}
+  for _, name in ipairs(cxb.fs.list(c.CXB_STATE_DIR) or {}) do
+    list[#list + 1] = tonumber(name:match("^outbox%-(%d+)%.db$"))
+  end
+  return list
+end
+
 ---(waits) Opens the outbox of a worker.
 ---@param c table settings
 ---@param worker integer

@@ -95,6 +95,8 @@ M.schema = {
     help = "Below this free disk no call is taken." },
   { name = "CXB_LOG_LEVEL", default = "info", choices = { "debug", "info", "warn", "error" },
     help = "Log level." },
+  { name = "CXB_CRASH_AT", pattern = "^[%w.]+:?%d*$", form = "a step, or step:n",
+    help = "With CXB_DEV=1, for tests: ends as kill -9 does at this step (fault.h)." },
   { name = "CXB_DEV", type = "bool", default = false, help = "Development." },
 }
 

@@ -1,0 +1,21 @@
+-- kill -9 at each named step of a call's life and at sixty random points. The whole sweep of 2,000
+-- points is `make sweep`.
+
+local World = require "support.world"
+
+describe("kill -9", function()
+  local world = World.new()
+  after_each(function() world:close() end)
+
+  it("at every named step and at random points loses no result, doubles none, tears no recording",
+    function()
+      local p = world:start({ World.program, cxb.root .. "/spec/soak/fault_sweep.lua", "100",
+        "--seed", tostring(os.time()) }, cxb.process.environ())
+      local code = p:wait(600000)
+      if code == nil then p:stop(20000) end
+      assert.equal(0, code, p:output())
+      local kills, named = p:output():match("(%d+) kills, (%d+) of them at named steps")
+      assert.is_true(tonumber(kills) >= 100 and tonumber(named) >= 30, p:output())
+      assert.truthy(p:output():find("0 lost, 0 doubled, 0 other failures", 1, true), p:output())
+    end)
+end)
