@@ -180,7 +180,7 @@ local function active()
     outboxes.open(c, c.worker)
   end
   cxb.task.every(2000, "figures", every_seconds)
-  cxb.task.every(500, "post_call", function()
+  cxb.task.every(1000, "post_call", function()
     postcall.work(c)
   end)
   cxb.task.spawn("adopt", adopt)
