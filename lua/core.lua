@@ -20,6 +20,9 @@ local standing = require("cxb.core.status")
 local router = require("cxb.router")
 local url = require("cxb.url")
 
+-- One worker of many on its host keeps little garbage, though it looks for it more often.
+collectgarbage("setpause", 120)
+
 local c = settings.load()
 if not c then
   return 0 -- --help-config has printed the variables
