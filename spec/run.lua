@@ -8,7 +8,7 @@ local args = cxb and cxb.args or arg
 local root = cxb and cxb.root or "."
 
 package.path = table.concat({
-  root .. "/?.lua", root .. "/lua/?.lua", root .. "/deploy/?.lua",
+  root .. "/?.lua", root .. "/lua/?.lua", root .. "/lua/?/init.lua", root .. "/deploy/?.lua",
   package.path, "/usr/share/lua/5.1/?.lua", "/usr/share/lua/5.1/?/init.lua",
 }, ";")
 
@@ -29,26 +29,13 @@ if #files == 0 then
   return 2
 end
 
-local busted = require "busted.core"()
-require "busted"(busted)
-
-local failures = 0
-busted.subscribe({ "error" }, function() failures = failures + 1 return nil, true end)
-busted.subscribe({ "failure" }, function() failures = failures + 1 return nil, true end)
-
-require "spec.support.tap"(busted)
-require "busted.luajit"()
-require "busted.modules.filter_loader"()(busted, {
-  tags = {}, excludeTags = {}, filter = filter and { (filter:gsub("%p", "%%%0")) } or {},
-  filterOut = {},
-})
-require "busted.modules.test_file_loader"(busted, { "lua" })(files, { "_spec%.lua$" }, {
-  excludes = {}, verbose = true, recursive = true,
-})
-require "busted.execute"(busted)(1, { seed = os.time(), sort = true })
-busted.publish({ "exit" })
+local failed, why = require "cxb.testing.runner".run(files, { filter = filter })
+if not failed then
+  io.stderr:write("spec/run.lua: ", why, "\n")
+  failed = 1
+end
 io.stdout:flush()
 
-local code = failures > 0 and 1 or 0
+local code = failed > 0 and 1 or 0
 if cxb then return code end
 os.exit(code)

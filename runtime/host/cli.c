@@ -8,6 +8,7 @@
 
 static const char usage[] =
     "usage: cxbrt SCRIPT [args]         run a service or a tool\n"
+    "       cxbrt test [files]          specs of flows\n"
     "       cxbrt --check SCRIPT        load it and run its self-test, start nothing\n"
     "       cxbrt --help-config [SCRIPT]  the environment variables it reads\n"
     "       cxbrt --version\n"
@@ -41,11 +42,17 @@ static int find_root(char root[PATH_MAX]) {
 }
 
 static int find_script(const char *name, const char *root, char out[PATH_MAX]) {
+  static const char *const rooms[] = {"lua", "api", "dialler", "deploy", "."};
+  if (!strpbrk(name, "./")) { /* a tool of ours, by its name */
+    char probe[PATH_MAX * 2];
+    snprintf(probe, sizeof probe, "%s/lua/%s.lua", root, name);
+    if (access(probe, R_OK) == 0)
+      return realpath(probe, out) ? 0 : -1;
+  }
   if (access(name, R_OK) == 0)
     return realpath(name, out) ? 0 : -1;
   if (*name == '/')
     return -1;
-  static const char *const rooms[] = {"lua", "api", "dialler", "deploy", "."};
   for (size_t i = 0; i < sizeof rooms / sizeof *rooms; i++) {
     char probe[PATH_MAX * 2];
     snprintf(probe, sizeof probe, "%s/%s/%s", root, rooms[i], name);

@@ -137,7 +137,9 @@ describe("cxbctl reload", function()
     local dir = world:folder()
     local flows = dir .. "/flows"
     for _, name in ipairs(cxb.fs.list(cxb.root .. "/lua/flows")) do
-      world:write(flows .. "/" .. name, world:read(cxb.root .. "/lua/flows/" .. name))
+      if name:match("%.lua$") then
+        world:write(flows .. "/" .. name, world:read(cxb.root .. "/lua/flows/" .. name))
+      end
     end
     local site = platform.up(world, { workers = 2, dir = dir, env = { CXB_FLOWS_DIR = flows } })
     local code, answer = site:json("reload", "core")

@@ -2,7 +2,7 @@
 -- hang up at any moment, models and voices that are slow or fail. Whatever happens, the call ends
 -- as one of the contract's ends, and what the model is told stays in order.
 require("spec.support.pure")
-local conversation = require("spec.support.conversation")
+local conversation = require("cxb.testing.stage")
 
 local ends = { bot = true, customer = true, RNR = true, timeout = true, voicemail = true, error = true }
 

@@ -1,6 +1,6 @@
 -- The assistant's behaviour (core spec §5.1), row by row, on virtual time.
 require("spec.support.pure")
-local conversation = require("spec.support.conversation")
+local conversation = require("cxb.testing.stage")
 
 describe("the assistant", function()
   local talk

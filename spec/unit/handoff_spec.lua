@@ -1,7 +1,7 @@
 -- The hand-off to the Agent Desk (core spec §5.5): what is on disk before whom it is told, and each
 -- way out of the hold. The room is a fake; its events are those of a transport with one.
 require("spec.support.pure")
-local conversation = require("spec.support.conversation")
+local conversation = require("cxb.testing.stage")
 local json = require("cxb.json")
 
 describe("a hand-off to the agent desk", function()

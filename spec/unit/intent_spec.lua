@@ -1,9 +1,7 @@
 -- How well the demo understands: what people say, and what a recogniser makes of it on a telephone
 -- line. Each line is a wording that was heard or is likely; the flow must go where it should.
 require("spec.support.pure")
-local fake_call = require("spec.support.fake_call")
-
-local flow = dofile("lua/flows/demo.lua")
+local testing = require("cxb.testing")
 
 local wordings = {
   hours = {
@@ -52,9 +50,11 @@ local confirmations = {
 
 -- What the flow did with one utterance after its greeting.
 local function outcome(said)
-  local call = fake_call.new({ { text = said } })
-  flow(call)
-  local reply = table.concat(call.said, " ", 2)
+  local reply
+  testing.call({ flow = "demo" }, function(caller)
+    caller:says(said)
+    reply = caller:hears("")
+  end)
   if reply:find("nine in the morning", 1, true) then
     return "hours"
   elseif reply:find("transfer you", 1, true) then
@@ -81,11 +81,12 @@ describe("the demo", function()
   for kind, list in pairs(confirmations) do
     for _, said in ipairs(list) do
       it(("takes %q for %s when it asks whether the number is right"):format(said, kind), function()
-        local call = fake_call.new({ { text = "my account number is 1 2 3 4" }, { text = said } })
-        flow(call)
+        local call = testing.call({ flow = "demo" }, function(caller)
+          caller:says("my account number is 1 2 3 4")
+          caller:says(said)
+        end)
         assert.equal(kind == "yes", call.vars.account == "1234")
-        local retried = table.concat(call.said, " "):find("Let us try again", 1, true) ~= nil
-        assert.equal(kind == "no", retried)
+        assert.equal(kind == "no", call:has_said("Let us try again"))
       end)
     end
   end

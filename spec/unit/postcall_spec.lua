@@ -1,4 +1,4 @@
-local sched_of = require("spec.support.sched")
+local sched_of = require("cxb.testing.sched")
 local support = require("spec.support.pure")
 local json = require("cxb.json")
 local record = require("cxb.record")

@@ -1,7 +1,7 @@
 -- What speech providers say, translated: by hand and with nonsense in every place, on a clock that
 -- jumps.
 local pure = require("spec.support.pure")
-local sched_of = require("spec.support.sched")
+local sched_of = require("cxb.testing.sched")
 local channel = require("cxb.channel")
 local json = require("cxb.json")
 

@@ -1,8 +1,8 @@
 -- A call's life with a fake leg, fake providers and a clock that jumps: the flow API, barge-in,
 -- limits and ends.
 local pure = require("spec.support.pure")
-local sched_of = require("spec.support.sched")
-local fake_leg = require("spec.support.fake_leg")
+local sched_of = require("cxb.testing.sched")
+local fake_leg = require("cxb.testing.leg")
 local record = require("cxb.record")
 
 local WORD_MS = 300

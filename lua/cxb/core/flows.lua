@@ -21,8 +21,10 @@ end
 
 local safe = { os = without(os, "os", "exit", "execute"), io = without(io, "io", "popen", "read") }
 
--- One file; a flow does not see globals of its own making (they would be shared by all calls).
-local function load_one(path)
+---One file; a flow does not see globals of its own making (they would be shared by all calls).
+---@param path string
+---@return fun(call: table)? flow, string? why
+function M.load_file(path)
   local chunk, why = loadfile(path)
   if not chunk then
     return nil, why
@@ -55,7 +57,7 @@ function M.load_all(dir)
   for _, file in ipairs(names) do
     local name = file:match("^([%w_%-]+)%.lua$")
     if name then
-      local flow, why = load_one(dir .. "/" .. file)
+      local flow, why = M.load_file(dir .. "/" .. file)
       if not flow then
         return nil, why
       end

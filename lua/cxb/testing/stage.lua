@@ -1,8 +1,9 @@
--- A whole call on virtual time for unit specs: the session with a fake leg and fake providers. The
--- caller speaks, the language model answers by script.
-local fake_leg = require("spec.support.fake_leg")
-local pure = require("spec.support.pure")
-local sched_of = require("spec.support.sched")
+-- A whole call on virtual time: the worker's own session, call and flow, with a fake leg and fake
+-- providers. The caller speaks at given moments, the language model answers by script. Specs of
+-- flows have a simpler face (cxb.testing); this one sees everything.
+local fake_leg = require("cxb.testing.leg")
+local host = require("cxb.testing.host")
+local sched_of = require("cxb.testing.sched")
 
 local M = {}
 M.__index = M
@@ -179,7 +180,7 @@ end
 
 ---A stage where nothing has happened yet; close() it after the test.
 function M.new()
-  local clock, fake = pure.install()
+  local clock, fake = host.install()
   local self = setmetatable({
     clock = clock, fake = fake, sched = sched_of.install(fake, clock),
     caller = { dead = {}, opened = {} }, voice = { dead = {}, opened = {}, said = {} },
@@ -194,7 +195,6 @@ function M.new()
   fake.media = { read_wav = function()
     return ("\0"):rep(16000), 8000
   end }
-  fake.root = "."
   strict_metrics(fake)
   self.kept = {}
   for _, name in ipairs(faked) do
@@ -234,10 +234,10 @@ function M:close()
     package.loaded[name] = nil
   end
   require("cxb.core.outboxes").box = self.box
-  pure.restore()
-  local host = rawget(_G, "cxb")
-  if host then
-    host.time.sleep(1) -- to the host, hours of virtual time are one task that does not yield
+  host.restore()
+  local real = rawget(_G, "cxb")
+  if real then
+    real.time.sleep(1) -- to the host, hours of virtual time are one task that does not yield
   end
 end
 
@@ -311,20 +311,20 @@ end
 ---Runs a call of the flow `assistant` (or o.flow) to its end.
 ---@param config? table fields of the configuration
 ---@param o? {flow?: function, transport?: string, can_transfer?: boolean, ring_ms?: number,
----room?: string}
+---room?: string, transfer?: table, meta?: table, after?: fun()} after: when the call is over
 ---@return {by: string, error?: string} ending
 function M:run(config, o)
   o = o or {}
   local Session, flows = require("cxb.core.session"), require("cxb.core.flows")
   local botconfig, record = require("cxb.core.botconfig"), require("cxb.record")
-  local flow = o.flow or dofile("lua/flows/assistant.lua")
+  local flow = o.flow or dofile(cxb.root .. "/lua/flows/assistant.lua")
   flows.get = function()
     return flow
   end
   local checked, field, why = botconfig.check(config or {}, true)
   assert(checked, tostring(field) .. " " .. tostring(why))
   checked.session_id = "s1"
-  self.leg = fake_leg.new(self.sched, { can_transfer = o.can_transfer })
+  self.leg = fake_leg.new(self.sched, { can_transfer = o.can_transfer, transfer = o.transfer })
   self.leg.has_room = o.room ~= nil
   self.rows = {}
   require("cxb.core.outboxes").box = { put = function(_, row)
@@ -339,13 +339,16 @@ function M:run(config, o)
   self.facts = record.new()
   self.facts:add("accepted", { call_id = "c1", bot_id = "b", direction = "incoming",
     started_at = cxb.time.now(), connected_event = "{}" })
+  local meta = { transport = o.transport or "cxb", direction = "incoming", call_id = "c1",
+    bot_id = "b", caller_id = "+911", room_name = o.room }
+  for key, value in pairs(o.meta or {}) do
+    meta[key] = value
+  end
   return self.sched.run(function()
     local session = Session.new({
       settings = { CXB_SPEECH_URL = "unix:/x", api = "http://api/v1" }, leg = self.leg,
       facts = self.facts,
-      config = checked, start = { rate = 8000 }, origin = cxb.time.mono(),
-      meta = { transport = o.transport or "cxb", direction = "incoming", call_id = "c1",
-        bot_id = "b", caller_id = "+911", room_name = o.room },
+      config = checked, start = { rate = 8000 }, origin = cxb.time.mono(), meta = meta,
     })
     self.session = session
     session:connect()
@@ -356,7 +359,11 @@ function M:run(config, o)
     else
       self.leg:wire({ type = "answer" })
     end
-    return session:run()
+    local ending = session:run()
+    if o.after then
+      o.after()
+    end
+    return ending
   end)
 end
 

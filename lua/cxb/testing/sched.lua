@@ -1,11 +1,18 @@
--- Tasks on virtual time for unit specs: spawn, park, sleep as the host's, but the clock jumps to
+-- Tasks on virtual time: spawn, park, sleep as the host's, but the clock jumps to
 -- the next thing due as soon as nobody can run.
 local M = {}
 
+-- What a task yields that wants something done outside of virtual time.
+local OUTSIDE = {}
+
 ---Gives `fake` (a cxb table) tasks, and `clock` (its {ms}) the means to run them.
----@return table sched {run(fn, ...), at(ms, fn)}
+---@return table sched {run(fn, ...), at(ms, fn), outside(fn)}
 function M.install(fake, clock)
   local ready, timers, current = {}, {}, nil
+
+  local function make_ready(task, ...)
+    ready[#ready + 1] = { n = select("#", ...) + 1, task, ... }
+  end
 
   local function resume(task, ...)
     if task.dead then
@@ -13,8 +20,11 @@ function M.install(fake, clock)
     end
     local before = current
     current = task
-    local ok, err = coroutine.resume(task.co, ...)
+    local ok, err, fn = coroutine.resume(task.co, ...)
     current = before
+    if ok and err == OUTSIDE then
+      make_ready(task, fn())
+    end
     if coroutine.status(task.co) == "dead" then
       task.dead, task.ok, task.result = true, ok, err
       task.trace = not ok and (tostring(err) .. "\n" .. debug.traceback(task.co))
@@ -29,7 +39,7 @@ function M.install(fake, clock)
 
   local function spawn(name, fn, ...)
     local task = setmetatable({ name = name, co = coroutine.create(fn) }, handle)
-    ready[#ready + 1] = { task, ... }
+    make_ready(task, ...)
     return task
   end
 
@@ -53,7 +63,7 @@ function M.install(fake, clock)
       return false
     end
     self.parked = nil
-    ready[#ready + 1] = { self, ... }
+    make_ready(self, ...)
     return true
   end
 
@@ -93,6 +103,11 @@ function M.install(fake, clock)
     timers[#timers + 1] = { at = clock.ms + ms, fn = fn }
   end
 
+  ---For a task: fn runs in the host's own task, where it may really wait; its results.
+  function sched.outside(fn)
+    return coroutine.yield(OUTSIDE, fn)
+  end
+
   ---Runs fn as a task until it ends (an hour of virtual time at most) and returns its result.
   function sched.run(fn, ...)
     local task = spawn("spec", fn, ...)
@@ -100,7 +115,7 @@ function M.install(fake, clock)
     while not task.dead do
       local next_ready = table.remove(ready, 1)
       if next_ready then
-        resume(unpack(next_ready))
+        resume(unpack(next_ready, 1, next_ready.n))
       else
         local first = 1
         for i = 2, #timers do

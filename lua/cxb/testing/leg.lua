@@ -1,15 +1,17 @@
--- A leg for unit specs, on virtual time: what is pushed plays in real (virtual) time, clear() reports
+-- A leg on virtual time: what is pushed plays in real (virtual) time, clear() reports
 -- the milliseconds heard, the spec sends what the wire would.
 local channel = require("cxb.channel")
 
 local M = {}
 M.__index = M
 
----@param sched table of spec.support.sched
----@param o? {can_transfer?: boolean}
+---@param sched table of cxb.testing.sched
+---@param o? {can_transfer?: boolean, transfer?: {ok: boolean, reason?: string}} transfer: what the
+---far end answers after a moment; without it the spec sends the event itself
 function M.new(sched, o)
   return setmetatable({
-    transport = "cxb", can_transfer = o and o.can_transfer or false, lead_ms = 0, sched = sched,
+    transport = "cxb", can_transfer = o and o.can_transfer or false,
+    transfer_answer = o and o.transfer, lead_ms = 0, sched = sched,
     events = channel.new(), born = cxb.time.mono(), utterances = {}, queue = {}, notes = {},
     barges = {}, log = {},
   }, M)
@@ -116,6 +118,12 @@ end
 
 function M:transfer(t)
   self.transferred = t
+  local answer = self.transfer_answer
+  if answer then
+    self.sched.at(400, function()
+      self:wire({ type = "transfer", ok = answer.ok, reason = answer.reason })
+    end)
+  end
   return true
 end
 
