@@ -1,5 +1,5 @@
 -- Speech to text by Deepgram's streaming recogniser (/v1/listen). The leg's own voice activity says
--- when the caller speaks; a Finalize brings the text at once when a turn is over.
+-- when the caller speaks; a Finalize brings what text is missing when a turn is over.
 local url = require("cxb.url")
 local stream = require("providers.stt_stream")
 local wire = require("providers.wire")
@@ -7,6 +7,8 @@ local wire = require("providers.wire")
 local M = { sends_vad = false, sends_turns = false }
 
 local home = "wss://api.deepgram.com"
+-- The leg's voice activity holds on to a voice for so long after its end.
+local linger_ms = 150
 
 -- Options of `extra` for the call itself or for other providers: none of this one's query.
 local others = {}
@@ -65,9 +67,14 @@ function handlers.Results(self, message)
   end
   if message.is_final ~= true then
     if best.transcript ~= "" then
+      self.settled_at = nil
       self:partial(best.transcript)
     end
     return
+  end
+  if message.speech_final == true then
+    local seconds = (tonumber(message.start) or 0) + (tonumber(message.duration) or 0)
+    self.settled_at = self:moment(seconds)
   end
   local languages = type(best.languages) == "table" and best.languages or {}
   self:final({
@@ -96,6 +103,12 @@ function deepgram.handle(self, message)
   if handler then
     handler(self, message)
   end
+end
+
+-- A pause it noticed by itself behind the last voice: the text up to there is all there is, and the
+-- way to the provider and back is saved.
+function deepgram.quiet(self, voiced_at)
+  return self.settled_at ~= nil and voiced_at ~= nil and self.settled_at + linger_ms >= voiced_at
 end
 
 function deepgram.finalize(self)

@@ -2,7 +2,8 @@
 -- audio over a WebSocket and answers in JSON. A provider adds what it says and what it understands:
 --   wire.handle(self, message)   translates one message of the provider into events
 --   wire.finalize(self)          asks for the text of all that was sent; nil: it cannot be asked
---   wire.quiet(self)             nothing is being said, so there is nothing to ask for
+--   wire.quiet(self, voiced_at)  nothing is being said, or nothing since the last voice whose
+--                                text has not been given out: there is nothing to ask for
 --   wire.forget(self)            what was said so far has been given out, or is not wanted
 --   wire.idle(self)              says something when nothing was sent for idle_ms
 --   wire.goodbye(self)           says farewell before the connection is closed
@@ -160,8 +161,8 @@ local function forget(self)
   end
 end
 
-local function can_ask(self)
-  return self.wire.finalize and not (self.wire.quiet and self.wire.quiet(self))
+local function can_ask(self, voiced_at)
+  return self.wire.finalize and not (self.wire.quiet and self.wire.quiet(self, voiced_at))
 end
 
 -- What was understood so far is better than nothing.
@@ -195,9 +196,11 @@ local function ask(self, request)
 end
 
 ---Asks for the text of all that was said since the last final one; final{id} follows.
-function M:finalize(id)
+---@param id integer
+---@param voiced_at? number when the caller's voice was last heard, monotonic ms
+function M:finalize(id, voiced_at)
   local request = { id = id, at = cxb.time.mono() }
-  if can_ask(self) then
+  if can_ask(self, voiced_at) then
     ask(self, request)
   else
     give_interim(self, request)

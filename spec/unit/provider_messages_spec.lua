@@ -112,6 +112,39 @@ describe("the messages of", function()
       '{"type":"CloseStream"}' }, sockets[1].sent)
   end)
 
+  it("Deepgram need no question when it noticed the pause behind the last voice itself", function()
+    local events = {}
+    sched.run(function()
+      local stt = open("stt_deepgram", nil, events)
+      cxb.time.sleep(5000)
+      stt:feed({ tap = function() end }, 2000) -- its zero is 3000
+      local function pause_at(seconds)
+        sockets[1]:say(results("yes", { is_final = true, speech_final = true, start = 1,
+          duration = seconds - 1 }))
+        cxb.time.sleep(1)
+      end
+      cxb.time.sleep(1000)
+      pause_at(2.5)
+      stt:finalize(1, 5400) -- voice until 5400, pause until 5500
+      stt:finalize(2, 5700) -- voice after the pause
+      sockets[1]:say(results("please", { is_final = true, from_finalize = true }))
+      cxb.time.sleep(1)
+      pause_at(2.8)
+      sockets[1]:say(results("I mean"))
+      cxb.time.sleep(1)
+      stt:finalize(3, 5800) -- words after the pause
+      cxb.time.sleep(1)
+      stt:close()
+    end)
+    local asked = 0
+    for _, text in ipairs(sockets[1].sent) do
+      asked = asked + (text == '{"type":"Finalize"}' and 1 or 0)
+    end
+    assert.equal(2, asked)
+    assert.same({ 1, "" }, { events[2].id, events[2].text })
+    assert.same({ 2, "please" }, { events[3].id, events[3].text })
+  end)
+
   it("Soniox add up over messages, and marks end turns", function()
     local function token(text, final) return { text = text, is_final = final, confidence = 0.8 } end
     local events = heard("stt_soniox", {

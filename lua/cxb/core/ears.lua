@@ -207,7 +207,7 @@ end
 -- Without a connection there is no text to wait for; the words so far are the turn's.
 function M:finalize(id)
   if self.stt then
-    self.stt:finalize(id)
+    self.stt:finalize(id, self.turn.voiced_at)
   else
     self.turn:on_final(id, self.turn.partial, nil, cxb.time.mono())
   end

@@ -138,9 +138,9 @@ class Deepgram(Stream):
         self.hearing = Hearing(self.world, int(query["sample_rate"]), self.entry)
         self.given = 0
 
-    def results(self, text, final, finalize=False, speech_final=False):
-        words = text.split()
-        self.send(type="Results", channel_index=[0, 1], duration=1.0, start=self.hearing.ms / 1000,
+    def results(self, text, final, finalize=False, speech_final=False, upto_ms=None):
+        words, upto = text.split(), (self.hearing.ms if upto_ms is None else upto_ms) / 1000
+        self.send(type="Results", channel_index=[0, 1], duration=min(1.0, upto), start=max(0.0, upto - 1.0),
                   is_final=final, speech_final=speech_final, from_finalize=finalize,
                   channel={"alternatives": [{"transcript": text, "confidence": 0.98 if text else 0.0,
                                              "words": [{"word": w, "confidence": 0.98} for w in words]}]},
@@ -155,14 +155,14 @@ class Deepgram(Stream):
             self.results(text, False)
 
     def end(self, at_ms):
-        self.later(self.world.stt_ms, self.over, self.hearing.take())
+        self.later(self.world.stt_ms, self.over, self.hearing.take(), self.hearing.ms)
         if self.query.get("utterance_end_ms"):
             self.later(max(int(self.query["utterance_end_ms"]), self.world.stt_ms + 1) - self.world.silence_ms,
                        lambda: self.send(type="UtteranceEnd", channel=[0, 1], last_word_end=at_ms / 1000))
 
-    def over(self, text):
+    def over(self, text, upto_ms):
         if text:
-            self.results(text, True, speech_final=True)
+            self.results(text, True, speech_final=True, upto_ms=upto_ms)
 
     def on_finalize(self, _):
         self.later(self.world.stt_ms, self.results, self.hearing.take(), True, True)
