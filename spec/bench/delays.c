@@ -28,7 +28,8 @@
 #include "worker.h"
 
 enum { FRAME = 160, CONNS = 6, QUEUED_S = 18, CUT_MS = 2000, TURN_MS = 300, MOST = 200 };
-enum { ENDED_MS = 300, DELAY_MS = 400 }; /* silence tells of voice that ended; cxb.turn */
+enum { VOICE_MS = 200, SILENCE_MS = 240 }; /* of the leg's voice activity */
+enum { ENDED_MS = 300, DELAY_MS = 400 };   /* silence tells of voice that ended; cxb.turn */
 #define SPEECH                                                                                     \
   "/usr/share/pocketsphinx/test/data/librivox/sense_and_sensibility_01_austen_64kb-0870.wav"
 
@@ -276,7 +277,7 @@ static void note(figure *f, int64_t from_ns, int64_t to_ns) {
 static void caller_says(const char *said) {
   char text[300];
   finalize_ns = 0;
-  tell(true, "{\"type\":\"speech\",\"t_ms\":1000,\"pos_ms\":1100}");
+  tell(true, "{\"type\":\"speech\",\"t_ms\":1000,\"pos_ms\":1800}");
   snprintf(text, sizeof text, "{\"type\":\"partial\",\"text\":\"%s\"}", said);
   tell(true, text);
   run(NULL, 60);
@@ -323,7 +324,7 @@ static void interrupt(bool voice) {
       note(&by_voice, decided_ns, clear_ns);
     return;
   }
-  tell(true, "{\"type\":\"speech\",\"t_ms\":1000,\"pos_ms\":1100}");
+  tell(true, "{\"type\":\"speech\",\"t_ms\":1000,\"pos_ms\":1800}");
   run(NULL, 60);
   int64_t from = cxb_mono_ns();
   tell(true, "{\"type\":\"partial\",\"text\":\"no please stop that now\"}");
@@ -378,9 +379,11 @@ static void make_folder(void) {
         text, sizeof text,
         "{\"bot_id\":\"%s\",\"system_prompt\":\"\",\"opening_message\":\"\",\"flow\":\"answers\","
         "\"stt\":{\"provider\":\"embedded\",\"language\":\"en\"},"
-        "\"tts\":{\"provider\":\"embedded\"},\"min_words_interruption\":%d,"
+        "\"tts\":{\"provider\":\"embedded\"},"
+        "\"vad\":{\"start_ms\":%d,\"stop_ms\":%d,\"confidence\":0.5,\"min_volume\":0},"
+        "\"min_words_interruption\":%d,"
         "\"max_silence_seconds\":0,\"max_call_duration_seconds\":7200}",
-        voice ? "voice" : "words", voice ? 0 : 3);
+        voice ? "voice" : "words", VOICE_MS, SILENCE_MS, voice ? 0 : 3);
     write_file(voice ? "bots/voice.json" : "bots/words.json", text);
   }
 }
@@ -426,7 +429,7 @@ static void load_speech(void) {
 static void one_call(bool voice, int turns) {
   if (cxb_vad_new(8000, &vad) != 0)
     die("no voice activity");
-  cxb_vad_set(vad, 2, 200, 600);
+  cxb_vad_set(vad, 2, VOICE_MS, SILENCE_MS); /* mode 2 is confidence 0.5 */
   sent = 0;
   int fd = connect_to_worker(dir, 1, worker);
   if (fd < 0 || !upgrade(fd, voice ? "/twilio/voice" : "/twilio/words") || !put_start(fd, 1))
