@@ -356,6 +356,43 @@ static void words_begun_before_the_owner_knew_are_cleared_too(void **state) {
 }
 
 /* ---- marks ---- */
+static void hold_on(fake_wire *w, void *arg) {
+  cxb_session_in_hold(w->s, true);
+}
+
+static void hold_off(fake_wire *w, void *arg) {
+  cxb_session_in_hold(w->s, false);
+}
+
+static void a_far_end_that_wants_to_wait_gets_nothing_meanwhile_and_all_of_it_later(void **state) {
+  fake_wire *w = fake_new();
+  sound s = sine(300, 1500, 8000, 3000);
+  call_begin(w, media, 8000, 60);
+  say(w, &s, true);
+  expect_event(w, CXB_EV_FIRST_FRAME, 1000);
+  pass(200);
+  on_media(w, hold_on, NULL);
+  size_t held = frames_of(w);
+  pass(400);
+  assert_int_equal(frames_of(w), held);
+  on_media(w, hold_off, NULL);
+  wait_until(1000, frames_of(w) > held);
+  const seen_event *e = expect_event(w, CXB_EV_PLAYED, 5000);
+  assert_in_range(e->e.heard_ms, 1490, 1510);
+  assert_int_equal(frames_of(w), 75);
+  on_media(w, hold_on, NULL); /* what is cleared in a hold is gone */
+  say(w, &s, true);
+  pass(100);
+  cxb_session_clear(w->s);
+  e = expect_event(w, CXB_EV_PLAYED, 1000);
+  assert_int_equal(e->e.heard_ms, 0);
+  on_media(w, hold_off, NULL);
+  pass(100);
+  assert_int_equal(frames_of(w), 75);
+  sound_free(&s);
+  call_end(w);
+}
+
 static void return_mark(fake_wire *w, void *arg) {
   cxb_session_in_mark(w->s, arg, -1, false);
 }
@@ -944,6 +981,7 @@ int main(void) {
       cmocka_unit_test(speech_ends_also_when_the_sender_sends_nothing_more),
       cmocka_unit_test(a_key_interrupts_once_whether_tone_or_event),
       cmocka_unit_test(words_begun_before_the_owner_knew_are_cleared_too),
+      cmocka_unit_test(a_far_end_that_wants_to_wait_gets_nothing_meanwhile_and_all_of_it_later),
       cmocka_unit_test(a_wire_with_marks_says_when_words_were_heard),
       cmocka_unit_test(a_mark_that_never_comes_is_given_up_after_two_seconds),
       cmocka_unit_test(a_wire_that_answers_a_clear_says_how_much_was_heard),
