@@ -8,7 +8,7 @@
 #include "wire_query.h"
 
 typedef enum { START, TALKING, OVER } phase; /* what is awaited, then what is */
-enum { MAX_MESSAGE = 65500, STALL_MS = 100 };
+enum { MAX_MESSAGE = 65500 };
 
 typedef struct asterisk {
   phase phase;
@@ -54,6 +54,10 @@ static int command(cxb_leg *leg, const char *name, const char *id) {
   return r < 0 ? r : cxb_leg_send_text(leg, a->out.data, a->out.len);
 }
 
+static int send_mark(cxb_leg *leg, const char *name) {
+  return command(leg, "MARK_MEDIA", name);
+}
+
 /* ---- in ---- */
 
 /* The channel's own size of a message: ours are multiples of it, and no smaller than a frame. */
@@ -63,6 +67,9 @@ static void set_unit(asterisk *a, int optimal, int rate) {
   bool usable = optimal > 0 && optimal <= MAX_MESSAGE && (size_t)optimal % width == 0;
   a->chunk.unit = usable ? (size_t)optimal : frame;
   a->chunk.max = MAX_MESSAGE;
+  a->chunk.stall_ms = CXB_CHUNK_STALL_MS;
+  a->chunk.send = cxb_leg_send_binary;
+  a->chunk.mark = send_mark;
 }
 
 static json_t *connected_event(asterisk *a, json_t *msg) {
@@ -198,40 +205,26 @@ static int asterisk_binary(cxb_leg *leg, const uint8_t *data, size_t len) {
 
 /* ---- out ---- */
 
-static int flush(cxb_leg *leg) {
-  asterisk *a = cxb_leg_state(leg);
-  cxb_leg_timer(leg, 0);
-  return cxb_chunk_flush(&a->chunk, leg, cxb_leg_send_binary);
-}
-
 static void asterisk_timer(cxb_leg *leg) {
-  flush(leg);
+  cxb_chunk_flush(&((asterisk *)cxb_leg_state(leg))->chunk, leg);
 }
 
 static int asterisk_frame(cxb_leg *leg, const int16_t *pcm, size_t n) {
   asterisk *a = cxb_leg_state(leg);
-  if (a->phase != TALKING)
-    return CXB_ECLOSED;
-  int r = cxb_chunk_add(&a->chunk, leg, pcm, n, cxb_leg_send_binary);
-  cxb_leg_timer(leg, a->chunk.held.len ? STALL_MS : 0);
-  return r;
+  return a->phase == TALKING ? cxb_chunk_add(&a->chunk, leg, pcm, n) : CXB_ECLOSED;
 }
 
 static int asterisk_clear(cxb_leg *leg) {
   asterisk *a = cxb_leg_state(leg);
   if (a->phase != TALKING)
     return CXB_ECLOSED;
-  cxb_buf_clear(&a->chunk.held);
-  cxb_leg_timer(leg, 0);
+  cxb_chunk_drop(&a->chunk, leg);
   return command(leg, "FLUSH_MEDIA", NULL);
 }
 
 static int asterisk_mark(cxb_leg *leg, const char *name) {
-  const asterisk *a = cxb_leg_state(leg);
-  if (a->phase != TALKING)
-    return CXB_ECLOSED;
-  int r = flush(leg);
-  return r < 0 ? r : command(leg, "MARK_MEDIA", name);
+  asterisk *a = cxb_leg_state(leg);
+  return a->phase == TALKING ? cxb_chunk_mark(&a->chunk, leg, name) : CXB_ECLOSED;
 }
 
 /* The channel closes the socket; the session does when it does not. */
@@ -248,7 +241,7 @@ static void asterisk_closed(cxb_leg *leg) {
   asterisk *a = cxb_leg_state(leg);
   json_decref(a->address);
   a->address = NULL;
-  cxb_buf_free(&a->chunk.held);
+  cxb_chunk_free(&a->chunk);
   cxb_buf_free(&a->out);
 }
 

@@ -15,7 +15,6 @@ enum {
   MAX_FAR_RATE = 64000,
   PLAY_MS = 200, /* of one playAudio */
   UNPLAYED = 8,
-  STALL_MS = 100,
   FRAMES_MAX = 65536 / 2,
 };
 
@@ -30,6 +29,9 @@ typedef struct audio_fork {
   cxb_buf text;
   cxb_wire_transfer transfer;
 } audio_fork;
+
+static int send_play(cxb_leg *leg, const void *data, size_t len);
+static int send_mark(cxb_leg *leg, const char *name);
 
 static int fork_open(cxb_leg *leg, const char *query) {
   audio_fork *f = cxb_leg_state(leg);
@@ -55,7 +57,11 @@ static int set_rates(audio_fork *f, int in_rate, int *rate) {
   int r = in_rate == *rate ? 0 : cxb_resampler_new(in_rate, *rate, &f->in);
   if (!r && f->out_rate != *rate)
     r = cxb_resampler_new(*rate, f->out_rate, &f->out);
-  f->chunk.unit = (size_t)f->out_rate / 50 * 2 * (f->play_json ? PLAY_MS / CXB_FRAME_MS : 1);
+  int frames = f->play_json ? PLAY_MS / CXB_FRAME_MS : 1;
+  f->chunk = (cxb_chunker){.unit = (size_t)(f->out_rate / 50 * 2 * frames),
+                           .stall_ms = CXB_CHUNK_STALL_MS,
+                           .send = f->play_json ? send_play : cxb_leg_send_binary,
+                           .mark = send_mark};
   return r;
 }
 
@@ -199,23 +205,24 @@ static int send_play(cxb_leg *leg, const void *data, size_t len) {
   return cxb_leg_send_text(leg, f->text.data, f->text.len);
 }
 
-static cxb_chunk_send sender(const audio_fork *f) {
-  return f->play_json ? send_play : cxb_leg_send_binary;
-}
-
-static int flush(cxb_leg *leg) {
+static int send_mark(cxb_leg *leg, const char *name) {
   audio_fork *f = cxb_leg_state(leg);
-  if (!f->transfer.began)
-    cxb_leg_timer(leg, 0);
-  return cxb_chunk_flush(&f->chunk, leg, sender(f));
+  cxb_buf_clear(&f->text);
+  int r = cxb_buf_str(&f->text, "{\"type\":\"mark\",\"data\":{\"name\":");
+  if (!r)
+    r = cxb_buf_json(&f->text, name, strlen(name));
+  if (!r)
+    r = cxb_buf_str(&f->text, "}}");
+  return r < 0 ? r : cxb_leg_send_text(leg, f->text.data, f->text.len);
 }
 
+/* While a transfer is under way the timer is its judge's. */
 static void fork_timer(cxb_leg *leg) {
   audio_fork *f = cxb_leg_state(leg);
-  if (f->transfer.began)
-    cxb_wire_transfer_look(&f->transfer, leg);
-  else
-    flush(leg);
+  if (!f->transfer.began)
+    cxb_chunk_flush(&f->chunk, leg);
+  cxb_wire_transfer_look(&f->transfer, leg);
+  f->chunk.stall_ms = f->transfer.began ? 0 : CXB_CHUNK_STALL_MS;
 }
 
 static int fork_frame(cxb_leg *leg, const int16_t *pcm, size_t n) {
@@ -229,17 +236,14 @@ static int fork_frame(cxb_leg *leg, const int16_t *pcm, size_t n) {
     n = cxb_resampler_run(f->out, pcm, n, far);
     pcm = far;
   }
-  int r = cxb_chunk_add(&f->chunk, leg, pcm, n, sender(f));
-  if (!f->transfer.began)
-    cxb_leg_timer(leg, f->chunk.held.len ? STALL_MS : 0);
-  return r;
+  return cxb_chunk_add(&f->chunk, leg, pcm, n);
 }
 
 static int fork_clear(cxb_leg *leg) {
   audio_fork *f = cxb_leg_state(leg);
   if (f->phase != TALKING)
     return CXB_ECLOSED;
-  cxb_buf_clear(&f->chunk.held);
+  cxb_chunk_drop(&f->chunk, leg);
   hold(leg, 0);
   int r = send_text(leg, "{\"type\":\"killAudio\"}");
   return r < 0 ? r : send_text(leg, "{\"type\":\"clearMarks\"}");
@@ -247,17 +251,7 @@ static int fork_clear(cxb_leg *leg) {
 
 static int fork_mark(cxb_leg *leg, const char *name) {
   audio_fork *f = cxb_leg_state(leg);
-  if (f->phase != TALKING)
-    return CXB_ECLOSED;
-  int r = flush(leg);
-  cxb_buf_clear(&f->text);
-  if (!r)
-    r = cxb_buf_str(&f->text, "{\"type\":\"mark\",\"data\":{\"name\":");
-  if (!r)
-    r = cxb_buf_json(&f->text, name, strlen(name));
-  if (!r)
-    r = cxb_buf_str(&f->text, "}}");
-  return r < 0 ? r : cxb_leg_send_text(leg, f->text.data, f->text.len);
+  return f->phase == TALKING ? cxb_chunk_mark(&f->chunk, leg, name) : CXB_ECLOSED;
 }
 
 static int fork_transfer(cxb_leg *leg, const cxb_transfer *t) {
@@ -267,7 +261,7 @@ static int fork_transfer(cxb_leg *leg, const cxb_transfer *t) {
   if (f->transfer.began)
     return CXB_EBUSY;
   const char *to = t->to ? t->to : "", *reason = t->reason ? t->reason : "";
-  int r = flush(leg);
+  int r = cxb_chunk_flush(&f->chunk, leg);
   cxb_buf_clear(&f->text);
   if (!r)
     r = cxb_buf_str(&f->text, "{\"type\":\"transfer\",\"data\":{\"transferTo\":");
@@ -283,6 +277,7 @@ static int fork_transfer(cxb_leg *leg, const cxb_transfer *t) {
     r = cxb_leg_send_text(leg, f->text.data, f->text.len);
   if (r < 0)
     return r;
+  f->chunk.stall_ms = 0;
   cxb_wire_transfer_begin(&f->transfer, leg);
   return 0;
 }
@@ -303,7 +298,7 @@ static void fork_closed(cxb_leg *leg) {
   cxb_wire_transfer_end(&f->transfer, leg, true, "closed");
   cxb_resampler_free(f->in);
   cxb_resampler_free(f->out);
-  cxb_buf_free(&f->chunk.held);
+  cxb_chunk_free(&f->chunk);
   cxb_buf_free(&f->text);
 }
 

@@ -11,7 +11,7 @@
 #include "wire_scan.h"
 
 typedef enum { CONNECTED, START, TALKING, OVER } phase; /* what is awaited, then what is */
-enum { CHUNK = 3200, STALL_MS = 100 }; /* a chunk that stays unfinished so long goes as it is */
+enum { CHUNK = 3200 };
 
 typedef struct exotel {
   phase phase;
@@ -28,6 +28,9 @@ static int exotel_open(cxb_leg *leg, const char *query) {
     x->asked_rate = atoi(text);
   return 0;
 }
+
+static int send_chunk(cxb_leg *leg, const void *data, size_t len);
+static int send_mark(cxb_leg *leg, const char *name);
 
 /* ---- in ---- */
 
@@ -82,7 +85,10 @@ static int take_start(cxb_leg *leg, json_t *msg) {
   s.direction = cxb_wire_direction(cxb_wire_str(custom, "direction", ""));
   s.from_number = strcmp(s.direction, "outgoing") == 0 ? s.did : NULL;
   int bytes = cxb_leg_options_of(leg)->chunk_bytes;
-  x->chunk.unit = (size_t)(bytes ? bytes : CHUNK);
+  x->chunk = (cxb_chunker){.unit = (size_t)(bytes ? bytes : CHUNK),
+                           .stall_ms = CXB_CHUNK_STALL_MS,
+                           .send = send_chunk,
+                           .mark = send_mark};
   s.framing_ms = (int)(x->chunk.unit * 500 / (size_t)s.rate);
   x->phase = TALKING;
   json_t *event = start ? json_deep_copy(start) : json_object();
@@ -168,37 +174,9 @@ static int send_chunk(cxb_leg *leg, const void *data, size_t len) {
   return r < 0 ? r : cxb_leg_send_text(leg, x->out.data, x->out.len);
 }
 
-static int flush(cxb_leg *leg) {
-  exotel *x = cxb_leg_state(leg);
-  cxb_leg_timer(leg, 0);
-  return cxb_chunk_flush(&x->chunk, leg, send_chunk);
-}
-
-static int exotel_frame(cxb_leg *leg, const int16_t *pcm, size_t n) {
-  exotel *x = cxb_leg_state(leg);
-  if (x->phase != TALKING)
-    return CXB_ECLOSED;
-  int r = cxb_chunk_add(&x->chunk, leg, pcm, n, send_chunk);
-  cxb_leg_timer(leg, x->chunk.held.len ? STALL_MS : 0);
-  return r;
-}
-
-static void exotel_timer(cxb_leg *leg) {
-  flush(leg);
-}
-
-static int exotel_clear(cxb_leg *leg) {
-  exotel *x = cxb_leg_state(leg);
-  cxb_buf_clear(&x->chunk.held);
-  cxb_leg_timer(leg, 0);
-  return send_event(leg, "clear", "");
-}
-
-static int exotel_mark(cxb_leg *leg, const char *name) {
+static int send_mark(cxb_leg *leg, const char *name) {
   cxb_buf more = {0};
-  int r = flush(leg);
-  if (!r)
-    r = cxb_buf_str(&more, ",\"mark\":{\"name\":");
+  int r = cxb_buf_str(&more, ",\"mark\":{\"name\":");
   if (!r)
     r = cxb_buf_json(&more, name, strlen(name));
   if (!r)
@@ -207,6 +185,25 @@ static int exotel_mark(cxb_leg *leg, const char *name) {
     r = send_event(leg, "mark", more.data);
   cxb_buf_free(&more);
   return r;
+}
+
+static int exotel_frame(cxb_leg *leg, const int16_t *pcm, size_t n) {
+  exotel *x = cxb_leg_state(leg);
+  return x->phase == TALKING ? cxb_chunk_add(&x->chunk, leg, pcm, n) : CXB_ECLOSED;
+}
+
+static void exotel_timer(cxb_leg *leg) {
+  cxb_chunk_flush(&((exotel *)cxb_leg_state(leg))->chunk, leg);
+}
+
+static int exotel_clear(cxb_leg *leg) {
+  cxb_chunk_drop(&((exotel *)cxb_leg_state(leg))->chunk, leg);
+  return send_event(leg, "clear", "");
+}
+
+static int exotel_mark(cxb_leg *leg, const char *name) {
+  exotel *x = cxb_leg_state(leg);
+  return x->phase == TALKING ? cxb_chunk_mark(&x->chunk, leg, name) : CXB_ECLOSED;
 }
 
 /* The carrier's flow goes to its hang-up step when the socket closes. */
@@ -221,7 +218,7 @@ static void exotel_closed(cxb_leg *leg) {
   exotel *x = cxb_leg_state(leg);
   cxb_buf_free(&x->sid);
   cxb_buf_free(&x->out);
-  cxb_buf_free(&x->chunk.held);
+  cxb_chunk_free(&x->chunk);
 }
 
 const cxb_serializer cxb_serializer_exotel = {

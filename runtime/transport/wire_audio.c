@@ -103,37 +103,78 @@ int cxb_wire_base64_out(cxb_buf *out, cxb_codec codec, const int16_t *pcm, size_
   return base64_out(out, bytes, n * cxb_codec_width(codec));
 }
 
-static int send_whole(cxb_chunker *c, cxb_leg *leg, cxb_chunk_send send) {
+/* ---- chunks ---- */
+
+static int send_marks(cxb_chunker *c, cxb_leg *leg) {
+  int r = 0;
+  size_t at = 0;
+  while (!r && at < c->marks.len) {
+    r = c->mark(leg, c->marks.data + at);
+    at += strlen(c->marks.data + at) + 1;
+  }
+  cxb_buf_clear(&c->marks);
+  return r;
+}
+
+/* Every mark that waits stands before the end of the first message that goes. */
+static int send_whole(cxb_chunker *c, cxb_leg *leg) {
   size_t most = c->max > c->unit ? c->max / c->unit * c->unit : c->unit;
   while (c->held.len >= c->unit) {
     size_t whole = c->held.len / c->unit * c->unit;
     size_t len = whole < most ? whole : most;
-    int r = send(leg, c->held.data, len);
+    int r = c->send(leg, c->held.data, len);
+    cxb_buf_consume(&c->held, len);
+    if (!r)
+      r = send_marks(c, leg);
     if (r < 0)
       return r;
-    cxb_buf_consume(&c->held, len);
   }
   return 0;
 }
 
-int cxb_chunk_add(cxb_chunker *c, cxb_leg *leg, const int16_t *pcm, size_t n, cxb_chunk_send send) {
+static void wait_for_more(const cxb_chunker *c, cxb_leg *leg) {
+  if (c->stall_ms)
+    cxb_leg_timer(leg, c->held.len ? c->stall_ms : 0);
+}
+
+static int add(cxb_chunker *c, cxb_leg *leg, const int16_t *pcm, size_t n) {
   size_t bytes = n * cxb_codec_width(c->codec);
   int r = cxb_buf_reserve(&c->held, bytes + 1);
   if (r < 0)
     return r;
   cxb_codec_encode(c->codec, pcm, n, (uint8_t *)c->held.data + c->held.len);
   c->held.len += bytes;
-  return send_whole(c, leg, send);
+  return send_whole(c, leg);
 }
 
-int cxb_chunk_flush(cxb_chunker *c, cxb_leg *leg, cxb_chunk_send send) {
+int cxb_chunk_add(cxb_chunker *c, cxb_leg *leg, const int16_t *pcm, size_t n) {
+  int r = add(c, leg, pcm, n);
+  wait_for_more(c, leg);
+  return r;
+}
+
+int cxb_chunk_mark(cxb_chunker *c, cxb_leg *leg, const char *name) {
+  return c->held.len ? cxb_buf_add(&c->marks, name, strlen(name) + 1) : c->mark(leg, name);
+}
+
+int cxb_chunk_flush(cxb_chunker *c, cxb_leg *leg) {
   static const int16_t silence[BLOCK];
-  size_t width = cxb_codec_width(c->codec);
-  while (c->held.len) {
-    size_t n = (c->unit - c->held.len) / width;
-    int r = cxb_chunk_add(c, leg, silence, n < BLOCK ? n : BLOCK, send);
-    if (r < 0)
-      return r;
+  int r = 0;
+  while (!r && c->held.len) {
+    size_t n = (c->unit - c->held.len) / cxb_codec_width(c->codec);
+    r = add(c, leg, silence, n < BLOCK ? n : BLOCK);
   }
-  return 0;
+  wait_for_more(c, leg);
+  return r;
+}
+
+void cxb_chunk_drop(cxb_chunker *c, cxb_leg *leg) {
+  cxb_buf_clear(&c->held);
+  cxb_buf_clear(&c->marks);
+  wait_for_more(c, leg);
+}
+
+void cxb_chunk_free(cxb_chunker *c) {
+  cxb_buf_free(&c->held);
+  cxb_buf_free(&c->marks);
 }

@@ -25,17 +25,24 @@ int cxb_wire_base64_in(cxb_leg *leg, cxb_codec codec, const char *base64, size_t
 /* Appends the base64 of a frame. 0 or CXB_ENOMEM. */
 int cxb_wire_base64_out(cxb_buf *out, cxb_codec codec, const int16_t *pcm, size_t n);
 
-/* Messages of a size of their own: bytes are held until `unit` of them are together. */
+/* Messages of a size of their own: audio is held until `unit` bytes are together. A mark goes after
+ * the message that holds the audio before it. What stays unfinished for `stall_ms` goes filled up
+ * with silence: nothing follows for now. Uses the serializer's timer, which is to call
+ * cxb_chunk_flush(). */
 typedef struct cxb_chunker {
   cxb_codec codec;
-  size_t unit; /* bytes of a message, or what a message is a multiple of */
-  size_t max;  /* bytes of a message at most; 0: `unit` */
-  cxb_buf held;
-} cxb_chunker; /* zeroed, then codec, unit and max set */
+  size_t unit;  /* bytes of a message, or what a message is a multiple of */
+  size_t max;   /* bytes of a message at most; 0: `unit` */
+  int stall_ms; /* 0: what is unfinished waits, and the timer is left alone */
+  int (*send)(cxb_leg *leg, const void *data, size_t len); /* 0 or CXB_E*, as all below */
+  int (*mark)(cxb_leg *leg, const char *name);
+  cxb_buf held, marks;
+} cxb_chunker; /* zeroed, then all but held and marks set */
 
-/* One message out; 0 or CXB_E*. */
-typedef int (*cxb_chunk_send)(cxb_leg *leg, const void *data, size_t len);
-/* A frame more: sends what is whole. */
-int cxb_chunk_add(cxb_chunker *c, cxb_leg *leg, const int16_t *pcm, size_t n, cxb_chunk_send send);
-/* Nothing follows for now: what is held goes, filled up with silence. */
-int cxb_chunk_flush(cxb_chunker *c, cxb_leg *leg, cxb_chunk_send send);
+enum { CXB_CHUNK_STALL_MS = 100 };
+
+int cxb_chunk_add(cxb_chunker *c, cxb_leg *leg, const int16_t *pcm, size_t n); /* a frame */
+int cxb_chunk_mark(cxb_chunker *c, cxb_leg *leg, const char *name);
+int cxb_chunk_flush(cxb_chunker *c, cxb_leg *leg);
+void cxb_chunk_drop(cxb_chunker *c, cxb_leg *leg); /* audio and marks that wait */
+void cxb_chunk_free(cxb_chunker *c);

@@ -98,6 +98,7 @@ static void messages_out_are_multiples_of_the_channels_frame(void **state) {
     s->ops->frame(s->leg, pcm, 160);
   sent(s, "<binary 240>\n<binary 240>\n");
   s->ops->mark(s->leg, "u1");
+  cxb_leg_advance(s->leg, 100);
   sent(s, "<binary 240>\n{\"command\":\"MARK_MEDIA\",\"correlation_id\":\"u1\"}\n");
   s->ops->frame(s->leg, pcm, 160);
   cxb_leg_advance(s->leg, 100);

@@ -122,12 +122,40 @@ static void audio_leaves_in_chunks_of_3200_bytes_the_last_one_padded(void **stat
   s->ops->frame(s->leg, pcm + 11 * 160, 160);
   sent(s, "");
   s->ops->mark(s->leg, "u1");
+  sent(s, ""); /* more may follow */
+  cxb_leg_advance(s->leg, 100);
   memcpy(padded, pcm + 1600, 640);
   size_t at = (size_t)(strstr(s->sent.data, "{\"event\":\"mark\"") - s->sent.data);
   assert_string_equal(s->sent.data + at,
                       "{\"event\":\"mark\",\"stream_sid\":\"EX1\",\"mark\":{\"name\":\"u1\"}}\n");
   s->sent.data[at] = '\0';
   assert_chunk(s, padded, 3200);
+  end(s);
+}
+
+static void words_that_follow_share_a_chunk_and_the_mark_goes_after_it(void **state) {
+  cxb_session *s = talking(NULL);
+  int16_t pcm[1600];
+  for (int i = 0; i < 1600; i++)
+    pcm[i] = (int16_t)(i * 13);
+  for (int i = 0; i < 10; i++) {
+    sent(s, "");
+    s->ops->frame(s->leg, pcm + i * 160, 160);
+    if (i == 3)
+      s->ops->mark(s->leg, "u1");
+    if (i == 7)
+      s->ops->mark(s->leg, "u2");
+  }
+  static const char marks[] =
+      "{\"event\":\"mark\",\"stream_sid\":\"EX1\",\"mark\":{\"name\":"
+      "\"u1\"}}\n{\"event\":\"mark\",\"stream_sid\":\"EX1\",\"mark\":{"
+      "\"name\":\"u2\"}}\n";
+  char *at = strstr(s->sent.data, "{\"event\":\"mark\"");
+  assert_string_equal(at, marks);
+  *at = '\0';
+  assert_chunk(s, pcm, 3200);
+  s->ops->mark(s->leg, "u3"); /* nothing is held: at once */
+  sent(s, "{\"event\":\"mark\",\"stream_sid\":\"EX1\",\"mark\":{\"name\":\"u3\"}}\n");
   end(s);
 }
 
@@ -156,6 +184,7 @@ static void an_unfinished_chunk_waits_100_ms_and_a_clear_drops_it(void **state) 
   cxb_leg_advance(s->leg, 1);
   assert_chunk(s, pcm, 3200);
   s->ops->frame(s->leg, pcm, 160);
+  s->ops->mark(s->leg, "u1");
   s->ops->clear(s->leg);
   cxb_leg_advance(s->leg, 1000);
   s->ops->mark(s->leg, "u\"2");
@@ -194,6 +223,7 @@ int main(void) {
       cmocka_unit_test(the_rate_is_the_formats_or_the_addresss),
       cmocka_unit_test(audio_of_any_even_size_arrives),
       cmocka_unit_test(audio_leaves_in_chunks_of_3200_bytes_the_last_one_padded),
+      cmocka_unit_test(words_that_follow_share_a_chunk_and_the_mark_goes_after_it),
       cmocka_unit_test(the_chunk_is_the_configured_one),
       cmocka_unit_test(an_unfinished_chunk_waits_100_ms_and_a_clear_drops_it),
       cmocka_unit_test(keys_marks_and_stop_arrive),
