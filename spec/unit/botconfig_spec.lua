@@ -182,6 +182,8 @@ describe("a configuration is fetched", function()
     for _, case in ipairs({
       { 404, "{}", "unknown_bot", 1008 }, { 503, outside, "outside_hours", 1000, "s9" },
       { 503, "{}", "config_503", 1011 }, { 403, '{"session_id":"s7"}', "config_403", 1011, "s7" },
+      { 503, '{"message":null,"detail":"outside_active_hours: closed","session_id":null}',
+        "outside_hours", 1000 }, { 403, '{"session_id":7,"detail":{"a":1}}', "config_403", 1011 },
       { 500, "oops", "config_500", 1011 }, { 200, "[]", "config_invalid:json", 1011 },
       { 200, '{"session_id":"s8","webhook_url":"u","system_prompt":1,"opening_message":""}',
         "config_invalid:system_prompt", 1011, "s8" },

@@ -116,14 +116,20 @@ function M.leg_vad(config)
   }
 end
 
+-- A text of the answer; a null or a number where one is expected says nothing.
+local function word(body, name)
+  local value = body and body[name]
+  return type(value) == "string" and value ~= "" and value or nil
+end
+
 local function refused(status, body)
-  local message = body and (body.message or body.detail) or ""
+  local message = word(body, "message") or word(body, "detail") or ""
   if status == 404 then
     return { kind = "unknown_bot", close = 1008 }
-  elseif status == 503 and tostring(message):find("outside_active_hours", 1, true) then
-    return { kind = "outside_hours", close = 1000, session_id = body and body.session_id }
+  elseif status == 503 and message:find("outside_active_hours", 1, true) then
+    return { kind = "outside_hours", close = 1000, session_id = word(body, "session_id") }
   end
-  return { kind = "config_" .. status, close = 1011, session_id = body and body.session_id }
+  return { kind = "config_" .. status, close = 1011, session_id = word(body, "session_id") }
 end
 
 local retry_codes = { refused = true, closed = true, resolve = true, io = true, tls = true }
@@ -166,8 +172,8 @@ local function from_api(c, call)
   local config, field
   config, field, why = M.check(body, false)
   if not config then
-    local id = type(body.session_id) == "string" and body.session_id or nil
-    return nil, { kind = "config_invalid:" .. field, close = 1011, session_id = id, message = why }
+    return nil, { kind = "config_invalid:" .. field, close = 1011, message = why,
+      session_id = word(body, "session_id") }
   end
   return config, nil, answer.body
 end
