@@ -108,6 +108,26 @@ describe("a worker's disk", function()
     assert.equal(1, #host:got())
   end)
 
+  it("that takes the beginning of a journal only leaves nothing of the refused call", function()
+    small_disk()
+    host:start(1)
+    fill()
+    assert(sh("truncate -s -8192 '%s/filler'", host.state)) -- the file, and little more
+    local d = assert(dialler.connect(host:socket(1), "echo"))
+    d:begin({ long = ("x"):rep(40000) })
+    assert.is_true(d:wait_closed(10000))
+    assert.equal(1011, d.code)
+    World.wait_until("the journal's end", function()
+      for _, name in ipairs(cxb.fs.list(host.state .. "/journal")) do
+        if name:find("%.jnl$") then return false end
+      end
+      return true
+    end, 5000)
+    empty()
+    await_accepting(1)
+    assert.same({}, host:got())
+  end)
+
   it("that is full in mid-call leaves the call unrecorded, with an event", function()
     small_disk()
     host:start(1)

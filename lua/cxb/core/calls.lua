@@ -11,6 +11,7 @@ local hub = require("cxb.core.hub")
 local live = require("cxb.core.live")
 local postcall = require("cxb.core.postcall")
 local record = require("cxb.record")
+local recordings = require("cxb.core.recordings")
 
 local M = {}
 
@@ -69,12 +70,8 @@ local function connected_event(start, claims)
 end
 
 local function recording_key(session_id, now)
-  local safe = session_id
-  if session_id:find("[^%w._-]") then
-    safe = session_id:gsub("[^%w._-]", "_") .. "_"
-      .. cxb.crypto.hex(cxb.crypto.sha256(session_id)):sub(1, 8)
-  end
-  return ("recordings/%s/%s.wav"):format(cxb.time.iso(now):sub(1, 10):gsub("-", "/"), safe)
+  local day = cxb.time.iso(now):sub(1, 10):gsub("-", "/")
+  return ("recordings/%s/%s.wav"):format(day, recordings.name(session_id))
 end
 
 local function pipeline(c, call, config)
@@ -107,6 +104,7 @@ local function accept(c, call, start)
   local ok
   ok, code, message = journal:sync()
   if not ok then
+    journal:close(true) -- part of it may be there: what was not accepted has no result
     return nil, message or code
   end
   return facts, nil, path

@@ -17,6 +17,18 @@ function M.clean(key)
   return key
 end
 
+---What the recording of a session is called, without its ending: other characters become "_", and 8
+---hex digits keep such names apart.
+---@param session_id string
+---@return string
+function M.name(session_id)
+  if not session_id:find("[^%w._-]") then
+    return session_id
+  end
+  return session_id:gsub("[^%w._-]", "_") .. "_"
+    .. cxb.crypto.hex(cxb.crypto.sha256(session_id)):sub(1, 8)
+end
+
 ---Where the recording of a key is, here.
 ---@param c table settings
 ---@param key string "recordings/YYYY/MM/DD/name.wav"
@@ -54,7 +66,7 @@ end
 local function in_progress(path)
   local name = path:match("([^/]*)%.wav$")
   for _, row in ipairs(cxb.scoreboard.rows()) do
-    if row.live and row.calls > 0 and row.session_id == name then
+    if row.live and row.calls > 0 and M.name(row.session_id) == name then
       return true
     end
   end
