@@ -16,7 +16,7 @@ typedef struct cxb_scoreboard_row {
   int32_t outbox;       /* rows not yet delivered */
   int64_t heartbeat_ms; /* monotonic */
   int64_t since_ms;     /* UTC: start of the running call, else of the worker's idleness */
-  char session_id[64];
+  char session_id[208]; /* as long as one may be (200) */
 } cxb_scoreboard_row;
 
 typedef struct cxb_scoreboard cxb_scoreboard;

@@ -64,8 +64,8 @@ function M.new(world, o)
   o = o or {}
   local dir, port = world:folder(), world:port()
   local self = setmetatable({ world = world, dir = dir, url = "http://127.0.0.1:" .. port,
-    workers = {}, state = dir .. "/state" }, host)
-  local names = { URL = ("%q"):format(self.url), PREFIX = ("%q"):format(o.prefix or "s") }
+    workers = {}, state = dir .. "/state", prefix = o.prefix or "s" }, host)
+  local names = { URL = ("%q"):format(self.url), PREFIX = ("%q"):format(self.prefix) }
   self.api = world:server("tcp:127.0.0.1:" .. port, (API:gsub("%f[%u]%u+%f[%U]", names)))
   self.env = {
     CXBCORE_SECRET = M.SECRET, CXB_RUN_DIR = dir, CXB_STATE_DIR = self.state,
