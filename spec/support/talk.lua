@@ -2,6 +2,7 @@
 -- recorded caller talks with the assistant. Bots are files; results are files. The bot `assistant`
 -- is the one that comes with the installation.
 local dialler = require("support.dialler")
+local fault_of = require("support.result_schema")
 local json = require("cjson.safe")
 local speech = require("support.speech")
 local support = require("support.world")
@@ -145,7 +146,10 @@ function M:result(n, timeout_ms)
   end, timeout_ms or 30000)
   local newest, body
   for _, path in ipairs(list) do
-    local result = assert(json.decode(self.world:read(path)))
+    local text = self.world:read(path)
+    local fault = fault_of(text)
+    assert(not fault, fault)
+    local result = assert(json.decode(text))
     if not newest or result.started_at > newest then newest, body = result.started_at, result end
   end
   return body

@@ -3,6 +3,8 @@
 -- as one of the contract's ends, and what the model is told stays in order.
 require("spec.support.pure")
 local conversation = require("cxb.testing.stage")
+local fault_of = require("spec.support.result_schema")
+local result = require("cxb.result")
 
 local ends = { bot = true, customer = true, RNR = true, timeout = true, voicemail = true, error = true }
 
@@ -131,7 +133,18 @@ local function nothing_lost(talk)
   end
 end
 
+-- The result of a call that ended like this, as it would be posted.
+local function posted(talk, ending)
+  talk.facts:add("start", { session_id = "s1", pipeline_config = { flow = "assistant",
+    generation = 1, version = "1", worker = "1", transport = "cxb", rate = 8000 } })
+  talk.facts:add("end", { disconnected_by = ending.by, error = ending.error,
+    t_ms = talk.leg:clock() })
+  return result.build(talk.facts)
+end
+
 local function check(talk, ending)
+  local fault = fault_of(posted(talk, ending))
+  assert(not fault, fault)
   assert(ends[ending.by], tostring(ending.by))
   assert(ending.error == nil or ending.error == "provider", tostring(ending.error))
   local last = -1

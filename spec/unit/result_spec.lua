@@ -1,6 +1,7 @@
 local support = require("spec.support.pure")
 local json = require("cxb.json")
 local record = require("cxb.record")
+local fault_of = require("spec.support.result_schema")
 local result = require("cxb.result")
 local latency = require("cxb.latency")
 
@@ -37,6 +38,22 @@ describe("a result", function()
     assert.truthy(body:find('"connected_event":{"callerId":"+911","list":[]}', 1, true))
     assert.truthy(body:find('^{"session_id":"sess","stream_id":"s%-1","bot_id":"demo"'))
     assert.truthy(body:find('"intents":[]', 1, true))
+  end)
+
+  it("is what the published schema says, and the schema tells when it is not", function()
+    local r = record.new()
+    call(r)
+    r:add("start", { pipeline_config = { flow = "demo", generation = 1, version = "1", worker = "1",
+      transport = "cxb", rate = 8000, stt = { provider = "embedded" } } })
+    r:add("latency", latency.sample({ turn = 1, voiced_at = 0, decided_at = 400, final_at = 300,
+      frame_at = 500 }))
+    r:add("end", { disconnected_by = "customer", t_ms = 43420 })
+    local body = result.build(r)
+    assert.is_nil(fault_of(body))
+    assert.truthy(fault_of((body:gsub('"customer"', '"nobody"', 1))):find("^disconnected_by"))
+    assert.truthy(fault_of((body:gsub('"start_ms":1200', '"start_ms":"x"'))):find("start_ms", 1, true))
+    assert.truthy(fault_of((body:gsub('"bot_id":"demo"', '"bot_id":null'))):find("^bot_id"))
+    assert.truthy(fault_of((body:gsub('"heard_ms"', '"herd_ms"'))):find("herd_ms", 1, true))
   end)
 
   it("made from the journal equals the one of the worker", function()

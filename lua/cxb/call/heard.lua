@@ -26,7 +26,7 @@ function M.ms(jobs)
   for _, job in ipairs(jobs) do
     heard = heard + (job.heard or 0)
   end
-  return heard
+  return math.floor(heard + 0.5)
 end
 
 ---Whatever was still open when the utterance stopped was heard for the time since it began.
@@ -41,7 +41,7 @@ function M.settle(jobs, start_ms, end_ms)
     end
     heard = heard + (job.heard or 0)
   end
-  return heard
+  return math.floor(heard + 0.5)
 end
 
 ---@return string said what was heard of all

@@ -23,7 +23,7 @@ end
 
 ---The wire sends an event.
 function M:wire(event)
-  event.t_ms = event.t_ms or self:clock()
+  event.t_ms = event.t_ms or math.floor(self:clock() + 0.5)
   self.events:push(event)
 end
 
