@@ -45,7 +45,18 @@ describe("cxbrt test", function()
     local code, output = run(nil, { CXB_FLOWS_DIR = cxb.root .. "/lua/flows" })
     assert.equal(0, code, output)
     assert.matches("ok %d+ %- the demo takes an account number by voice", output)
+    assert.matches("ok %d+ %- the collections call tells nobody else about the bill", output)
     assert.matches("# %d+ passed, 0 failed", output)
+  end)
+
+  it("is not all: a call worker loads the example flows too", function()
+    local p = world:start({ World.program, "--check", "core.lua" }, {
+      CXB_FLOWS_DIR = cxb.root .. "/lua/flows/examples", CXB_BOTS_DIR = dir .. "/bots",
+      CXBCORE_SECRET = ("k"):rep(40), CXBCORE_WORKERS = "1", CXB_WORKER_ID = "1",
+      CXB_RUN_DIR = dir, CXB_STATE_DIR = dir .. "/state", CXB_API_CONFIG_URL = "http://127.0.0.1:1",
+      PATH = cxb.process.env("PATH"),
+    })
+    assert.equal(0, p:wait(), p:output())
   end)
 
   it("carries a conversation to its end and shows what became of it", function()

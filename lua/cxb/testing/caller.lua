@@ -73,6 +73,18 @@ local function await_turn(self)
   cxb.time.sleep(breath_ms)
 end
 
+-- Until the bot has spoken for so long.
+local function await_words(self, after_ms)
+  local speaks = wait_until(self, function()
+    return self.stage.leg.queue[1] ~= nil and self.stage.leg.queue[1].playing
+  end, patience_ms)
+  if not speaks then
+    return "the bot does not speak"
+  end
+  self.from = #self.stage.facts.transcript + 1
+  cxb.time.sleep(after_ms or 1000)
+end
+
 -- Until what the caller did was taken: the flow does something else than listening.
 local function await_taken(self)
   local before = self.changes
@@ -127,29 +139,29 @@ end
 ---@param said string
 ---@param after_ms? number after it was heard to speak, 1000
 function M:interrupts(said, after_ms)
-  local speaks = wait_until(self, function()
-    return self.stage.leg.queue[1] ~= nil and self.stage.leg.queue[1].playing
-  end, patience_ms)
-  if not speaks then
-    fail(self, ("caller:interrupts(%q): the bot does not speak"):format(said))
+  local trouble = await_words(self, after_ms)
+  if trouble then
+    fail(self, ("caller:interrupts(%q): %s"):format(said, trouble))
   end
-  self.from = #self.stage.facts.transcript + 1
-  cxb.time.sleep(after_ms or 1000)
   if self.stage:may("vad") then
     self.stage.leg:clear("vad")
   end
   speak(self, said, #text.words(said) * word_ms)
 end
 
----Presses keys once the bot listens; `interrupting` also while it speaks.
+---Presses keys once the bot listens; `interrupting`: so many ms after it began to speak.
 ---@param keys string "12#"
----@param o? {interrupting?: boolean}
+---@param o? {interrupting?: number}
 function M:presses(keys, o)
-  local trouble = not (o and o.interrupting) and await_turn(self)
+  local trouble
+  if o and o.interrupting then
+    trouble = await_words(self, o.interrupting)
+  else
+    trouble = await_turn(self)
+  end
   if trouble then
     fail(self, ("caller:presses(%q): %s"):format(keys, trouble))
   end
-  self.from = #self.stage.facts.transcript + 1
   self.stage:keys(0, keys)
   cxb.time.sleep((#keys - 1) * 200)
   await_taken(self)
@@ -187,9 +199,10 @@ function M:coughs(ms)
   await_taken(self)
 end
 
----Says nothing for so long.
+---Says nothing for so long, once the bot listens.
 ---@param seconds number
 function M:silent(seconds)
+  wait_until(self, listens, patience_ms)
   self.from = #self.stage.facts.transcript + 1
   local deadline = cxb.time.mono() + seconds * 1000
   wait_until(self, function()

@@ -1,0 +1,77 @@
+local testing = require("cxb.testing")
+
+local VARS = { crm = { name = "Asha Rao", account_last4 = "4072", amount = "Ninety rupees",
+  due_date = "the first of March" } }
+
+local function collections(script)
+  return testing.call({ flow = "lua/flows/examples/collections.lua", vars = VARS,
+    meta = { direction = "outgoing" } }, script)
+end
+
+local function verified(caller)
+  caller:hears("Am I speaking to Asha Rao?")
+  caller:says("Yes, speaking.")
+  caller:says("four zero seven two")
+  caller:hears("Ninety rupees have been due since the first of March.")
+end
+
+describe("the collections call", function()
+  it("notes a promise, with its words", function()
+    local call = collections(function(caller)
+      verified(caller)
+      caller:says("I will pay on Monday.")
+      caller:hears("I have noted that you will pay.")
+    end)
+    assert.equal("promise", call.vars.disposition)
+    assert.equal("I will pay on Monday.", call.vars.said)
+  end)
+
+  it("tells nobody else about the bill", function()
+    local call = collections(function(caller)
+      caller:says("No, wrong number.")
+      caller:hears("Excuse me")
+    end)
+    assert.equal("wrong_person", call.vars.disposition)
+    assert.is_false(call:has_said("rupees"))
+  end)
+
+  it("says nothing to who does not know the digits, twice", function()
+    local call = collections(function(caller)
+      caller:says("Yes.")
+      caller:says("one two three four")
+      caller:hears("Please try once more.")
+      caller:presses("9999")
+    end)
+    assert.equal("not_verified", call.vars.disposition)
+    assert.is_false(call:has_said("rupees"))
+  end)
+
+  it("takes the digits from the keypad on the second attempt", function()
+    local call = collections(function(caller)
+      caller:says("Yes.")
+      caller:says("one two three four")
+      caller:presses("4072")
+      caller:says("I have already paid it last week.")
+    end)
+    assert.equal("paid", call.vars.disposition)
+  end)
+
+  it("asks once more, and notes a dispute", function()
+    local call = collections(function(caller)
+      verified(caller)
+      caller:says("What a lovely day.")
+      caller:hears("is something wrong with the bill?")
+      caller:says("That is the wrong amount.")
+    end)
+    assert.equal("dispute", call.vars.disposition)
+  end)
+
+  it("notes who hangs up", function()
+    local call = collections(function(caller)
+      verified(caller)
+      caller:hangs_up()
+    end)
+    assert.equal("hung_up", call.vars.disposition)
+    assert.equal("customer", call.disconnected_by)
+  end)
+end)

@@ -1,0 +1,48 @@
+local testing = require("cxb.testing")
+
+local function ivr(script, o)
+  o = o or {}
+  o.flow = "lua/flows/examples/ivr.lua"
+  return testing.call(o, script)
+end
+
+describe("the menu", function()
+  it("answers a key, and the same said in words", function()
+    local call = ivr(function(caller)
+      caller:hears("For hours, press 1; for billing, press 2; for operator, press 0.")
+      caller:presses("1")
+      caller:hears("nine in the morning")
+      caller:says("When do you close?")
+      caller:hears("nine in the morning")
+    end)
+    assert.same({ "hours", "hours" }, { call.intents[1].name, call.intents[2].name })
+  end)
+
+  it("can be cut short by a key", function()
+    local call = ivr(function(caller)
+      caller:presses("1", { interrupting = 1500 })
+      caller:hears("nine in the morning")
+    end)
+    assert.equal("dtmf", call.transcript[2].role)
+  end)
+
+  it("puts the caller through", function()
+    local call = ivr(function(caller)
+      caller:says("I have a question about my bill")
+    end, { transfer = { ok = true } })
+    assert.equal("billing", call.intents[1].name)
+    assert.equal("1001", call.transferred.to)
+  end)
+
+  it("goes on when nobody is there, and ends after three rounds", function()
+    local call = ivr(function(caller)
+      caller:presses("2")
+      caller:hears("nobody is free")
+      caller:presses("7")
+      caller:hears("did not get that")
+      caller:silent(30)
+    end, { transfer = { ok = false, reason = "busy" } })
+    assert.is_true(call:has_said("Goodbye."))
+    assert.equal("bot", call.disconnected_by)
+  end)
+end)
