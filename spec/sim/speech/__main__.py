@@ -11,7 +11,7 @@ prints one line, the port, when it listens. A bot uses it by
   "tts":{"provider":"elevenlabs","api_key":"secret","url":"http://127.0.0.1:9600"}
 
 Speech to text hears when somebody speaks by the energy of the audio. Each stretch of speech (--silence
-ms of quiet end it) is the next of the --say texts, of which words become known as it goes on; the final
+ms of quiet end it, Deepgram's own `endpointing` of 10 ms unless the query says otherwise) is the next of the --say texts, of which words become known as it goes on; the final
 text comes --stt-ms after the stretch has ended or was asked for. The texts go round per connection of
 one caller: --say counts over all connections, so that a reconnect goes on where the lost one was.
 

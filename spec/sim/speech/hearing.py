@@ -9,8 +9,9 @@ STEP_MS, ONSET_STEPS, LOUD = 20, 3, 300
 class Hearing:
     """feed() gives ("begin", at_ms), ("words", text) and ("end", at_ms) as the audio goes on."""
 
-    def __init__(self, world, rate, entry):
+    def __init__(self, world, rate, entry, silence_ms=None):
         self.world, self.rate, self.entry = world, rate, entry
+        self.silence_ms = silence_ms or world.silence_ms
         self.step = rate * STEP_MS // 1000 * 2
         self.rest = b""
         self.ms = 0            # of audio so far
@@ -49,7 +50,7 @@ class Hearing:
             if not self.text:
                 self.text, self.known = self.world.next_text(), 0
             yield "begin", self.ms - ONSET_STEPS * STEP_MS
-        elif self.speaking and self.quiet >= self.world.silence_ms:
+        elif self.speaking and self.quiet >= self.silence_ms:
             self.speaking = False
             yield "end", self.last_ms
         elif self.speaking and loud:

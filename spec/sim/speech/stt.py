@@ -135,8 +135,9 @@ class Deepgram(Stream):
 
     async def opened(self):
         query = self.query
-        self.hearing = Hearing(self.world, int(query["sample_rate"]), self.entry)
-        self.given = 0
+        pause = query.get("endpointing", "10")
+        self.hearing = Hearing(self.world, int(query["sample_rate"]), self.entry,
+                               1 << 30 if pause == "false" else int(pause))
 
     def results(self, text, final, finalize=False, speech_final=False, upto_ms=None):
         words, upto = text.split(), (self.hearing.ms if upto_ms is None else upto_ms) / 1000
@@ -157,7 +158,7 @@ class Deepgram(Stream):
     def end(self, at_ms):
         self.later(self.world.stt_ms, self.over, self.hearing.take(), self.hearing.ms)
         if self.query.get("utterance_end_ms"):
-            self.later(max(int(self.query["utterance_end_ms"]), self.world.stt_ms + 1) - self.world.silence_ms,
+            self.later(max(int(self.query["utterance_end_ms"]), self.world.stt_ms + 1),
                        lambda: self.send(type="UtteranceEnd", channel=[0, 1], last_word_end=at_ms / 1000))
 
     def over(self, text, upto_ms):
