@@ -49,16 +49,6 @@ describe("cxbrt test", function()
     assert.matches("# %d+ passed, 0 failed", output)
   end)
 
-  it("is not all: a call worker loads the example flows too", function()
-    local p = world:start({ World.program, "--check", "core.lua" }, {
-      CXB_FLOWS_DIR = cxb.root .. "/lua/flows/examples", CXB_BOTS_DIR = dir .. "/bots",
-      CXBCORE_SECRET = ("k"):rep(40), CXBCORE_WORKERS = "1", CXB_WORKER_ID = "1",
-      CXB_RUN_DIR = dir, CXB_STATE_DIR = dir .. "/state", CXB_API_CONFIG_URL = "http://127.0.0.1:1",
-      PATH = cxb.process.env("PATH"),
-    })
-    assert.equal(0, p:wait(), p:output())
-  end)
-
   it("carries a conversation to its end and shows what became of it", function()
     local code, output = run([[
       local call = testing.call({ flow = "card" }, function(caller)
@@ -142,5 +132,21 @@ describe("cxbrt test", function()
     local p = world:start({ World.program, "without.lua" }, { CXB_FLOWS_DIR = dir .. "/flows" }, dir)
     assert.equal(1, p:wait())
     assert.matches("apt-get install lua-busted", p:output(), 1, true)
+  end)
+end)
+
+describe("the example flows", function()
+  local world = World.new()
+  after_each(function() world:close() end)
+
+  it("load in a call worker too", function()
+    local dir = world:folder()
+    local p = world:start({ World.program, "--check", "core.lua" }, {
+      CXB_FLOWS_DIR = cxb.root .. "/lua/flows/examples", CXB_BOTS_DIR = dir .. "/bots",
+      CXBCORE_SECRET = ("k"):rep(40), CXBCORE_WORKERS = "1", CXB_WORKER_ID = "1",
+      CXB_RUN_DIR = dir, CXB_STATE_DIR = dir .. "/state", CXB_API_CONFIG_URL = "http://127.0.0.1:1",
+      PATH = cxb.process.env("PATH"),
+    })
+    assert.equal(0, p:wait(), p:output())
   end)
 end)
