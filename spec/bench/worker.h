@@ -39,11 +39,11 @@ static inline void become_worker(const char *dir, int id, int count) {
   _exit(127);
 }
 
-/* A connection to worker `id`, once it listens; -1 when it ended or does not for 10 s. */
+/* A connection to worker `id`, once it listens; -1 when it ended or does not for a minute. */
 static inline int connect_to_worker(const char *dir, int id, pid_t pid) {
   struct sockaddr_un at = {.sun_family = AF_UNIX};
   snprintf(at.sun_path, sizeof at.sun_path, "%s/core-%d.sock", dir, id);
-  for (int tries = 0; tries < 1000; tries++) {
+  for (int tries = 0; tries < 6000; tries++) {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (connect(fd, (struct sockaddr *)&at, sizeof at) == 0)
       return fd;
