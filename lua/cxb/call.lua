@@ -50,6 +50,7 @@ function M.new(o)
     voice = o.voice, rate = o.rate, origin = o.origin, session = o.session,
     settings = config.flow_settings or {}, vars = o.vars or {}, inbox = channel.new(),
     digits = "", first_say = true, context = Context.new(prompts_of(config)), tool_calls = 0,
+    timers = {},
   }, M)
   self.tools = tools.new(self)
   return self
@@ -79,6 +80,9 @@ end
 ---The call is over for this flow: whatever it waits for returns.
 function M:leave()
   self.gone = true
+  for _, timer in ipairs(self.timers) do
+    timer:cancel()
+  end
   self.inbox:push({ type = "hangup" })
 end
 
@@ -143,11 +147,13 @@ end
 
 ---Runs fn every `seconds` until the call ends.
 function M:every(seconds, fn)
-  return cxb.task.spawn("every", function()
+  local timer = cxb.task.spawn("every", function()
     while not self.gone and cxb.time.sleep(seconds * 1000) and not self.gone do
       fn()
     end
   end)
+  self.timers[#self.timers + 1] = timer
+  return timer
 end
 
 local voicemail_wait_ms, voicemail_silence_ms = 10000, 1000

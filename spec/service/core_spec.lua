@@ -14,7 +14,11 @@ local base = { system_prompt = "", opening_message = "", stt = { provider = "non
   tts = { provider = "none" }, flow = "echo", max_silence_seconds = 0 }
 local count = 0
 local bots = {
-  echo = {}, spin = { flow = "spin" }, hog = { flow = "hog" }, fail = { flow = "fail" },
+  echo = {},
+  draft = { flow_source = "local n = 0 return function(c) n = n + 1 c:intent('draft', { n = n }) end" },
+  draft_spin = { flow_source = "while true do end" }, draft_bad = { flow_source = "return function(" },
+  draft_hog = { flow_source = "local t = {} while true do t[#t + 1] = ('x'):rep(10000) .. #t end" },
+  spin = { flow = "spin" }, hog = { flow = "hog" }, fail = { flow = "fail" },
   park = { flow = "park" }, short = { flow = "park", max_call_duration_seconds = 10 },
   voice = { flow = "talk", stt = { provider = "embedded" }, tts = { provider = "embedded" } },
   quiet = { flow = "park", max_silence_seconds = 2 },
@@ -227,6 +231,26 @@ describe("the call worker", function()
     d:speak(dialler.tone(300))
     d:hangup()
     assert.equal("customer", result(4).disconnected_by)
+  end)
+
+  it("ends a draft of a flow like any other, also one that loops or fails while it loads", function()
+    start({ CXB_MAX_SCRIPT_MB = "24", CXB_TASK_STALL_END_MS = "2000" })
+    local n = 0
+    for bot, err in pairs({ draft_spin = "stalled", draft_hog = "memory", draft_bad = "script" }) do
+      local d = assert(call(bot))
+      assert.is_true(d:wait_closed(30000), bot)
+      n = n + 1
+      assert.equal(err, result(n).error, bot)
+      idle()
+    end
+    for i = 1, 2 do
+      local d = assert(call("draft"))
+      assert.is_true(d:wait_closed(30000))
+      local r = result(n + i)
+      assert.equal("bot", r.disconnected_by)
+      assert.equal(1, r.intents[1].data.n) -- each call has a draft of its own
+      idle()
+    end
   end)
 
   it("says time is up at the longest duration", function()

@@ -683,12 +683,13 @@ describe("the assistant", function()
   end)
 
   it("runs what a flow wants repeated until the call ends, and survives its mistakes", function()
-    local times, mistakes = 0, 0
+    local times, mistakes, timer = 0, 0, nil
     talk:leaves(10500)
     local ending = talk:run({}, { flow = function(call)
       call:every(2, function()
         times = times + 1
       end)
+      timer = call:every(3600, function() end)
       call:every(3, function()
         mistakes = mistakes + 1
         error("a mistake")
@@ -698,6 +699,7 @@ describe("the assistant", function()
     assert.same({ by = "customer" }, ending)
     assert.equal(5, times)
     assert.equal(1, mistakes)
+    assert.is_true(timer.dead) -- nothing of a call outlives it
   end)
 
   it("takes a typed turn of a browser", function()
