@@ -160,6 +160,13 @@ describe("a voice", function()
     end
   end)
 
+  it("of OpenAI opens its connection before it has anything to say", function()
+    local sim = new_sim()
+    local tts = assert(open_voice(sim, "openai"))
+    support.wait_until("a connection", function() return sim:log().warmed == 1 end)
+    tts:close()
+  end)
+
   it("gives the times of its words, if the provider tells", function()
     local sim = new_sim()
     local tts, leg = assert(open_voice(sim, "elevenlabs")), spoken_leg()

@@ -20,7 +20,8 @@ own for each sentence (400 Hz, 450, … 1,150, again), so that what is heard can
 
 What a test may ask of it, JSON over plain HTTP:
   GET  /_log      {"violations":[…],"connections":[{"provider","n","audio_ms","messages","first_ms"…}],
-                   "said":[{"provider","text","hz","ms","rate","sent_ms","asked_ms"}],"heard":[…]}
+                   "said":[{"provider","text","hz","ms","rate","sent_ms","asked_ms"}],"heard":[…],
+                   "warmed": how often /v1/models was asked, to have a connection}
   POST /_script   any of: "say":[…] (from its beginning again), "stt_ms", "tts_ms", "key", "faults":[…]
 A fault is for the next connection or request of its provider, once:
   {"provider":"elevenlabs","do":"status","status":503}   refused with this status
@@ -51,7 +52,7 @@ class World:
         self.silence_ms, self.word_ms = options.silence, options.word
         self.say, self.next_say = options.say, 0
         self.faults, self.refused, self.open = [], {}, {}
-        self.violations, self.connections, self.said, self.heard = [], [], [], []
+        self.violations, self.connections, self.said, self.heard, self.warmed = [], [], [], [], 0
 
     def violation(self, provider, text):
         self.violations.append("%s: %s" % (provider, text))
@@ -79,7 +80,7 @@ class World:
 
     def log(self):
         return {"violations": self.violations, "connections": self.connections, "said": self.said,
-                "heard": self.heard}
+                "heard": self.heard, "warmed": self.warmed}
 
     def script(self, change):
         for name, value in change.items():
@@ -110,6 +111,9 @@ def control(world, request):
 async def serve(world, request):
     if control(world, request):
         return
+    if request.path == "/v1/models":  # asked ahead, to have a connection
+        world.warmed += 1
+        return request.respond(200, '{"data":[]}', "application/json")
     provider, handler = None, None
     for table in (stt.ROUTES, tts.ROUTES):
         for pattern, upgrade, name, function in table:

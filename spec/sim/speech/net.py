@@ -27,7 +27,7 @@ class Request:
     def respond(self, status, text, kind):
         data = text.encode()
         self.writer.write(("HTTP/1.1 %d Scripted\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n"
-                           % (status, kind, len(data))).encode() + data)
+                           % (status, kind, len(data))).encode() + (b"" if self.method == "HEAD" else data))
 
     def begin(self, status, kind):
         self.writer.write(("HTTP/1.1 %d OK\r\nContent-Type: %s\r\nTransfer-Encoding: chunked\r\n\r\n"
