@@ -140,7 +140,7 @@ void cxb_outbox_hand_over(cxb_outbox *box) {
 void cxb_outbox_close_all(void) {
   for (cxb_outbox *box = all, *next; box; box = next) {
     next = box->next;
-    begin_close(box);
+    cxb_outbox_hand_over(box);
   }
 }
 

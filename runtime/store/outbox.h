@@ -82,7 +82,7 @@ void cxb_outbox_close(cxb_outbox *box);
 /* Ends it now, whoever holds it, so that another process can open the file: attempts under way are
  * dropped; that process makes them again. References are still to be closed. */
 void cxb_outbox_hand_over(cxb_outbox *box);
-void cxb_outbox_close_all(void); /* whoever holds them */
+void cxb_outbox_close_all(void); /* hands all over, at the process's end */
 
 /* More headers for each attempt, such as a secret that must not be stored or a signature: adds
  * "Name: value\r\n" lines to `out`; negative: the attempt fails and is repeated later. The hook
