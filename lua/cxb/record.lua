@@ -74,6 +74,7 @@ end
 
 function apply.recording(r, d)
   r.fields.recording_key = d.key
+  r.fields.recording_url = d.url
   r.fields.recording_bytes = d.bytes
 end
 

@@ -51,7 +51,7 @@ local function keep(req, body)
     kept.changed = kept.changed or (kept.body ~= nil and kept.body ~= body) or nil
     kept.body = body
     kept.pressed, kept.error, kept.by = keys_pressed(result), result.error, result.disconnected_by
-    kept.recording_key = result.recording_key
+    kept.recording_key, kept.recording_url = result.recording_key, result.recording_url
     kept.judged = result.post_call_analysis ~= nil and result.qc_analysis ~= nil or nil
   end
 end

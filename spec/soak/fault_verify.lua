@@ -89,6 +89,9 @@ local function check_upload(report, call, kept, store, recordings)
   if not object or not ObjectStore.same(object, path) then
     return fail(report, call, "the recording is not in the store, whole")
   end
+  if kept.recording_url ~= ("%s/%s/%s"):format(store.url, ObjectStore.BUCKET, kept.recording_key) then
+    return fail(report, call, "recording_url is " .. tostring(kept.recording_url))
+  end
   report.uploaded = report.uploaded + 1
 end
 

@@ -156,7 +156,7 @@ local function record_audio(c, leg, facts, key)
     cxb.log.error("no recording", { error = message or code })
     return false
   end
-  facts:add("recording", { key = key })
+  facts:add("recording", { key = key, url = recordings.url(c, key) })
   return true
 end
 
@@ -205,7 +205,8 @@ local function run_session(c, leg, facts, call, config, start)
   local t_ms = session.closed_at
   leg:close()
   if session.recording then
-    facts:add("recording", { key = call.recording_key, bytes = stats.recorded_bytes })
+    facts:add("recording", { key = call.recording_key, bytes = stats.recorded_bytes,
+      url = recordings.url(c, call.recording_key) })
   end
   if (stats.underruns or 0) > 0 then
     facts:add("event", { t_ms = t_ms, type = "underrun", data = { count = stats.underruns } })

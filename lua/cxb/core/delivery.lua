@@ -59,7 +59,7 @@ function M.upload(c, facts)
   local path = c.s3 and recording_file(c, f)
   while path do
     local id, code, message = outboxes.box:put({ kind = "upload", session_id = M.key(f),
-      url = c.s3.base .. "/" .. f.recording_key, file = path, body = "" })
+      url = recordings.url(c, f.recording_key), file = path, body = "" })
     if id or code == "duplicate" or code == "invalid" then
       return
     end
@@ -70,9 +70,6 @@ function M.upload(c, facts)
 end
 
 local function commit(c, facts, work)
-  if c.s3 and facts.fields.recording_key then
-    facts.fields.recording_url = c.s3.base .. "/" .. facts.fields.recording_key
-  end
   local body, target = result.build(facts), address(c, facts)
   local wait = 500
   while true do

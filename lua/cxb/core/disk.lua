@@ -35,6 +35,7 @@ end
 function M.probe(c)
   local path = ("%s/probe-%d"):format(c.journal_dir, c.worker)
   if cxb.slot.state().blocked and cxb.fs.write(path, ("x"):rep(4096)) then
+    cxb.fs.remove(path)
     M.refuses(false)
   end
 end

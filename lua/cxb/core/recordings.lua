@@ -36,6 +36,12 @@ function M.path(c, key)
   return c.recordings_dir .. "/" .. key:gsub("^recordings/", "")
 end
 
+---Where it will be in the store; nil without one.
+---@return string?
+function M.url(c, key)
+  return c.s3 and c.s3.base .. "/" .. key
+end
+
 local function exists(path)
   local stat = cxb.fs.stat(path)
   return stat and stat.type == "file"
