@@ -86,12 +86,16 @@ function apply.finish(r, d)
 end
 apply["end"] = apply.finish
 
----`listener` (a field, may be nil) hears of each fact after it is applied; it must not wait.
+---`listener` (a field, may be nil) hears of each fact after it is applied; it must not wait. What
+---JSON cannot hold (a function, no number) is no fact: no result could be made of it.
 ---@param kind string
 ---@param data table of JSON values; it must not be changed afterwards
 function M:add(kind, data)
   if self.journal then
-    self.journal:append(kind, data)
+    local ok, code, message = self.journal:append(kind, data)
+    if not ok and code == "invalid" then
+      return cxb.log.error("a fact cannot be kept", { kind = kind, error = message })
+    end
   end
   apply[kind](self, data)
   if self.listener then

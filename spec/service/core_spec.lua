@@ -22,7 +22,7 @@ local bots = {
   park = { flow = "park" }, short = { flow = "park", max_call_duration_seconds = 10 },
   voice = { flow = "talk", stt = { provider = "embedded" }, tts = { provider = "embedded" } },
   quiet = { flow = "park", max_silence_seconds = 2 },
-  noflow = { flow = "nowhere" }, wrong = { tools = "none" },
+  odd = { flow = "odd" }, noflow = { flow = "nowhere" }, wrong = { tools = "none" },
 }
 return function(req, seen, body)
   local bot = req.path:match("^/api/v1/config/([%%w_-]+)$")
@@ -54,6 +54,7 @@ local flows = {
   spin = "return function(call) while true do end end",
   hog = "return function(call) local t = {} while true do t[#t + 1] = ('x'):rep(10000) .. #t end end",
   fail = "return function(call) error('on purpose') end",
+  odd = "return function(call) call:event('odd', { print = print }) call:hangup() end",
   talk = "return function(call) call:say('Hello there.') call:listen() end",
   park = "return function(call) repeat local h = call:listen({ timeout = 60 }) until h.hangup end",
 }
@@ -251,6 +252,18 @@ describe("the call worker", function()
       assert.equal(1, r.intents[1].data.n) -- each call has a draft of its own
       idle()
     end
+  end)
+
+  it("leaves out what no result can hold, says so in the log, and goes on", function()
+    start()
+    local d = assert(call("odd"))
+    assert.is_true(d:wait_closed(30000))
+    local r = result()
+    assert.equal("bot", r.disconnected_by)
+    for _, event in ipairs(r.events) do assert.not_equal("odd", event.type) end
+    idle()
+    assert.truthy(worker:output():find("a fact cannot be kept", 1, true))
+    assert.falsy(worker:output():find("the task of a call died", 1, true))
   end)
 
   it("says time is up at the longest duration", function()
