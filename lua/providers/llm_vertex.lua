@@ -11,8 +11,9 @@ local M = {}
 local scope = "https://www.googleapis.com/auth/cloud-platform"
 local early_ms = 60000
 
--- Tokens by service account: they outlive a call.
-local tokens = {}
+-- Tokens by key of a service account: they outlive a call. Who has not the whole key gets no token
+-- of its account. No more than most_tokens are kept.
+local tokens, kept, most_tokens = {}, 0, 64
 
 local function ask_token(account)
   local token_uri = account.token_uri or "https://oauth2.googleapis.com/token"
@@ -45,7 +46,8 @@ end
 
 -- (waits) A token of the account, from the last time while it is good.
 local function token_of(account)
-  local known = tokens[account.client_email]
+  local key = cxb.crypto.sha256(account.client_email .. "\n" .. account.private_key)
+  local known = tokens[key]
   if known and cxb.time.mono() < known.expires - early_ms then
     return known.text
   end
@@ -53,7 +55,11 @@ local function token_of(account)
   if not fresh then
     return nil, code, message
   end
-  tokens[account.client_email] = fresh
+  if kept >= most_tokens then
+    tokens, kept = {}, 0
+  end
+  kept = kept + (tokens[key] and 0 or 1)
+  tokens[key] = fresh
   return fresh.text
 end
 

@@ -242,6 +242,13 @@ describe("a request", function()
     assert.equal("bot@acme.example", claims.iss)
     assert.equal(sim.url .. "/token", claims.aud)
     assert.equal(3600, claims.exp - claims.iat)
+    -- another key of the same account is asked for its own token
+    openssl("genrsa", "-out", dir .. "/other.pem", "2048")
+    local before = sim:last().headers.authorization
+    sim:answers { text = "Yes." }
+    assert(ask(assert(open("vertex", { api_key = json.encode { project_id = "acme", token_uri = sim.url .. "/token",
+      client_email = "bot@acme.example", private_key = world:read(dir .. "/other.pem") }, extra = {} })), "Hi"))
+    assert.not_equal(before, sim:last().headers.authorization)
   end)
 
   it("is refused before it is made when the stage is wrong", function()
