@@ -209,7 +209,7 @@ local function told(http, answer)
     end
   end
   local out = type(value) == "string" and value or json.encode(value, true)
-  return (text.limit(out, bounded(http.max_chars, 1, max_bytes, 4000)))
+  return (text.limit_characters(out, bounded(http.max_chars, 1, max_bytes, 4000)))
 end
 
 ---(waits) Sends a built request.

@@ -13,6 +13,7 @@ return function(req, seen, body)
   if path == "/text" then return req:respond(200, "not json") end
   if path == "/empty" then return req:respond(204) end
   if path == "/long" then return req:respond(200, '{"t":"' .. ("word "):rep(3000) .. '"}') end
+  if path == "/hindi" then return req:respond(200, '"' .. ("नमस्ते "):rep(9) .. '"') end
   if path == "/huge" then return req:respond(200, '"' .. ("x"):rep(10 * 1024 * 1024) .. '"') end
   if path == "/redirect" then return req:respond(302, "", { location = "/json" }) end
   if path == "/404" then return req:respond(404, '{"secret":"of the server"}') end
@@ -138,6 +139,7 @@ describe("a tool's answer", function()
     local answer = run { url = url .. "/long", response_path = "t", max_chars = 52 }
     assert.equal(("word "):rep(10):sub(1, -2), answer)
     assert.is_true(#run { url = url .. "/long" } <= 4000)
+    assert.equal("नमस्ते नमस्ते", (run { url = url .. "/hindi", max_chars = 14 })) -- six characters each
   end)
 
   it("that is no use is an error of few words", function()
