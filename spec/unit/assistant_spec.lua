@@ -322,6 +322,12 @@ describe("the assistant", function()
       assert.same({ by = "bot" }, talk:run({ re_engagement = { after_seconds = 3 } }))
     end)
 
+    it("asks before the longest silence ends the call, however late it asks", function()
+      assert.same({ by = "RNR" }, talk:run({ re_engagement = { after_seconds = 45, max_attempts = 1,
+        messages = { "Are you there?" }, final_message = "Goodbye then." }, max_silence_seconds = 30 }))
+      assert.same({ "bot: Are you there?", "bot: Goodbye then." }, talk:lines())
+    end)
+
     it("has the model ask when there are no messages", function()
       talk.model.otherwise = "Hello, are you still with me?"
       talk:run({ opening_message = opening, re_engagement = { max_attempts = 1 } })

@@ -19,6 +19,8 @@ M.__index = M
 local flow_grace_ms = 10000
 -- After its longest duration the call has this long to end by itself; then the media loop ends it.
 local call_age_ms = 120000
+-- What the assistant may take to ask a silent caller, beyond the silence it waits for.
+local asking_s = 10
 local closing_ms = { timeout = 5000, error = 10000 }
 
 ---@class cxb.session.parts
@@ -475,8 +477,17 @@ local function time_limit(self, now)
   return self.answered_at + limit
 end
 
+-- Seconds of silence that end a call; one that asks silent callers itself gets to do so first.
+local function longest_silence(config)
+  local seconds, rule = config.max_silence_seconds, config.re_engagement
+  if seconds > 0 and rule and config.flow == "assistant" then
+    return math.max(seconds, rule.after_seconds + asking_s)
+  end
+  return seconds
+end
+
 local function silence_limit(self, now)
-  local seconds = self.config.max_silence_seconds
+  local seconds = longest_silence(self.config)
   if seconds == 0 or not self.answered_at or self.held or next(self.sounding) or self.ending then
     return nil
   end
