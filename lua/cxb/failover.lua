@@ -82,8 +82,9 @@ function M.within(ms, open)
   local _, code, trace = task:wait(ms)
   if result then
     return unpack(result, 1, 3)
-  elseif code == "timeout" then
-    late = true
+  end
+  late = true -- in time or not: nobody waits for it any more
+  if code == "timeout" then
     return nil, "timeout", ("no connection after %d ms"):format(ms)
   end
   return nil, code or "error", trace

@@ -27,8 +27,6 @@ M.list = {
     help = "Times another provider took over" },
   { name = "cxb_provider_errors_total", type = "counter", labels = true,
     help = "Errors of providers" },
-  { name = "cxb_provider_failovers_total", type = "counter", labels = true,
-    help = "Changes to the next provider of a stage" },
   { name = "cxb_tool_seconds", type = "histogram", help = "Tools of language models",
     buckets = { 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20 } },
   { name = "cxb_config_fetch_seconds", type = "histogram", buckets = short,

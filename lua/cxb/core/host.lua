@@ -156,7 +156,8 @@ function M.verbs(c, calls)
       return { ok = true, removed = removed }
     end,
     outbox_return = function(args)
-      return { ok = adoption.give_back(args.worker) }
+      local ok = adoption.give_back(args.worker)
+      return { ok = ok, elsewhere = not ok or nil } -- an older generation may hold it
     end,
   }
 end
