@@ -26,13 +26,14 @@ local function reader(self)
 end
 
 ---(waits) Connects; nil, code, message when the upgrade is refused.
----@param socket string path of the worker's socket
+---@param socket string path of the worker's socket, or "ws://host:port" of the front
 ---@param bot string
 ---@param o? {query?: string, headers?: table, incoming?: boolean, event?: table, deaf?: boolean}
 function M.connect(socket, bot, o)
   o = o or {}
   local ws, code, message = cxb.ws.connect(
-    ("ws+unix:%s:/ws/%s%s"):format(socket, bot, o.query and "?" .. o.query or ""),
+    ("%s/ws/%s%s"):format(socket:match("^ws://") and socket or "ws+unix:" .. socket .. ":", bot,
+      o.query and "?" .. o.query or ""),
     { headers = o.headers, timeout_ms = 30000 })
   if not ws then
     return nil, code, message
