@@ -79,10 +79,6 @@ function M.new(wire, ws, options)
   return self
 end
 
-function M:send(message)
-  return self.ws:send(json.encode(message))
-end
-
 ---An error after which the connection goes on.
 function M:error(code, message)
   self.errors = self.errors + 1
