@@ -39,9 +39,14 @@ typedef struct talk {
 
 /* ---- the script's side ---- */
 
-static const char *const names[] = {"start", "answer",  "speech", "silence",     "dtmf",
-                                    "text",  "cleared", "played", "first_frame", "transfer",
-                                    "stop",  "error",   "closed"};
+static const char *const names[] = {
+    [CXB_EV_START] = "start",       [CXB_EV_ANSWER] = "answer",
+    [CXB_EV_SPEECH] = "speech",     [CXB_EV_SILENCE] = "silence",
+    [CXB_EV_DTMF] = "dtmf",         [CXB_EV_BEEP] = "beep",
+    [CXB_EV_TEXT] = "text",         [CXB_EV_CLEARED] = "cleared",
+    [CXB_EV_PLAYED] = "played",     [CXB_EV_FIRST_FRAME] = "first_frame",
+    [CXB_EV_TRANSFER] = "transfer", [CXB_EV_STOP] = "stop",
+    [CXB_EV_ERROR] = "error",       [CXB_EV_CLOSED] = "closed"};
 
 static void on_event(void *arg, const cxb_event *e) {
   talk *t = arg;
