@@ -53,6 +53,7 @@ end
 ---@class cxb.turn.options
 ---@field language? string "en-IN": lists of lua/cxb/turn/<language>.lua are added
 ---@field by_provider? boolean the recogniser says when a turn is over
+---@field sure_at_pause? boolean true: its text after a pause is as good as final
 ---@field delay_ms? number 600
 ---@field short_ms? number 400
 ---@field long_ms? number 1200
@@ -74,6 +75,7 @@ function M.new(opts)
     long_ms = opts.long_ms or 1200, dynamic = opts.dynamic ~= false,
     floor_ms = opts.floor_ms or 0, max_utterance_ms = opts.max_utterance_ms or 60000,
     request = opts.request, by_provider = opts.by_provider or false,
+    sure_at_pause = opts.sure_at_pause ~= false,
     high_intent = words_of("high_intent", opts.language, opts.high_intent),
     backchannels = set("backchannels", opts.backchannels), hesitations = set("hesitations"),
     joining = set("conjunctions"), openers = set("openers"), next_id = 0, segments = {},

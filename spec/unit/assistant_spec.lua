@@ -272,6 +272,32 @@ describe("the assistant", function()
       assert.equal(0, talk.facts.samples[1].llm_ttft_ms)
     end)
 
+    it("lets only its final words cut the opening", function()
+      local long = "Welcome to the line of lines, where all the lines meet in one line of lines."
+      flux()
+      hears(800, { type = "partial", text = "one two three four" })
+      hears(2000, { type = "turn_end", text = "I want an answer.", confidence = 0.9 })
+      talk:leaves(9000)
+      talk:run({ opening_message = long })
+      local event = talk:events("barge_in")[1]
+      assert.equal("words", event.data.by)
+      assert.truthy(event.t_ms >= 2000)
+    end)
+
+    it("goes on from a cut by voice that brought no words", function()
+      flux()
+      hears(1000, { type = "turn_end", text = "When do you open?", confidence = 0.9 })
+      talk:coughs(2500, 300)
+      talk.model.answers = { "We are open from nine in the morning until six in the evening." }
+      talk:leaves(12000)
+      talk:run({ min_words_interruption = 0 })
+      local cut, again = talk:events("barge_in")[1], talk:events("false_barge_in")[1]
+      assert.equal("vad", cut.data.by)
+      assert.truthy(again.t_ms - cut.t_ms <= 300 + 240 + 1200)
+      assert.equal("bot: We are open from nine in the morning until six in the evening.",
+        talk:lines()[2])
+    end)
+
     it("forgets the thought when the turn resumes", function()
       flux()
       hears(1000, { type = "turn_eager", text = "When do you" })

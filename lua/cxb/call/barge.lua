@@ -27,8 +27,8 @@ function M.mode(call, barge)
   }
 end
 
----Words of the caller that cut the bot short. While the opening plays only words count after which
----the caller paused, so that the recogniser is sure of them; later what it understands so far.
+---Words of the caller that cut the bot short. While the opening plays only words count of which the
+---recogniser is sure: final ones, or those it gave at a pause; later what it understands so far.
 ---@return string? by "words" | "high_intent"
 function M.words_that_cut(s)
   local turn, mode = s.call.turn, s.mode
@@ -39,7 +39,7 @@ function M.words_that_cut(s)
   if said ~= "" and turn:high_intent_phrase(said) then
     return "high_intent"
   end
-  if s.call.first_say and turn.speaking then
+  if s.call.first_say and (turn.speaking or not turn.sure_at_pause) then
     said = table.concat(turn.segments, " ")
   end
   if text.count_words(said) >= mode.minimum and not turn:is_backchannel(said) then
@@ -75,10 +75,16 @@ local function false_at(s)
     + false_ms(s)
 end
 
+-- Nothing is under way that could still bring words.
+local function no_words_come(turn)
+  return not turn.speaking
+    and (turn.waiting or not turn:due() or (turn.by_provider and turn:words_so_far() == ""))
+end
+
 ---When a cut is to be judged again without an event; nil: not before one.
 function M.judged_at(s)
   local turn = s.call.turn
-  return turn:due() or (not turn.speaking and false_at(s)) or nil
+  return no_words_come(turn) and false_at(s) or turn:due()
 end
 
 ---Whether the caller really has the turn.
@@ -99,7 +105,7 @@ function M.verdict(s, now)
       call:event("backchannel", {})
     end
     return false
-  elseif not turn.speaking and (turn.waiting or not turn:due()) and now >= false_at(s) then
+  elseif no_words_come(turn) and now >= false_at(s) then
     turn:reset()
     return false
   end

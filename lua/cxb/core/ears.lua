@@ -149,6 +149,7 @@ local function open(self, choice)
   elseif stt then
     self.provider = provider
     self.turn.by_provider = self:turns_by(provider, choice)
+    self.turn.sure_at_pause = provider.sends_vad or false -- it transcribes at each pause it tells
   end
   return stt, code, message
 end
