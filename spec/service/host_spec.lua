@@ -275,6 +275,13 @@ describe("containment", function()
     assert.is_number(line.line)
   end)
 
+  it("is possible because scripts are interpreted, tools and services", function()
+    local child = start(write("tool.lua", "print(tostring(jit.status()))"))
+    assert.equal("false", child:line())
+    serve "control = { jit = function() return { on = jit.status() } end }"
+    assert.is_false(control({ verb = "jit" }).on)
+  end)
+
   it("ends a task that eats memory and keeps the state usable", function()
     serve([[ control = {
       hog = function() local t = {} for i = 1, 1e9 do t[i] = ("x"):rep(1000) .. i end end,
