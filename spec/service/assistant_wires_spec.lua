@@ -30,14 +30,15 @@ describe("the assistant with paid providers", function()
   end
 
   local bots = {
-    deepgram = { { provider = "deepgram", model = "nova-2" },
+    -- the simulated Deepgram hears its script at each pause it notices: of a sentence only the last
+    deepgram = { { provider = "deepgram", model = "nova-2", extra = { endpointing = 400 } },
       { provider = "elevenlabs", voice = "v1", model = "eleven_flash_v2_5" } },
     flux = { { provider = "deepgram_flux", model = "flux-general-en",
       extra = { eager_eot_threshold = 0.5 } },
       { provider = "openai", voice = "alloy", model = "gpt-4o-mini-tts" } },
     soniox = { { provider = "soniox", model = "stt-rt-v4" },
       { provider = "sarvam", voice = "anushka", model = "bulbul:v2", language = "en-IN" } },
-    frail = { { provider = "deepgram", model = "nova-2",
+    frail = { { provider = "deepgram", model = "nova-2", extra = { endpointing = 400 },
       fallback = { provider = "soniox", model = "stt-rt-v4" } },
       { provider = "elevenlabs", voice = "v1", model = "eleven_flash_v2_5",
         fallback = { provider = "openai", voice = "alloy", model = "tts-1" } } },
