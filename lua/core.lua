@@ -154,7 +154,9 @@ end
 local function every_seconds()
   local free, outbox = figures.sample(c, outboxes.boxes)
   disk.space(c, free)
-  disk.probe(c)
+  if outboxes.box or outboxes.open(c, c.worker) then
+    disk.probe(c)
+  end
   tell_manager(outbox)
   recycle()
 end
@@ -163,7 +165,7 @@ local adopting = false
 
 -- One worker of the host looks after outboxes and journals whose worker is gone.
 local function adopt()
-  if adopting or not cxb.fs.lock(c.journal_dir .. "/adopt.lock") then
+  if adopting or not outboxes.box or not cxb.fs.lock(c.journal_dir .. "/adopt.lock") then
     return
   end
   adopting = true
@@ -208,10 +210,14 @@ local function start()
     error(("start refused: worker %d: %s"):format(c.worker, message or code), 0)
   end
   cxb.slot.max(c.MAX_CONCURRENT_CALLS)
-  local box, why = adoption.reclaim(c, function(worker)
+  local box, why
+  box, why, code = adoption.reclaim(c, function(worker)
     host.ask_for_outbox(c, worker)
   end)
-  if not box then
+  if code == "no_space" then -- no call until there is room, but somebody who says so
+    cxb.log.error("the outbox cannot be opened", { error = why })
+    disk.refuses(true)
+  elseif not box then
     error("start refused: " .. why, 0)
   end
   disk.space(c, (figures.sample(c, outboxes.boxes)))
@@ -235,10 +241,6 @@ local function call_lost(info)
   if not current then
     return
   end
-  if current.hub then
-    current.hub:tell({ type = "call_ended", data = { disconnected_by = "error",
-      error = info.reason } })
-  end
   current.leg:hangup()
   local deadline = cxb.time.mono() + 3000
   repeat
@@ -247,6 +249,10 @@ local function call_lost(info)
   current.leg:close()
   if current.path then
     lost.recover(c, current.path, { disconnected_by = "error", error = info.reason })
+  end
+  if current.hub then
+    current.hub:tell({ type = "call_ended", data = { disconnected_by = "error",
+      error = info.reason } })
   end
 end
 

@@ -57,7 +57,8 @@ end
 
 local function outbox_text(outbox)
   if type(outbox) ~= "table" then return outbox and tostring(outbox) or "" end
-  local waiting = (value(outbox.ready) or 0) + (value(outbox.sending) or 0)
+  local waiting = (value(outbox.analysis) or 0) + (value(outbox.ready) or 0)
+    + (value(outbox.sending) or 0)
   local dead = value(outbox.dead) or 0
   return dead > 0 and ("%d, %d dead"):format(waiting, dead) or tostring(waiting)
 end

@@ -80,13 +80,13 @@ end
 ---(waits) Opens this worker's own outbox; a neighbour that looks after it is asked for it.
 ---@param c table settings
 ---@param ask fun(worker: integer) asks a worker to give it back
----@return cxb.outbox.box?, string? message
+---@return cxb.outbox.box?, string? message, string? code
 function M.reclaim(c, ask)
   local deadline = cxb.time.mono() + 20000
   while true do
     local box, code, message = outboxes.open(c, c.worker)
     if box or code ~= "busy" or cxb.time.mono() > deadline then
-      return box, message
+      return box, message, code
     end
     for id, live in pairs(living()) do
       if live and id ~= c.worker then

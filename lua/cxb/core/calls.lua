@@ -94,7 +94,7 @@ local function accept(c, call, start)
   end
   local facts = record.new(journal)
   facts:add("accepted", {
-    call_id = call.call_id, bot_id = call.bot_id, transport = call.transport, worker = c.worker,
+    call_id = call.call_id, bot_id = call.bot_id, transport = call.transport,
     stream_id = start.stream_id, caller_id = blank_to_nil(start.caller_id or ""),
     from_number = start.from_number, direction = start.direction,
     connected_event = call.connected_event, session_hint = call.session_hint,
@@ -110,15 +110,21 @@ local function accept(c, call, start)
   return facts, nil, path
 end
 
--- The last facts, the result, the journal's end. `said`: the far end's word for who hung up.
+-- The last facts, the result, the journal's end. Listeners hear that the call has ended once its
+-- result is on disk. `said`: the far end's word for who hung up.
 local function conclude(c, facts, ending, t_ms, said)
-  facts:add("event", { t_ms = t_ms, type = "call_ended", data = {
-    disconnected_by = ending.by, error = ending.error, said = said } })
+  local tell, over = facts.listener, { t_ms = t_ms, type = "call_ended", data = {
+    disconnected_by = ending.by, error = ending.error, said = said } }
+  facts.listener = nil
+  facts:add("event", over)
   facts:add("end", { disconnected_by = ending.by, error = ending.error, t_ms = t_ms })
   facts.journal:sync()
   cxb.metrics.count("cxb_calls_total", { transport = facts.fields.transport,
     disconnected_by = ending.by })
   local how = delivery.commit(c, facts, postcall.prepare(facts))
+  if tell then
+    tell("event", over)
+  end
   facts.journal:close(true)
   cxb.log.info("call ended", {
     disconnected_by = ending.by, error = ending.error, result = how,
