@@ -98,18 +98,6 @@ function M:event(kind, data)
   return tell(self, "events", { type = kind, data = data })
 end
 
----(waits) A line that was said while the desk had the call.
----@param entry {role: string, text: string, start_ms: integer}
-function M:transcript(entry)
-  return tell(self, "transcript", entry)
-end
-
----(waits) The recording of the agent's part.
----@param key string
-function M:recording(key)
-  return tell(self, "recording", { recording_key = key })
-end
-
 ---(waits) The worker of this call is gone; its room and its caller are left alone. Its own messages
 ---may have any number: this one comes after them all.
 ---@param handoff {base: string, call_id: string}
