@@ -95,6 +95,15 @@ function M:reset()
   end
 end
 
+---What is understood so far is taken for nothing: the final text, if it is under way, still counts.
+function M:doubt()
+  if self.waiting then
+    self.partial = ""
+  else
+    self:reset()
+  end
+end
+
 ---Voice began at `at`.
 function M:on_speech(at)
   self.speaking, self.spoke_at = true, at

@@ -106,7 +106,7 @@ function M.verdict(s, now)
     end
     return false
   elseif no_words_come(turn) and now >= false_at(s) then
-    turn:reset()
+    turn:doubt()
     return false
   end
 end

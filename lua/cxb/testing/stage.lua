@@ -248,15 +248,15 @@ function M:may(what)
 end
 
 ---From `at` on (ms of the media clock) the caller speaks for `ms`; interim texts as they come, the
----final text 120 ms after the silence. o.final: what the recogniser makes of it in the end.
+---final text 120 ms after the silence, or o.final_ms. o.final: what the recogniser makes of it.
 ---@param at number
 ---@param ms number
 ---@param said string
----@param o? {final?: string}
+---@param o? {final?: string, final_ms?: number}
 function M:speaks(at, ms, said, o)
   local caller, sched = self.caller, self.sched
   local words = require("cxb.text").words(said)
-  local final = o and o.final or said
+  local final, final_ms = o and o.final or said, o and o.final_ms or 120
   sched.at(at, function()
     local from = cxb.time.mono()
     caller.tell({ type = "speech", at = from })
@@ -266,9 +266,9 @@ function M:speaks(at, ms, said, o)
       end)
     end
     sched.at(ms + 240, function()
-      caller.saying, caller.ready_at = final, cxb.time.mono() + 120
+      caller.saying, caller.ready_at = final, cxb.time.mono() + final_ms
       caller.tell({ type = "silence", at = from + ms })
-      sched.at(120, function()
+      sched.at(final_ms, function()
         caller.tell({ type = "partial", text = final })
       end)
     end)
