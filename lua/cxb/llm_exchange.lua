@@ -5,7 +5,7 @@
 -- Requests of a process share libcurl's connections: after the first of a call (see warm) no turn
 -- waits for a handshake.
 local channel = require("cxb.channel")
-local json = require("cxb.json")
+local refusal = require("cxb.refusal")
 local sse = require("cxb.sse")
 
 local M = {}
@@ -26,23 +26,9 @@ function M.new(wire)
   return setmetatable({ wire = wire }, M)
 end
 
--- A short word of the server's own about a refusal. Its sentences stay out: they quote what was
--- sent.
-local function reason(body)
-  local decoded = json.decode(body or "")
-  local value = type(decoded) == "table" and (decoded[1] or decoded) or {}
-  local err = type(value.error) == "table" and value.error or {}
-  for _, word in ipairs({ err.code or false, err.status or false, err.type or false }) do
-    if type(word) == "string" and word:match("^[%w_%-.]+$") and #word <= 64 then
-      return ": " .. word
-    end
-  end
-  return ""
-end
-
 local function http_failure(answer, code, message, received)
   if answer then
-    return "http_" .. answer.status, ("HTTP %d%s"):format(answer.status, reason(answer.body))
+    return "http_" .. answer.status, refusal.text(answer)
   elseif code == "timeout" then
     return "timeout", message
   elseif code == "too_large" or (received and code == "closed") then

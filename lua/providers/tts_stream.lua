@@ -11,6 +11,7 @@
 --                              WebSocket is to be had
 local channel = require("cxb.channel")
 local json = require("cxb.json")
+local refusal = require("cxb.refusal")
 local wire_of = require("providers.wire")
 
 local M = {}
@@ -178,7 +179,7 @@ local function over_http(self, say, sink)
   elseif not answer then
     return nil, code, message
   elseif answer.status >= 300 then
-    return nil, "http_" .. answer.status, answer.body
+    return nil, "http_" .. answer.status, refusal.text(answer)
   end
   say.bytes = answer.bytes
   return true

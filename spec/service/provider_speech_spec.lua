@@ -141,6 +141,13 @@ describe("a voice", function()
     end
   end)
 
+  it("tells why a sentence was refused without the sentence", function()
+    local sim = new_sim()
+    sim:script({ faults = { { provider = "openai", ["do"] = "status", status = 422 } } })
+    local _, code, message = say(assert(open_voice(sim, "openai")), spoken_leg(), "Your number is 4711.")
+    assert.same({ "http_422", "HTTP 422" }, { code, message })
+  end)
+
   it("leaves no audio of a cancelled sentence in the next", function()
     for _, provider in ipairs(VOICES) do
       local sim = new_sim("--word", "1000")

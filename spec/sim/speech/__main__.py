@@ -125,7 +125,8 @@ async def serve(world, request):
     fault = world.fault(provider, "status")
     status = world.refused.get(provider) or (fault and fault["status"])
     if status:
-        return request.respond(status, '{"error":"scripted"}', "application/json")
+        quoted = {"detail": [{"type": "scripted", "input": (request.body or b"").decode()}]}
+        return request.respond(status, json.dumps(quoted), "application/json")
     await handler(world, request)
 
 
