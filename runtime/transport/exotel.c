@@ -43,12 +43,12 @@ static int take_connected(cxb_leg *leg, json_t *msg) {
   return 0;
 }
 
-/* The wire's "encoding" is told as base64, raw or slin; G.711 it does not have. */
+/* The wire's "encoding" is told as base64, raw, slin or pcm; G.711 it does not have. */
 static bool format_ok(const json_t *format, int asked_rate, int *rate) {
   const char *encoding = cxb_wire_str(format, "encoding", "");
   *rate = cxb_wire_int(format, "sample_rate", asked_rate ? asked_rate : 8000);
   return (*rate == 8000 || *rate == 16000 || *rate == 24000) && !strcasestr(encoding, "law") &&
-         strncasecmp(encoding, "pcm", 3) != 0;
+         strcasecmp(encoding, "pcmu") != 0 && strcasecmp(encoding, "pcma") != 0;
 }
 
 static const char *stream_of(const json_t *msg, const json_t *start) {

@@ -63,6 +63,7 @@ static void the_rate_is_the_formats_or_the_addresss(void **state) {
                {"", "{\"sample_rate\":\"fast\"}", 8000},
                {"sample-rate=11025", "{}", 0},
                {"", "{\"sample_rate\":44100}", 0},
+               {"", "{\"encoding\":\"pcm\"}", 8000},
                {"", "{\"encoding\":\"audio/x-mulaw\"}", 0},
                {"", "{\"encoding\":\"PCMU\"}", 0}};
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
