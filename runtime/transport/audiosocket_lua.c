@@ -90,9 +90,8 @@ static void on_task_end(void *arg, bool ok, lua_State *co, int n, const char *er
   (void)n;
   if (!ok) {
     cxb_task *task = cxb_task_ending();
-    char fields[64];
-    snprintf(fields, sizeof fields, "\"code\":\"%s\"", cxb_task_reason(task));
-    cxb_log_write(CXB_LOG_ERROR, cxb_task_tags(task), fields, error);
+    cxb_log_failure(cxb_generation_number(cxb_task_generation(task)), cxb_task_tags(task),
+                    cxb_task_reason(task), NULL, error);
     cxb_call_lost(task, error);
   }
   cxb_slot_release();
