@@ -16,7 +16,7 @@
 #include "../observe/log.h"
 #include "outbox_internal.h"
 
-enum { LOCK_MS = 5000 };
+enum { LOCK_MS = 5000, MAX_IDS = 10000000 };
 
 #define COLUMNS                                                                                    \
   "id,kind,session_id,n,state,url,attempts,created_at,expires_at,due_set_at,due_at,done_at,"       \
@@ -77,8 +77,8 @@ static int64_t number(sqlite3 *db, const char *text, int64_t otherwise) {
   return n;
 }
 
-/* Ids to look for. A damaged page hides the ends of the table, but perhaps not those of its index.
- */
+/* Ids to look for. A damaged page hides the ends of the table, but perhaps not those of its index;
+ * or it tells ends that are none, so no more than MAX_IDS are tried. */
 static void range(sqlite3 *db, int64_t *first, int64_t *last) {
 #define BY_INDEX " FROM outbox INDEXED BY sqlite_autoindex_outbox_1 WHERE kind>=''"
   int64_t by_index = number(db, "SELECT min(id)" BY_INDEX, 1);
@@ -87,6 +87,10 @@ static void range(sqlite3 *db, int64_t *first, int64_t *last) {
   *last = number(db, "SELECT max(id) FROM outbox", by_index);
   if (*last < by_index)
     *last = by_index;
+  if (*first < 1)
+    *first = 1;
+  if (*last - *first >= MAX_IDS)
+    *last = *first + MAX_IDS - 1;
 }
 
 static bool copy_row(sqlite3_stmt *from, sqlite3_stmt *to) {
