@@ -3,6 +3,7 @@
 local json = require("cxb.json")
 local botconfig = require("cxb.core.botconfig")
 local draft = require("cxb.core.draft")
+local lint = require("cxb.core.lint")
 local rules = require("cxb.rules")
 
 local M = {}
@@ -35,6 +36,10 @@ function M.load_file(path)
       error(("global %s is assigned; use a local"):format(tostring(name)), 2)
     end,
   })
+  local wrong = lint.check(chunk, env)
+  if wrong then
+    return nil, ("%s:%d: %s"):format(path, wrong.line, wrong.message)
+  end
   local ok, flow = pcall(setfenv(chunk, env))
   if not ok then
     return nil, tostring(flow)
