@@ -3,6 +3,8 @@
  *
  *   build/bench/calls [WORKERS [SECONDS [CPU]]]      1 and then 16 workers, 20 s, on CPU 0
  *
+ * And the same with a bot that talks without end from its queue, as text to speech fills it.
+ *
  * The workers share one CPU, the far ends (this program) run elsewhere when there is another. The
  * far end sends recorded speech in frames of 20 ms and looks for each piece that comes back in what
  * it has sent: how long it was away, and whether something is missing.
@@ -34,8 +36,8 @@
 #include "worker.h"
 
 enum { MAX = 256, FRAME = 160, SETTLE_S = 4, BUCKETS = 10000, KEPT = 500 };
-typedef enum server { OURS, BARE, PEER } server;
-static const char *const names[] = {"workers", "bare echoes", "peers"};
+typedef enum server { OURS, TALKS, BARE, PEER } server;
+static const char *const names[] = {"workers", "workers that talk", "bare echoes", "peers"};
 #define SPEECH                                                                                     \
   "/usr/share/pocketsphinx/test/data/librivox/sense_and_sensibility_01_austen_64kb-0870.wav"
 
@@ -55,7 +57,7 @@ static uint8_t *speech; /* mu-law */
 static size_t speech_frames;
 static uint32_t delay[BUCKETS]; /* of 0.1 ms, from a sample's frame sent to the sample back */
 static unsigned gaps, unknown;  /* what comes is not what should; is nothing we sent */
-static bool counting;
+static bool counting, searching;
 
 static void die(const char *what) {
   fprintf(stderr, "%s: %s\n", what, strerror(errno));
@@ -121,8 +123,12 @@ static pid_t start_worker(int i, int count, int cpu, server what) {
   on_cpu(cpu);
   if (what == BARE)
     bare_echo(path);
-  if (what == OURS)
+  if (what == OURS || what == TALKS) {
+    snprintf(command, sizeof command, "%s/flows", dir);
+    setenv("CXB_FLOWS_DIR", command, 1);
+    setenv("CXB_BOTS_DIR", command, 1);
     become_worker(dir, i + 1, count);
+  }
   snprintf(command, sizeof command, "exec %s %s", getenv("CXB_BENCH_PEER"), path);
   execl("/bin/sh", "sh", "-c", command, (char *)NULL);
   _exit(127);
@@ -181,11 +187,45 @@ static void add_process(usage *u, int pid) {
 
 /* ---- the far ends ---- */
 
-static void open_call(far_end *e, int i) {
+/* Both bots, and the flow of the one that talks: a minute of a tone, again and again. */
+static void write_bots(void) {
+  static const char *const files[][2] = {
+      {"echo.json",
+       "{\"bot_id\":\"echo\",\"system_prompt\":\"\",\"opening_message\":\"\","
+       "\"flow\":\"echo\",\"stt\":{\"provider\":\"none\"},\"tts\":{\"provider\":"
+       "\"none\"},\"max_silence_seconds\":0,\"max_call_duration_seconds\":7200}"},
+      {"talks.json",
+       "{\"bot_id\":\"talks\",\"system_prompt\":\"\",\"opening_message\":\"\","
+       "\"flow\":\"talks\",\"stt\":{\"provider\":\"none\"},\"tts\":{\"provider\":"
+       "\"none\"},\"max_silence_seconds\":0,\"max_call_duration_seconds\":7200}"},
+      {"talks.lua",
+       "return function(call)\n"
+       "  local second = ('\\0\\16\\0\\240'):rep(call.rate / 2)\n"
+       "  repeat\n"
+       "    local utterance = call.leg:say_begin(call.rate)\n"
+       "    for _ = 1, 60 do call.leg:say_push(utterance, second) end\n"
+       "    call.leg:say_end(utterance)\n"
+       "  until call:dtmf({ max = 1, wait = 59 }).hangup\n"
+       "end\n"}};
+  char path[200];
+  snprintf(path, sizeof path, "%s/flows", dir);
+  mkdir(path, 0755);
+  for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+    snprintf(path, sizeof path, "%s/flows/%s", dir, files[i][0]);
+    FILE *f = fopen(path, "w");
+    if (!f || fputs(files[i][1], f) < 0 || fclose(f) != 0)
+      die("flows");
+  }
+  snprintf(path, sizeof path, "cp lua/flows/echo.lua '%s/flows/'", dir);
+  if (system(path) != 0)
+    die("lua/flows/echo.lua");
+}
+
+static void open_call(far_end *e, int i, server what) {
   e->fd = connect_worker(i);
   if (e->fd < 0)
     die("connect");
-  if (!upgrade(e->fd, "/twilio/echo"))
+  if (!upgrade(e->fd, what == TALKS ? "/twilio/talks" : "/twilio/echo"))
     die("not upgraded");
   fcntl(e->fd, F_SETFL, O_NONBLOCK);
   if (!put_start(e->fd, i))
@@ -231,6 +271,8 @@ static void came_back(far_end *e, int i, const uint8_t *samples, size_t n) {
   int64_t now = cxb_mono_ns();
   uint64_t at = e->expected;
   e->back += n;
+  if (!searching)
+    return;
   if (!at || at + n > e->sent * FRAME || !is_at(i, at, samples, n)) {
     gaps += counting && at;
     if (!find(e, i, samples, n, &at)) {
@@ -364,6 +406,8 @@ static void start_all(int count, int cpu, server what) {
   snprintf(dir, sizeof dir, "/tmp/cxb-bench-XXXXXX");
   if (!mkdtemp(dir))
     die("mkdtemp");
+  write_bots();
+  searching = what != TALKS;
   for (int i = 0; i < count; i++)
     ends[i].pid = start_worker(i, count, cpu, what);
   for (int i = 0; i < count; i++) {
@@ -402,7 +446,7 @@ static result measure(int count, double seconds, int cpu, server what) {
   double idle = (total(&after) - total(&before)) / ((double)cxb_mono_ns() - from) * 1000 / count;
   r.idle_mib = pss_mib(count);
   for (int i = 0; i < count; i++)
-    open_call(&ends[i], i);
+    open_call(&ends[i], i, what);
   carry(count, SETTLE_S);
   counting = true;
   uint64_t samples = 0;
@@ -422,7 +466,7 @@ static result measure(int count, double seconds, int cpu, server what) {
     samples += ends[i].back;
   printf("%d %s: idle %.2f ms/s and %.1f MiB PSS each, in a call %.2f ms/s and %.1f MiB\n", count,
          names[what], idle, r.idle_mib, r.cpu_ms, r.live_mib);
-  if (what == OURS)
+  if (what == OURS || what == TALKS)
     printf("  media thread %.2f ms/s, script %.2f, disk and watch %.2f\n",
            (after.media - before.media) * scale, (after.script - before.script) * scale,
            (after.rest - before.rest) * scale);
@@ -440,10 +484,12 @@ static result measure(int count, double seconds, int cpu, server what) {
 
 static void compare(int count, double seconds, int cpu) {
   result bare = measure(count, seconds / 2, cpu, BARE), call = measure(count, seconds, cpu, OURS);
+  result talks = measure(count, seconds, cpu, TALKS);
   printf(
       "= live call, Twilio framing, bot echo, %d on one core: %.2f ms CPU a second, %.0f calls a "
       "core (aim ≥ 400); a bare socket echo of these frames: %.2f ms, ratio %.1f\n",
       count, call.cpu_ms, 1000 / call.cpu_ms, bare.cpu_ms, call.cpu_ms / bare.cpu_ms);
+  printf("= the same with a bot that talks: %.2f ms\n", talks.cpu_ms);
 }
 
 static void compare_with_peer(int count, double seconds, int cpu) {
