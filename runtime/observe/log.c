@@ -43,10 +43,6 @@ void cxb_log_context(const char *fragment) {
   snprintf(context, sizeof context, "%s", fragment);
 }
 
-uint64_t cxb_log_dropped(void) {
-  return dropped;
-}
-
 static int over_rate(void) {
   int64_t second = cxb_mono_ms() / 1000;
   if (atomic_exchange(&window, second) != second)
@@ -61,10 +57,8 @@ void cxb_log_generation(int number) {
   serving = number;
 }
 
-void cxb_log_write_of(int generation, cxb_log_level level, const char *tags, const char *fields,
-                      const char *msg) {
-  if (!cxb_log_enabled(level) || (level < CXB_LOG_ERROR && over_rate()))
-    return;
+static void write_line(int generation, cxb_log_level level, const char *tags, const char *fields,
+                       const char *msg) {
   cxb_buf line = {0};
   char ts[CXB_ISO_LEN], number[32] = "";
   if (generation > 0)
@@ -81,6 +75,19 @@ void cxb_log_write_of(int generation, cxb_log_level level, const char *tags, con
     /* Nobody reads our errors: there is nowhere left to say so. */
   }
   cxb_buf_free(&line);
+}
+
+void cxb_log_write_of(int generation, cxb_log_level level, const char *tags, const char *fields,
+                      const char *msg) {
+  if (!cxb_log_enabled(level) || (level < CXB_LOG_ERROR && over_rate()))
+    return;
+  uint64_t lost = level < CXB_LOG_ERROR ? atomic_exchange(&dropped, 0) : 0;
+  if (lost) {
+    char count[48];
+    snprintf(count, sizeof count, "\"lines\":%llu", (unsigned long long)lost);
+    write_line(serving, CXB_LOG_WARN, NULL, count, "log lines were dropped");
+  }
+  write_line(generation, level, tags, fields, msg);
 }
 
 void cxb_log_write(cxb_log_level level, const char *tags, const char *fields, const char *msg) {

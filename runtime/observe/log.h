@@ -1,6 +1,7 @@
 /* Structured log: one JSON object a line on stderr, at most 200 lines a second a process (errors
- * always). A line is ts, level, msg, the process's context, generation, the task's tags, the
- * fields; an error also says code, file and line. */
+ * always); how many were dropped is said by the next line that is not. A line is ts, level, msg,
+ * the process's context, generation, the task's tags, the fields; an error also says code, file and
+ * line. */
 #pragma once
 #include <stdint.h>
 
@@ -28,4 +29,3 @@ void cxb_log_failure(int generation, const char *tags, const char *code, const c
 #define cxb_logf(level, ...) cxb_log_at(level, __FILE__, __LINE__, __VA_ARGS__)
 void cxb_log_at(cxb_log_level level, const char *file, int line, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
-uint64_t cxb_log_dropped(void);

@@ -415,6 +415,26 @@ describe("the log", function()
     assert.matches("stack traceback", lost.trace)
   end)
 
+  it("drops what comes faster than 200 lines a second, but no error, and says how much", function()
+    local child = serve [[ start = function()
+      for i = 1, 3000 do cxb.log.info("flood") end
+      cxb.log.error("an error")
+      cxb.time.sleep(1100)
+      cxb.log.info("after")
+    end ]]
+    local floods, dropped = 0, 0
+    while true do
+      local line = cjson.decode(assert(child:line()))
+      if line.msg == "flood" then floods = floods + 1 end
+      if line.msg == "an error" then floods = floods + 0.5 end
+      if line.msg == "log lines were dropped" then dropped = dropped + line.lines end
+      if line.msg == "after" then break end
+    end
+    assert.equal(0.5, floods % 1, "the error was dropped")
+    assert.equal(3000, math.floor(floods) + dropped)
+    assert.is_true(dropped > 0)
+  end)
+
   it("keeps what people say to lines at debug", function()
     local child = serve [[ start = function()
       for _, level in ipairs { "info", "debug" } do
