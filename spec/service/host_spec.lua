@@ -424,7 +424,7 @@ describe("the log", function()
     end ]]
     local floods, dropped = 0, 0
     while true do
-      local line = cjson.decode(assert(child:line()))
+      local line = cjson.decode((assert(child:line())))
       if line.msg == "flood" then floods = floods + 1 end
       if line.msg == "an error" then floods = floods + 0.5 end
       if line.msg == "log lines were dropped" then dropped = dropped + line.lines end

@@ -137,6 +137,9 @@ function M:transcript(role, said)
 end
 
 function M:noted(kind, data)
+  if kind == "barge_in" then
+    cxb.metrics.count("cxb_barge_ins_total", { kind = data.by })
+  end
   if self.meta.transport == "browser" then
     self.leg:note({ type = "event", event = { type = kind, data = data or {} } })
   end

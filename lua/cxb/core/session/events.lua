@@ -68,7 +68,6 @@ end
 
 function on.cleared(self, event)
   self.sounding = {}
-  cxb.metrics.count("cxb_barge_ins_total", { kind = event.by or "command" })
   pass_on(self, event)
 end
 
