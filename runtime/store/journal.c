@@ -33,6 +33,11 @@ struct cxb_journal {
   size_t writing;          /* bytes of it the running job has */
   char *copy;              /* these bytes, the job's own */
   int err;                 /* of the last job */
+  uv_work_t early_work;
+  bool early;       /* a write ahead of the running job's sync is under way */
+  char *early_copy; /* its bytes */
+  size_t early_len;
+  uint64_t early_from; /* bytes before them; what was written early ends at from + len */
   uint64_t errors;
   waiter *waiters;
   cxb_journal_done closed;
@@ -213,6 +218,47 @@ static void finish_close(cxb_journal *j) {
     done(arg, err);
 }
 
+/* ---- ahead of a slow sync ---- */
+
+/* While a job waits for the disk, what is appended is given to the kernel at the place where the
+ * next job will write it again and sync it: a killed process has it then, however slow the disk.
+ * Whether it worked does not matter. */
+static void write_early(cxb_journal *j);
+
+static void early_job(uv_work_t *work) {
+  cxb_journal *j = work->data;
+  write_at(j->fd, j->early_copy, j->early_len, (off_t)(CXB_JOURNAL_HEADER + j->early_from));
+}
+
+static void early_done(uv_work_t *work, int status) {
+  (void)status;
+  cxb_journal *j = work->data;
+  free(j->early_copy);
+  j->early_copy = NULL;
+  j->early = false;
+  if (j->closing && !j->busy)
+    finish_close(j);
+  else
+    write_early(j);
+}
+
+static void write_early(cxb_journal *j) {
+  uint64_t from = j->safe + j->writing, done = j->early_from + j->early_len;
+  if (from < done)
+    from = done;
+  if (j->early || !j->busy || j->closing || from >= j->appended)
+    return;
+  j->early_copy = malloc((size_t)(j->appended - from));
+  if (!j->early_copy)
+    return;
+  j->early_from = from;
+  j->early_len = (size_t)(j->appended - from);
+  memcpy(j->early_copy, j->waiting.data + (from - j->safe), j->early_len);
+  j->early = true;
+  j->early_work.data = j;
+  uv_queue_work(j->loop, &j->early_work, early_job, early_done);
+}
+
 static void start(cxb_journal *j);
 
 static void write_done(uv_work_t *work, int status) {
@@ -233,7 +279,7 @@ static void write_done(uv_work_t *work, int status) {
     more = !j->unlinking;
   if (more)
     start(j);
-  if (!j->busy && j->closing)
+  if (!j->busy && j->closing && !j->early)
     finish_close(j);
 }
 
@@ -276,6 +322,7 @@ int cxb_journal_append(cxb_journal *j, const void *data, size_t len) {
   j->appended += sizeof head + len;
   j->retry = true;
   start(j);
+  write_early(j);
   return 0;
 }
 
@@ -304,7 +351,7 @@ void cxb_journal_close(cxb_journal *j, bool remove, cxb_journal_done done, void 
   j->closed = done;
   j->closed_arg = arg;
   start(j);
-  if (!j->busy)
+  if (!j->busy && !j->early)
     finish_close(j);
 }
 

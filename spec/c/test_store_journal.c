@@ -9,6 +9,15 @@
 #include "store/crc32c.h"
 #include "store/journal.h"
 
+/* The disk is as slow as a test wants it: syncs wait while `slow`. */
+static _Atomic bool slow;
+
+int fdatasync(int fd) {
+  while (slow)
+    usleep(1000);
+  return fsync(fd);
+}
+
 typedef struct made {
   bool done;
   cxb_journal *j;
@@ -282,6 +291,29 @@ static void a_full_disk_shows_in_sync_and_is_survived(void **state) {
   close_now(m.j, true);
 }
 
+static void a_slow_disk_keeps_nothing_from_whoever_reads_after_a_kill(void **state) {
+  made m = create(in_folder("slow.jnl"));
+  slow = true;
+  int64_t until = cxb_mono_ms() + 20000;
+  for (int n = 1; n <= 5; n++) { /* each while the first sync still waits */
+    append_number(m.j, n);
+    while (numbers_in(in_folder("slow.jnl"), NULL) < n && cxb_mono_ms() < until)
+      uv_run(&loop, UV_RUN_NOWAIT);
+    assert_int_equal(numbers_in(in_folder("slow.jnl"), NULL), n);
+  }
+  append_number(m.j, 6);
+  slow = false;
+  assert_int_equal(sync_now(m.j), 0);
+  append_number(m.j, 7);
+  slow = true; /* closing waits for both writers */
+  append_number(m.j, 8);
+  outcome o = {0};
+  cxb_journal_close(m.j, false, on_outcome, &o);
+  slow = false;
+  run_until(&o.done);
+  assert_int_equal(numbers_in(in_folder("slow.jnl"), NULL), 8);
+}
+
 static void a_disk_that_stays_full_costs_records_not_memory(void **state) {
   signal(SIGXFSZ, SIG_IGN);
   made m = create(in_folder("stays.jnl"));
@@ -366,6 +398,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(what_is_no_journal_is_corrupt),
       cmocka_unit_test(orphans_are_those_whose_writer_is_gone),
       cmocka_unit_test(a_full_disk_shows_in_sync_and_is_survived),
+      cmocka_unit_test(a_slow_disk_keeps_nothing_from_whoever_reads_after_a_kill),
       cmocka_unit_test(a_disk_that_stays_full_costs_records_not_memory),
       cmocka_unit_test(a_folder_that_cannot_be_written_is_named),
       cmocka_unit_test(no_acknowledged_record_is_lost_when_the_writer_is_killed),

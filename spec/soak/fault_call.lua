@@ -1,5 +1,5 @@
--- One caller of a fault sweep: frames of a tone in real time, a key every 60 ms, then a hang-up,
--- whatever happens to the worker meanwhile.
+-- One caller of a soak: frames of a tone in real time, a key every 60 ms, then a hang-up, whatever
+-- happens to the worker meanwhile.
 
 local json = require("cjson.safe")
 
@@ -36,7 +36,8 @@ end
 ---@param bot string
 ---@param stream string
 ---@param ms number
-function M.run(socket, bot, stream, ms)
+---@param silent? boolean no keys
+function M.run(socket, bot, stream, ms, silent)
   media = media or json.encode({ event = "media", payload = tone() })
   local ws = cxb.ws.connect(("ws+unix:%s:/ws/%s"):format(socket, bot), { timeout_ms = 3000 })
   if not ws then return false end
@@ -50,7 +51,7 @@ function M.run(socket, bot, stream, ms)
   for frame = 1, ms / FRAME_MS do
     if state.closed then break end
     ws:send(media)
-    if frame % KEY_EVERY == 0 then
+    if frame % KEY_EVERY == 0 and not silent then
       local at = pressed % #KEYS + 1
       pressed = pressed + 1
       ws:send(json.encode({ event = "dtmf", digit = KEYS:sub(at, at) }))

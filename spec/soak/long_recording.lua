@@ -52,7 +52,7 @@ local ok, code = pcall(function()
   local host = CoreHost.new(world, { env = { CXB_LOG_LEVEL = "error" } })
   host:start(1)
   local caller = cxb.task.spawn("call", fault_call.run, host:socket(1), "echo", "long",
-    minutes * 60000)
+    minutes * 60000, true)
   cxb.time.sleep(30000)
   local first = rss_kb(host.workers[1].pid)
   local most = first
