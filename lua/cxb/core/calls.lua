@@ -9,6 +9,7 @@ local disk = require("cxb.core.disk")
 local flows = require("cxb.core.flows")
 local hub = require("cxb.core.hub")
 local live = require("cxb.core.live")
+local page_leg = require("cxb.core.page_leg")
 local postcall = require("cxb.core.postcall")
 local record = require("cxb.record")
 local recordings = require("cxb.core.recordings")
@@ -188,6 +189,9 @@ local function run_session(c, leg, facts, call, config, start)
     origin = call.origin, meta = call,
   })
   M.current.session = session
+  if call.transport == "browser" then
+    leg.session = session
+  end
   local told = M.current.hub
   session.on_state = function(value)
     told:tell({ type = "state", t_ms = session.call:t_ms(), data = { value = value } })
@@ -317,7 +321,12 @@ function M.serve(c, req, transport, bot_id, take_ticket)
     cxb.log.error("the upgrade was not accepted", { code = why, error = message })
     return req:respond(500, { error = "internal" })
   end
-  M.carry(c, carrier and carrier_rest.wrap(c, leg, carrier) or leg, transport, bot_id, claims)
+  if carrier then
+    leg = carrier_rest.wrap(c, leg, carrier)
+  elseif transport == "browser" then
+    leg = page_leg.wrap(leg)
+  end
+  M.carry(c, leg, transport, bot_id, claims)
 end
 
 return M

@@ -3,6 +3,7 @@
 -- loop closes the socket 2 s after hangup(), whatever the carrier says.
 local carriers = require("cxb.core.carriers")
 local json = require("cxb.json")
+local wrap = require("cxb.core.leg_wrap")
 
 local M = {}
 
@@ -94,22 +95,8 @@ end
 ---A leg whose hang-up and transfer go to the carrier.
 ---@param inner cxb.leg accepted with hangup_elsewhere
 function M.wrap(c, inner, carrier)
-  local self = { leg = inner, settings = c, carrier = carrier }
-  self.can_transfer = not carrier.can_transfer or carrier.can_transfer(c)
-  return setmetatable(self, { __index = function(_, key)
-    if leg[key] then
-      return leg[key]
-    end
-    local value = inner[key]
-    if type(value) ~= "function" then
-      return value
-    end
-    local function method(_, ...)
-      return value(inner, ...)
-    end
-    rawset(self, key, method)
-    return method
-  end })
+  local can_transfer = not carrier.can_transfer or carrier.can_transfer(c)
+  return wrap(inner, leg, { settings = c, carrier = carrier, can_transfer = can_transfer })
 end
 
 return M
