@@ -161,7 +161,7 @@ function cxb.time.iso(ms) end
 cxb.task = {}
 ---@class cxb.task.handle
 local handle = {}
----(waits) the function's results, or nil, "error", traceback
+---(waits) the function's results, or nil, "error", traceback; several tasks may wait
 function handle:wait(timeout_ms) end
 function handle:cancel(grace_ms) end
 ---Continues a parked task: its park() returns these values. False when it is not parked.

@@ -15,7 +15,8 @@
 /* What a script holds of a task. The record outlives the task so that its results can be read. */
 typedef struct handle {
   uint64_t id;
-  cxb_wait waiter; /* who waits for the end */
+  cxb_wait *waiters; /* who wait for the end; some may have given up */
+  int waiter_count;
   cxb_wait parked; /* the park this task waits in */
   int results_ref; /* table with n, once ended */
   bool ended, anchored;
@@ -31,7 +32,22 @@ static int l_handle_gc(lua_State *L) {
   handle *h = lua_touserdata(L, 1);
   luaL_unref(L, LUA_REGISTRYINDEX, h->results_ref);
   h->results_ref = LUA_NOREF;
+  free(h->waiters);
+  h->waiters = NULL;
   return 0;
+}
+
+/* A place for one more who waits: that of one who has given up, or a new one. NULL: no memory. */
+static cxb_wait *new_waiter(handle *h) {
+  for (int i = 0; i < h->waiter_count; i++)
+    if (!cxb_wait_stack(&h->waiters[i]))
+      return &h->waiters[i];
+  cxb_wait *grown = realloc(h->waiters, (size_t)(h->waiter_count + 1) * sizeof *grown);
+  if (!grown)
+    return NULL;
+  h->waiters = grown;
+  h->waiters[h->waiter_count] = (cxb_wait){0, 0};
+  return &h->waiters[h->waiter_count++];
 }
 
 static handle *push_new_handle(lua_State *L, uint64_t id) {
@@ -67,6 +83,27 @@ static int push_results(lua_State *L, handle *h) {
   return n;
 }
 
+/* Wakes those who wait, with the results in the table on top of `co`. The handle is gone by then.
+ */
+static void wake(lua_State *co, cxb_wait *waiters, int count) {
+  int table = lua_gettop(co);
+  for (int i = 0; i < count; i++) {
+    lua_State *L = cxb_wait_stack(&waiters[i]);
+    if (!L)
+      continue;
+    lua_getfield(co, table, "n");
+    int n = (int)lua_tointeger(co, -1);
+    lua_pop(co, 1);
+    if (!lua_checkstack(co, n) || !lua_checkstack(L, n))
+      n = 0;
+    for (int k = 1; k <= n; k++)
+      lua_rawgeti(co, table, k);
+    lua_xmove(co, L, n);
+    cxb_wait_resume(&waiters[i], n);
+  }
+  free(waiters);
+}
+
 static void on_spawned_end(void *arg, bool ok, lua_State *co, int n, const char *error) {
   uint64_t id = (uint64_t)(uintptr_t)arg;
   cxb_task *t = cxb_task_ending();
@@ -91,18 +128,19 @@ static void on_spawned_end(void *arg, bool ok, lua_State *co, int n, const char 
     lua_pushinteger(co, 3);
   }
   lua_setfield(co, -2, "n");
+  lua_pushvalue(co, -1);
   h->results_ref = luaL_ref(co, LUA_REGISTRYINDEX);
   h->ended = true;
-  cxb_wait waiter = h->waiter;
-  lua_State *L = cxb_wait_stack(&waiter);
-  if (L)
-    n = push_results(L, h);
+  cxb_wait *waiters = h->waiters;
+  int count = h->waiter_count;
+  h->waiters = NULL;
+  h->waiter_count = 0;
   push_handles(co);
   lua_pushnil(co);
   lua_rawseti(co, -2, (int)(id % 0x7fffffff));
   lua_pop(co, 1);
-  if (L)
-    cxb_wait_resume(&waiter, n);
+  wake(co, waiters, count);
+  lua_pop(co, 1);
 }
 
 static int l_spawn(lua_State *L) {
@@ -154,7 +192,10 @@ static int l_wait(lua_State *L) {
     return 2;
   }
   int64_t ms = lua_isnoneornil(L, 2) ? -1 : (int64_t)luaL_checknumber(L, 2);
-  return cxb_task_wait_ms(L, &h->waiter, ms, NULL, NULL);
+  cxb_wait *waiter = new_waiter(h);
+  if (!waiter)
+    return luaL_error(L, "wait: out of memory");
+  return cxb_task_wait_ms(L, waiter, ms, NULL, NULL);
 }
 
 static int l_cancel(lua_State *L) {
