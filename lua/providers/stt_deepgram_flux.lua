@@ -38,7 +38,7 @@ function M.query(stage, rate)
     list[#list + 1] = { "keyterm", term }
   end
   if name:find("multi", 1, true) then
-    for _, hint in ipairs(extra.language_hints or { language }) do
+    for _, hint in ipairs(extra.language_hints or { language ~= "multi" and language or nil }) do
       list[#list + 1] = { "language_hint", hint }
     end
   end
