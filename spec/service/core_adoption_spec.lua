@@ -73,6 +73,15 @@ describe("a lost worker's", function()
     assert.equal(1, #host:got())
   end)
 
+  it("journal becomes a result though another outbox cannot be read", function()
+    host:start(1)
+    host:start(2)
+    assert(cxb.fs.mkdir(host.state .. "/outbox-9.db"))
+    assert(host:call(1)):speak(dialler.tone(200))
+    host:kill(1)
+    assert.equal("worker_lost", json.decode(host:delivery(1).body).error)
+  end)
+
   it("journal whose result was committed makes no second one, also when that was delivered",
     function()
       host:start(1)

@@ -13,21 +13,29 @@ local function complete(facts)
   f.session_id = f.session_id or f.session_hint or ("core-" .. tostring(f.call_id))
 end
 
+-- (waits) Kinds of the rows an outbox has of a session; nil, why when the file cannot be read.
+local function kinds_in(path, key)
+  local db, code, message = cxb.sqlite.open(path, { readonly = true })
+  local rows
+  if db then
+    rows, code, message = db:exec(
+      "SELECT kind FROM outbox WHERE kind IN ('result','upload') AND session_id=?", key)
+    db:close()
+  end
+  return rows, message or code
+end
+
 -- (waits) What was committed of a call before: by its own worker, or by one that recovered the
--- journal and died before it removed it. {result=, upload=}; nil, why when a file cannot be read.
+-- journal and died before it removed it. {result=, upload=}. A file that cannot be read says
+-- nothing: rather the same key twice than no result.
 local function committed(c, f)
   local kinds, key = {}, delivery.key(f)
   for _, worker in ipairs(outboxes.all(c)) do
-    local db, code, message = cxb.sqlite.open(outboxes.path(c, worker), { readonly = true })
-    local rows
-    if db then
-      rows, code, message = db:exec("SELECT kind FROM outbox WHERE session_id=?", key)
-      db:close()
-    end
+    local rows, why = kinds_in(outboxes.path(c, worker), key)
     if not rows then
-      return nil, message or code
+      cxb.log.warn("an outbox cannot be looked into", { of = tostring(worker), error = why })
     end
-    for _, row in ipairs(rows) do
+    for _, row in ipairs(rows or {}) do
       kinds[row.kind] = true
     end
   end
@@ -49,10 +57,7 @@ function M.recover(c, path, reason)
   local how = "empty"
   if facts.times.started then
     complete(facts)
-    local has, why = committed(c, facts.fields)
-    if not has then
-      return nil, why
-    end
+    local has = committed(c, facts.fields)
     if not has.result then
       how = delivery.commit(c, facts, postcall.prepare(facts))
     else
