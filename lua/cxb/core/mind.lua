@@ -40,6 +40,9 @@ local function model(self, choice)
   if llm and self.closed then
     llm:close()
     return nil, "cancelled"
+  elseif llm and self.llm and self.choice == choice then
+    llm:close() -- two asked at once: what the first got may be at work already
+    return self.llm
   end
   self.llm, self.choice = llm, choice
   return llm, code, message
