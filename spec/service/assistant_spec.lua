@@ -1,6 +1,7 @@
 -- The assistant with real speech in both directions and a language model's server on a socket: a
 -- recorded caller asks, what the bot says is judged by transcribing its audio.
 
+local json = require("cjson.safe")
 local support = require("support.world")
 local talks = require("support.talk")
 
@@ -10,13 +11,21 @@ local bot = {
   llm = { provider = "openai", model = "test", base_url = "$LLM/v1" },
 }
 
-local world, talk
+local world, talk, shop
 
 describe("the assistant on a real worker", function()
   setup(function()
     world = support.new()
     for _, tool in ipairs({ "flite", "sox", "python3" }) do support.need(tool) end
-    talk = talks.start(world, { asha = bot })
+    local port = world:port()
+    shop = "http://127.0.0.1:" .. port
+    world:server("tcp:127.0.0.1:" .. port, [[return function(req)
+      req:respond(200, '{"data":{"day":"' .. req.query:match("day=(%w+)") .. '","opens":"nine"}}')
+    end]])
+    bot.tools = { { type = "function", ["function"] = { name = "get_hours", parameters = {
+      type = "object", properties = { day = { type = "string" } }, required = { "day" } } },
+      http = { url = shop .. "/hours", response_path = "data" }, pre_message = "Let me look that up." } }
+    talk = talks.start(world, { asha = bot }, { env = { CXB_OUTBOUND_ALLOW = "127.0.0.1" } })
   end)
   teardown(function() world:close() end)
 
@@ -33,7 +42,7 @@ describe("the assistant on a real worker", function()
     assert.matches("how can i help", said)
     assert.matches("in the morning", said)
     d:hangup()
-    local result = talk:result(1)
+    local result = talk:result()
     assert.equal("customer", result.disconnected_by)
     assert.equal("bot", result.transcript[1].role)
     assert.matches("[Oo]pening hours", result.transcript[2].text)
@@ -64,7 +73,7 @@ describe("the assistant on a real worker", function()
     support.wait_until("the second request", function() return #talk:requests() >= before + 2 end,
       30000)
     d:hangup()
-    local result = talk:result(2)
+    local result = talk:result()
     local answer
     for _, entry in ipairs(result.transcript) do
       if entry.full_text == long then answer = entry end
@@ -88,9 +97,37 @@ describe("the assistant on a real worker", function()
     talk.bot_silent(d)
     d:says(talk:say("That is all, goodbye."))
     assert.is_true(d:wait_closed(40000))
-    local result = talk:result(3)
+    local result = talk:result()
     assert.equal("bot", result.disconnected_by)
     assert.equal("Thank you for calling. Goodbye.", result.transcript[#result.transcript].text)
+  end)
+
+  it("asks a tool over HTTP and answers with what it said", function()
+    local before = #talk:requests()
+    talk:script({ answers = { { tool_calls = { { name = "get_hours", arguments = { day = "Monday" } } } },
+      { text = "On Monday we open at nine." } } })
+    local d = talk:call("asha")
+    local n = talk.bot_silent(d)
+    d:says(talk:say("When do you open on Monday?"))
+    support.wait_until("the second request", function()
+      return #talk:requests() >= before + 2
+    end, 30000)
+    talk.bot_silent(d, n)
+    d:hangup()
+    local result = talk:result()
+    assert.equal("Let me look that up. On Monday we open at nine.", result.transcript[3].text)
+    local list = talk:requests()
+    local messages = list[#list].messages
+    local answer = json.decode(messages[#messages].content)
+    assert.same({ day = "Monday", opens = "nine" }, answer)
+    assert.equal(1, result.usage_metrics.tool_calls)
+    local asked, got
+    for _, event in ipairs(result.events) do
+      asked = event.type == "tool_call" and event.data or asked
+      got = event.type == "custom_tool_result" and event.data or got
+    end
+    assert.same({ name = "get_hours", arguments = { day = "Monday" } }, asked)
+    assert.equal(200, got.status)
   end)
 
   it("shows itself without an account, by the bot that comes with it", function()
@@ -100,6 +137,6 @@ describe("the assistant on a real worker", function()
     talk.bot_silent(d, n)
     assert.matches("in the morning", talk:heard(d))
     d:hangup()
-    assert.equal("rules", talk:result(4).pipeline_config.llm.provider)
+    assert.equal("rules", talk:result().pipeline_config.llm.provider)
   end)
 end)

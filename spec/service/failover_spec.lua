@@ -59,7 +59,7 @@ describe("a call whose providers are killed in turn", function()
 
     assert.matches("in the morning", heard)
     assert.matches("stone bridge", heard)
-    local result, switched = talk:result(1), {}
+    local result, switched = talk:result(), {}
     for _, event in ipairs(result.events) do
       if event.type == "provider_failover" then switched[event.data.stage] = event.t_ms end
     end

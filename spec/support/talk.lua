@@ -81,6 +81,7 @@ end
 
 ---(waits) A caller who has been answered. Silence is sent whenever he says nothing.
 function M:call(bot, o)
+  self.calls = (self.calls or 0) + 1
   local d = assert(dialler.connect(self.socket, bot, o)):begin(o and o.event)
   local silence = ("\0"):rep(320)
   d.queue = {}
@@ -130,8 +131,8 @@ function M:heard(d)
   return transcribe(self.speech.socket, path)
 end
 
----(waits) The result of the n-th call, from its file.
-function M:result(n, timeout_ms)
+---(waits) The result of the latest call, from its file.
+function M:result(timeout_ms)
   local list
   support.wait_until("a result", function()
     list = {}
@@ -142,7 +143,7 @@ function M:result(n, timeout_ms)
       end
     end
     look(self.dir .. "/state/results")
-    return #list >= (n or 1)
+    return #list >= self.calls
   end, timeout_ms or 30000)
   local newest, body
   for _, path in ipairs(list) do
