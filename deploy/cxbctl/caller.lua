@@ -189,15 +189,23 @@ function caller:speak()
   return self.wire.frame(self.conn, frame .. ("\0"):rep(self.frame_bytes - #frame), self.call)
 end
 
+-- What arrived and was not played yet holds more than silence.
+function caller:sound_to_come()
+  for _, item in ipairs(self.queue) do
+    if item.pcm and audio.loudness(item.pcm:sub(item.at)) >= LOUD then return true end
+  end
+  return false
+end
+
 -- The caller's turn: the bot has spoken since our last line and is quiet, or never answered.
 function caller:my_turn()
   if self.saying or self.keys then return false end
   local answered = self.last_sound > self.spoke_tick
     or (self.spoke_tick == 0 and self.last_sound >= 0)
-  if answered and #self.queue == 0 then
-    return (self.tick - self.last_sound) * FRAME_MS >= self.quiet_ms
+  if answered then
+    return (self.tick - self.last_sound) * FRAME_MS >= self.quiet_ms and not self:sound_to_come()
   end
-  return not answered and (self.tick - self.spoke_tick) * FRAME_MS >= self.patience_ms
+  return (self.tick - self.spoke_tick) * FRAME_MS >= self.patience_ms
 end
 
 -- Reads the socket until it closes.

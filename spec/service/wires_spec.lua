@@ -316,6 +316,38 @@ describe("cxbctl call", function()
   end
 end)
 
+describe("a far end that sends rubbish", function()
+  local function rubbish(n)
+    local seed, out = n * 7919 + 1, {}
+    for i = 1, 40 do
+      seed = seed * 16807 % 2147483647
+      out[i] = string.char(seed % 94 + 32)
+    end
+    return table.concat(out)
+  end
+
+  it("costs no slot, whatever the wire and however it goes", function()
+    for n, transport in ipairs(caller.transports) do
+      local wire = require("cxbctl.wires." .. transport)
+      for _, handshake in ipairs({ false, true }) do
+        idle()
+        local it = { bot = "echo", from = "+1", to = "+2", direction = "incoming",
+          stream_id = "rubbish-" .. n }
+        local ws = assert(cxb.ws.connect("ws+unix:" .. socket .. ":" .. wire.path(it),
+          { protocol = wire.protocol }))
+        if handshake then wire.open(ws, it) end
+        for i = 1, 20 do
+          ws:send(rubbish(i))
+          ws:send_binary(rubbish(i):sub(1, i))
+          ws:send('{"event":"' .. rubbish(i):gsub('[\\"]', "") .. '","type":' .. i .. "}")
+        end
+        ws:close(1000 + 2000 * (n % 2))
+      end
+    end
+    call(wires[1], "echo", { "--dtmf", "#", "--wait-end", "20" })
+  end)
+end)
+
 describe("after all these calls the worker", function()
   it("holds no call and no journal, and ends in order", function()
     idle()
