@@ -494,7 +494,7 @@ int cxb_process_main(int argc, char **argv) {
   cxb_metric_declare("cxb_reload_failures_total", CXB_COUNTER, "Reloads refused", NULL, 0);
   cxb_metric_add("cxb_reload_failures_total", "", 0);
   start_signals();
-  if (cxb_watchdog_start(env_number("CXB_TASK_STALL_MS", 200),
+  if (cxb_watchdog_start(&p.loop, env_number("CXB_TASK_STALL_MS", 200),
                          env_number("CXB_TASK_STALL_END_MS", 5000)) != 0 ||
       start_modules() != 0)
     return 1;
