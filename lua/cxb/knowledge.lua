@@ -24,7 +24,6 @@ local function ask(settings, api, config, query)
   local target = api .. "/knowledge/search"
   local answer, code = cxb.http.request({
     url = target, method = "POST", timeout_ms = limit_ms, max_body = 1024 * 1024,
-    secrets = settings.secrets,
     headers = outgoing.headers(settings, target, { ["content-type"] = "application/json" }),
     body = json.encode(json.object({
       { "kb_ids", json.array(config.knowledge_kb_ids) }, { "query", query },

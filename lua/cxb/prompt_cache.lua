@@ -56,7 +56,7 @@ end
 local function recreate(self)
   local target = ("%s/bots/%s/live-prompt-cache/recreate"):format(self.api, self.bot_id)
   local answer, code, message = cxb.http.request({
-    url = target, method = "POST", timeout_ms = recreate_ms, secrets = self.settings.secrets,
+    url = target, method = "POST", timeout_ms = recreate_ms,
     headers = outgoing.headers(self.settings, target, { ["content-type"] = "application/json" }),
     body = json.encode({ static_version = self.version }),
   })

@@ -198,7 +198,6 @@ cxb.http = {}
 ---@field public_only? boolean|string the URL is somebody else's: http(s) without user name, port 80,
 --- 443 or ≥ 1024, whatever address is dialled must be public, no redirects. A string: exceptions, hosts
 --- and CIDRs by commas
----@field secrets? string[] values that must not appear in an error text
 ---@class cxb.http.answer
 ---@field status integer
 ---@field headers table<string, string>

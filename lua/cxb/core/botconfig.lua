@@ -140,7 +140,7 @@ local function fetch(c, target)
   local answer, code, message
   for attempt = 1, 2 do
     answer, code, message = cxb.http.request({
-      url = target, headers = headers, timeout_ms = 5000, secrets = c.secrets,
+      url = target, headers = headers, timeout_ms = 5000,
     })
     if answer or not retry_codes[code] or attempt == 2 then
       break

@@ -17,7 +17,7 @@ local function ask(c, carrier, timeout_ms, request, code)
   local answer, why, message = cxb.http.request({
     url = (c.CXB_CARRIER_API_BASE or carrier.base):gsub("/+$", "") .. request.path,
     method = request.method, headers = request.headers, body = request.body,
-    timeout_ms = timeout_ms, connect_timeout_ms = 1500, secrets = c.secrets,
+    timeout_ms = timeout_ms, connect_timeout_ms = 1500,
   })
   if answer and answer.status >= 200 and answer.status < 300 then
     return true

@@ -23,7 +23,7 @@ end
 local function deliver_now(c, target, session_id, body)
   local row = { kind = "result", session_id = session_id, url = target, body = body }
   local answer = cxb.http.request({
-    url = target, method = "POST", body = body, timeout_ms = 15000, secrets = c.secrets,
+    url = target, method = "POST", body = body, timeout_ms = 15000,
     headers = outgoing.delivery(c, row),
   })
   return answer and answer.status >= 200 and answer.status < 300

@@ -27,7 +27,7 @@ local function post(c, target, seq, events)
     body = body_of(seq, events)
   end
   local answer, code = cxb.http.request({
-    url = target, method = "POST", body = body, timeout_ms = TIMEOUT_MS, secrets = c.secrets,
+    url = target, method = "POST", body = body, timeout_ms = TIMEOUT_MS,
     headers = outgoing.headers(c, target, { ["content-type"] = "application/json" }),
   })
   if not answer or answer.status >= 300 then

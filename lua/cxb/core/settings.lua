@@ -178,14 +178,6 @@ function M.load(env)
   c.recordings_dir = c.CXB_RECORDINGS_DIR or c.CXB_STATE_DIR .. "/recordings"
   c.journal_dir = c.CXB_STATE_DIR .. "/journal"
   c.api = c.CXB_API_CONFIG_URL and c.CXB_API_CONFIG_URL:gsub("/+$", ""):match("^(.*)/[^/]*$")
-  c.secrets = {}
-  for _, entry in ipairs(M.schema) do
-    if entry.secret and c[entry.name] then
-      for word in c[entry.name]:gmatch("%S+") do
-        c.secrets[#c.secrets + 1] = word
-      end
-    end
-  end
   return c
 end
 
