@@ -85,7 +85,9 @@ function M.fake_cxb()
       end,
     },
   }
-  return fake, clock
+  return setmetatable(fake, { __index = function(_, name)
+    error(("cxb.%s is not there on virtual time: a flow in a spec uses tools"):format(name), 2)
+  end }), clock
 end
 
 local real

@@ -184,7 +184,13 @@ function M:close()
   self.is_closed = true
 end
 
+function M:say_sink()
+  return {}
+end
+
 function M:tap() end
+function M:monitor() end
+function M:unmonitor() end
 function M:vad() end
 function M:record_pause() end
 
