@@ -131,8 +131,23 @@ function M.help(schema)
   return table.concat(out, "\n")
 end
 
+-- The text of a file. `keep` (cxb.process.keep): as it was when the process started; like the
+-- environment it is read once, whatever generation asks.
+local function read_once(path, keep)
+  local text = keep and keep("secrets.env")
+  if text then
+    return text
+  end
+  local file = io.open(path, "r")
+  text = file and file:read("*a")
+  if file then
+    file:close()
+  end
+  return text and keep and keep("secrets.env", text) or text
+end
+
 -- $CXB_STATE_DIR/secrets.env fills in secrets that the environment does not give.
-local function file_secrets(schema, env)
+local function file_secrets(schema, env, keep)
   local dir = env.CXB_STATE_DIR
   for _, entry in ipairs(schema) do
     if entry.name == "CXB_STATE_DIR" and (dir == nil or dir == "") then
@@ -143,11 +158,11 @@ local function file_secrets(schema, env)
     return {}
   end
   local path = dir .. "/secrets.env"
-  local values, code, message = envfile.read(path)
-  if code == "invalid" then
-    M.refuse(message)
+  local values, why = envfile.parse(read_once(path, keep) or "")
+  if not values then
+    M.refuse(path .. ": " .. why)
   end
-  return values or {}
+  return values
 end
 
 ---@param schema table[]
@@ -158,8 +173,9 @@ function M.load(schema, env)
     cxb.process.print(M.help(schema))
     return nil
   end
+  local keep = not env and cxb.process.keep or nil
   env = env or cxb.process.environ()
-  local secrets = file_secrets(schema, env)
+  local secrets = file_secrets(schema, env, keep)
   local config = {}
   for _, entry in ipairs(schema) do
     local text = env[entry.name]

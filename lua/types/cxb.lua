@@ -513,6 +513,11 @@ function cxb.process.status(text) end
 ---The longest time since the last call of this that the loop did not get round, ms.
 ---@return number
 function cxb.process.loop_lag() end
+---Remembers a text for the life of the process, over reloads. The first text of a name stays; few names.
+---@param name string
+---@param text? string
+---@return string? text what is remembered
+function cxb.process.keep(name, text) end
 ---Bytes that scripts hold, in all generations that live.
 ---@return number
 function cxb.process.script_memory() end

@@ -21,6 +21,7 @@
 enum { MAX_ARGS = 128, MAX_CAPTURE = 4 << 20 };
 extern char **environ;
 void cxb_process_ignore_signals(void);
+int cxb_process_control(lua_State *L); /* control_client_lua.c */
 
 static const struct {
   const char *name;
@@ -333,6 +334,39 @@ static int l_environ(lua_State *L) {
   return 1;
 }
 
+/* ---- what outlives a generation ---- */
+
+static struct {
+  char name[32];
+  char *text;
+  size_t len;
+} kept[4];
+
+static int l_keep(lua_State *L) {
+  const char *name = luaL_checkstring(L, 1);
+  size_t len;
+  const char *text = luaL_optlstring(L, 2, NULL, &len);
+  luaL_argcheck(L, strlen(name) < sizeof kept[0].name, 1, "at most 31 bytes");
+  for (size_t i = 0; i < sizeof kept / sizeof *kept; i++) {
+    bool found = kept[i].text && strcmp(kept[i].name, name) == 0;
+    if (!found && !kept[i].text && text) {
+      kept[i].text = malloc(len + 1);
+      if (!kept[i].text)
+        return luaL_error(L, "out of memory");
+      memcpy(kept[i].text, text, len + 1);
+      kept[i].len = len;
+      snprintf(kept[i].name, sizeof kept[i].name, "%s", name);
+      found = true;
+    }
+    if (found) {
+      lua_pushlstring(L, kept[i].text, kept[i].len);
+      return 1;
+    }
+  }
+  lua_pushnil(L);
+  return 1;
+}
+
 static int l_kill(lua_State *L) {
   pid_t pid = (pid_t)luaL_checkinteger(L, 1);
   luaL_argcheck(L, pid > 0, 1, "a process id");
@@ -451,113 +485,24 @@ static int l_signal(lua_State *L) {
   return cxb_task_wait_ms(L, &signal_wait, ms, NULL, NULL);
 }
 
-/* ---- control sockets ---- */
-
-typedef struct control {
-  uv_pipe_t pipe;
-  uv_connect_t connect;
-  uv_write_t write;
-  char *message;
-  cxb_buf in;
-  cxb_wait wait;
-  bool over;
-} control;
-
-static void on_control_closed(uv_handle_t *h) {
-  control *c = h->data;
-  cxb_buf_free(&c->in);
-  free(c->message);
-  free(c);
-}
-
-static void control_end(control *c, int err, const char *why) {
-  if (c->over)
-    return;
-  c->over = true;
-  lua_State *L = cxb_wait_stack(&c->wait);
-  cxb_wait wait = c->wait;
-  int n = 0;
-  if (L) {
-    char *nl = c->in.len ? memchr(c->in.data, '\n', c->in.len) : NULL;
-    if (err)
-      n = cxb_push_error(L, err, "%s", why);
-    else if (nl && cxb_json_decode(L, c->in.data, (size_t)(nl - c->in.data)) == 0)
-      n = 1;
-    else
-      n = cxb_push_error(L, CXB_EPROTO, "the answer is not JSON");
-  }
-  uv_close((uv_handle_t *)&c->pipe, on_control_closed);
-  if (L)
-    cxb_wait_resume(&wait, n);
-}
-
-static void on_control_cancel(void *arg) {
-  control *c = arg;
-  c->over = true;
-  uv_close((uv_handle_t *)&c->pipe, on_control_closed);
-}
-
-static void on_control_alloc(uv_handle_t *h, size_t n, uv_buf_t *buf) {
-  (void)n;
-  control *c = h->data;
-  bool full = c->in.len > MAX_CAPTURE || cxb_buf_reserve(&c->in, 8192);
-  *buf = full ? uv_buf_init(NULL, 0) : uv_buf_init(c->in.data + c->in.len, 8192);
-}
-
-static void on_control_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf) {
-  (void)buf;
-  control *c = s->data;
-  if (n < 0) {
-    control_end(c, CXB_ECLOSED, "closed before an answer");
-    return;
-  }
-  c->in.len += (size_t)n;
-  if (memchr(c->in.data, '\n', c->in.len))
-    control_end(c, 0, NULL);
-}
-
-static void on_control_connected(uv_connect_t *req, int status) {
-  control *c = req->data;
-  if (c->over)
-    return;
-  if (status != 0) {
-    control_end(c, status == UV_ENOENT ? CXB_ENOENT : CXB_EREFUSED, uv_strerror(status));
-    return;
-  }
-  uv_buf_t buf = uv_buf_init(c->message, (unsigned)strlen(c->message));
-  uv_read_start((uv_stream_t *)&c->pipe, on_control_alloc, on_control_read);
-  uv_write(&c->write, (uv_stream_t *)&c->pipe, &buf, 1, NULL);
-}
-
-static int l_control(lua_State *L) {
-  const char *path = luaL_checkstring(L, 1);
-  luaL_checktype(L, 2, LUA_TTABLE);
-  int64_t ms = (int64_t)luaL_optnumber(L, 3, 10000);
-  lua_pushvalue(L, 2);
-  if (cxb_json_encode(L) != 0)
-    return luaL_error(L, "control: %s", lua_tostring(L, -1));
-  control *c = calloc(1, sizeof *c);
-  if (!c || asprintf(&c->message, "%s\n", lua_tostring(L, -1)) < 0) {
-    free(c);
-    return luaL_error(L, "out of memory");
-  }
-  uv_pipe_init(cxb_loop(), &c->pipe, 0);
-  c->pipe.data = c;
-  c->connect.data = c;
-  uv_pipe_connect(&c->connect, &c->pipe, path, on_control_connected);
-  return cxb_task_wait_ms(L, &c->wait, ms, on_control_cancel, c);
-}
-
 static void open_process(lua_State *L, cxb_generation *gen) {
   (void)gen;
   static const luaL_Reg methods[] = {
       {"wait", l_child_wait}, {"kill", l_child_kill}, {"line", l_child_line}, {NULL, NULL}};
-  static const luaL_Reg fns[] = {
-      {"env", l_env},       {"environ", l_environ},   {"spawn", l_spawn},
-      {"kill", l_kill},     {"print", l_print},       {"rss_kb", l_rss_kb},
-      {"signal", l_signal}, {"control", l_control},   {"reload_state", l_reload_state},
-      {"status", l_status}, {"loop_lag", l_loop_lag}, {"script_memory", l_script_memory},
-      {NULL, NULL}};
+  static const luaL_Reg fns[] = {{"env", l_env},
+                                 {"environ", l_environ},
+                                 {"spawn", l_spawn},
+                                 {"kill", l_kill},
+                                 {"print", l_print},
+                                 {"rss_kb", l_rss_kb},
+                                 {"signal", l_signal},
+                                 {"control", cxb_process_control},
+                                 {"reload_state", l_reload_state},
+                                 {"keep", l_keep},
+                                 {"status", l_status},
+                                 {"loop_lag", l_loop_lag},
+                                 {"script_memory", l_script_memory},
+                                 {NULL, NULL}};
   luaL_newmetatable(L, CHILD_MT);
   lua_pushcfunction(L, l_child_gc);
   lua_setfield(L, -2, "__gc");

@@ -2,6 +2,7 @@
 -- A worker's life: reloads under a call, recycling, the two ways to end, what others see of it.
 local CoreHost = require("support.core_host")
 local World = require("support.world")
+local dialler = require("support.dialler")
 local json = require("cjson.safe")
 local jwt = require("cxb.jwt")
 
@@ -102,6 +103,34 @@ describe("a worker", function()
       local result = json.decode(host:delivery(1).body)
       assert.same({ "error", "shutdown" }, { result.disconnected_by, result.error })
     end)
+  end)
+
+  it("reads its settings once: a reload changes no secret", function()
+    host.env.CXBCORE_SECRET = nil
+    world:write(host.state .. "/secrets.env", "CXBCORE_SECRET=" .. SECRET .. "\n")
+    host:start(1)
+    local function outbox(secret)
+      return assert(cxb.http.request({ url = "http+unix:" .. host:socket(1) .. ":/outbox",
+        headers = { ["x-cxb-core-secret"] = secret } })).status
+    end
+    assert.same({ 200, 403 }, { outbox(SECRET), outbox("another-secret") })
+    world:write(host.state .. "/secrets.env", "CXBCORE_SECRET=another-secret\n")
+    assert.is_true(control(1, { verb = "reload" }).ok)
+    assert.equal(2, health(1).generation)
+    assert.same({ 200, 403 }, { outbox(SECRET), outbox("another-secret") })
+  end)
+
+  it("listens on TCP when it is told to, and is the worker CXB_WORKER_ID says", function()
+    local port = world:port()
+    host.env.CXB_LISTEN, host.env.CXB_WORKER_ID = "tcp:127.0.0.1:" .. port, "2"
+    world:service("core.lua", host.env, function()
+      return World.get_json("http://127.0.0.1:" .. port .. "/health")
+    end)
+    assert.equal("2", World.get_json("http://127.0.0.1:" .. port .. "/health").worker_id)
+    local d = assert(dialler.connect("ws://127.0.0.1:" .. port, "echo")):begin()
+    d:speak(dialler.tone(200))
+    d:hangup()
+    assert.truthy(host:delivery(1))
   end)
 
   describe("that has served long", function()
