@@ -81,10 +81,6 @@ bool cxb_draining(void) {
   return p.draining || p.operator_drain;
 }
 
-bool cxb_process_serving(void) {
-  return p.phase == SERVING;
-}
-
 const char *cxb_process_reload_error(void) {
   return p.reload_error;
 }

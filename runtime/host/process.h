@@ -13,8 +13,6 @@ void cxb_process_exit(int code); /* a tool's end, or a start that was refused */
 const char *cxb_process_reload_error(void);
 /* The longest turn of the loop since the last call, ms: what came during it had to wait. */
 double cxb_process_loop_lag(void);
-/* A service that is past its start. */
-bool cxb_process_serving(void);
 /* Hook of net: stop accepting, because the process will end. */
 extern void (*cxb_process_on_stop_listening)(void);
 /* Hook of net: how many requests are still being answered. */

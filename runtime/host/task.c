@@ -72,10 +72,6 @@ cxb_generation *cxb_task_generation(const cxb_task *t) {
   return t->gen;
 }
 
-int cxb_task_count(void) {
-  return count;
-}
-
 void cxb_task_each(void (*fn)(cxb_task *task, void *arg), void *arg) {
   uint64_t *ids = calloc((size_t)count + 1, sizeof *ids);
   size_t n = 0;

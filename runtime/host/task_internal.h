@@ -33,7 +33,6 @@ struct cxb_task {
 
 /* Waits `ms`, then returns true to the script. */
 int cxb_task_sleep(lua_State *L, int64_t ms);
-int cxb_task_count(void);
 /* `fn` may end tasks; those started meanwhile are not visited. */
 void cxb_task_each(void (*fn)(cxb_task *task, void *arg), void *arg);
 /* The running task is ended at its next instruction, whatever it catches. */

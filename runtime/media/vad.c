@@ -98,10 +98,6 @@ bool cxb_vad_speaking(const cxb_vad *v) {
   return v->speaking;
 }
 
-bool cxb_vad_voiced(const cxb_vad *v) {
-  return v->voiced;
-}
-
 /* The classifier takes loud steady noise for voice after a while: so it must also stand out. */
 static bool stands_out(cxb_vad *v, const int16_t *pcm, size_t n) {
   int64_t sum = 0;

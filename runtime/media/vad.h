@@ -28,4 +28,3 @@ cxb_vad_edge cxb_vad_frame(cxb_vad *v, const int16_t *pcm, size_t n, int64_t t_m
 cxb_vad_edge cxb_vad_gap(cxb_vad *v, int64_t *edge_ms);
 int cxb_vad_stop_ms(const cxb_vad *v);
 bool cxb_vad_speaking(const cxb_vad *v); /* between SPEECH and SILENCE */
-bool cxb_vad_voiced(const cxb_vad *v);   /* the classifier's word on the last frame */

@@ -5,17 +5,13 @@
 
 #include "http_internal.h"
 
-enum { MAX_URL = 32768 }; /* beside max_head: a call's connected_event travels in one */
+/* The URL beside the head: a call's connected_event travels in one. */
+enum { MAX_HEAD = 16384, MAX_URL = 32768 };
 
-static size_t max_head = 16384;
 static cxb_http_handler on_request;
 
 void cxb_http_set_handler(cxb_http_handler handler) {
   on_request = handler;
-}
-
-void cxb_http_set_max_head(size_t bytes) {
-  max_head = bytes;
 }
 
 /* The head lies in one piece, so pieces of one token touch; a folded header line does not and is
@@ -202,7 +198,7 @@ void cxb_http_parse(cxb_http_conn *c) {
         return;
     }
     if (!r->head_done) {
-      if (c->in.len > max_head + MAX_URL)
+      if (c->in.len > MAX_HEAD + MAX_URL)
         cxb_http_parse_reject(c, 431, "headers_too_large");
       return;
     }
@@ -210,7 +206,7 @@ void cxb_http_parse(cxb_http_conn *c) {
       cxb_http_parse_reject(c, 414, "uri_too_long");
       return;
     }
-    if (!r->dispatched && r->head_len - r->url.len > max_head) {
+    if (!r->dispatched && r->head_len - r->url.len > MAX_HEAD) {
       cxb_http_parse_reject(c, 431, "headers_too_large");
       return;
     }

@@ -12,7 +12,6 @@
 /* Called when a request's head is complete (and as much of its body as came with it). */
 typedef void (*cxb_http_handler)(cxb_http_request *req);
 void cxb_http_set_handler(cxb_http_handler handler);
-void cxb_http_set_max_head(size_t bytes); /* 16 KiB, the URL (<= 32 KiB) not counted */
 
 /* What is not done in time ends the connection; checked every half second. */
 typedef struct cxb_http_times {

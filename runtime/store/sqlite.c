@@ -533,10 +533,6 @@ void cxb_sqlite_close_all(void) {
     begin_close(db);
 }
 
-const char *cxb_sqlite_path(const cxb_sqlite *db) {
-  return db->path;
-}
-
 uint64_t cxb_sqlite_commits(const cxb_sqlite *db) {
   return atomic_load(&db->commits);
 }

@@ -35,7 +35,6 @@ int cxb_sqlite_open(uv_loop_t *loop, const char *path, const cxb_sqlite_options 
 void cxb_sqlite_close(cxb_sqlite *db);
 /* Closes every file whoever still holds it; the loop has to be run until it is dry. */
 void cxb_sqlite_close_all(void);
-const char *cxb_sqlite_path(const cxb_sqlite *db);
 /* Transactions committed so far. */
 uint64_t cxb_sqlite_commits(const cxb_sqlite *db);
 

@@ -265,7 +265,3 @@ int cxb_leg_close_code(const cxb_leg *leg) {
 const cxb_leg_counts *cxb_leg_counted(const cxb_leg *leg) {
   return leg->counts;
 }
-
-const cxb_wire *cxb_leg_wire(const cxb_leg *leg) {
-  return &leg->ops;
-}

@@ -94,6 +94,4 @@ void cxb_leg_advance(cxb_leg *leg, int ms);
 void cxb_leg_lost(cxb_leg *leg, int code);  /* the far end's socket is gone */
 int cxb_leg_close_code(const cxb_leg *leg); /* 0 while open */
 const cxb_leg_counts *cxb_leg_counted(const cxb_leg *leg);
-const cxb_wire *
-cxb_leg_wire(const cxb_leg *leg); /* what the session calls, with the leg as `wire` */
 void cxb_leg_free_detached(cxb_leg *leg);
