@@ -519,6 +519,20 @@ describe("a session", function()
     end))
   end)
 
+  it("ends when that is asked for, once, however often", function()
+    local ending = run(function(call)
+      call:listen({ timeout = 60 })
+    end, { during = function()
+      sched.at(1000, function()
+        for _ = 1, 3 do
+          leg:post({ type = "hangup_requested" })
+        end
+      end)
+    end })
+    assert.same({ by = "bot" }, ending)
+    assert.equal(1, #events_of("hangup_requested"))
+  end)
+
   it("ends at once on shutdown", function()
     local ending = run(function(call)
       call:listen({ timeout = 60 })

@@ -158,7 +158,10 @@ function on.shutdown(self)
 end
 
 function on.hangup_requested(self)
-  self.call:event("hangup_requested", { reason = "request" })
+  if not self.requested then -- asked again it ends no sooner
+    self.requested = true
+    self.call:event("hangup_requested", { reason = "request" })
+  end
   self:finish("bot")
   self:over()
   self.leg:hangup()
