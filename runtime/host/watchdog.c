@@ -146,6 +146,7 @@ int cxb_watchdog_start(uv_loop_t *loop, long name_after_ms, long end_after_ms) {
   sigaction(SIGURG, &sa, NULL);
   cxb_metric_declare("cxb_task_stalls_total", CXB_COUNTER, "Tasks that did not yield in time", NULL,
                      0);
+  cxb_metric_add("cxb_task_stalls_total", "", 0);
   int err = start_timer();
   if (err)
     return err;
