@@ -282,7 +282,7 @@ function cxb.outbox.open(path, opts) end
 ---@return integer? id, string? code, string? message
 function box:put(row) end
 ---(waits)
----@return {id: integer, kind: string, state: string, session_id: string, attempts: integer, next_at: string, last_error?: string, age_seconds: number}[]
+---@return {id: integer, kind: string, state: string, session_id: string, attempts: integer, next_at: string, last_error: string, age_seconds: number}[]
 function box:list(state, limit) end
 ---(waits) due now, also a dead one
 function box:replay(id) end

@@ -70,10 +70,8 @@ static void push_shown(lua_State *L, const cxb_outbox_row *row, int64_t now) {
   lua_setfield(L, -2, "next_at");
   lua_pushnumber(L, (lua_Number)(now - row->created_ms) / 1000);
   lua_setfield(L, -2, "age_seconds");
-  if (row->last_error[0]) {
-    lua_pushstring(L, row->last_error);
-    lua_setfield(L, -2, "last_error");
-  }
+  lua_pushstring(L, row->last_error);
+  lua_setfield(L, -2, "last_error");
 }
 
 static void on_listed(void *arg, const cxb_outbox_row *rows, int count, int err) {

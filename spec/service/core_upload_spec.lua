@@ -89,7 +89,7 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Store).serve_forever()
     put(box, file, "http://127.0.0.1:" .. port)
     World.wait_until("done", function()
       local row = assert(box:list("ready"))[1]
-      seen = row and row.last_error or seen
+      seen = row and row.last_error ~= "" and row.last_error or seen
       return assert(box:list("done"))[1]
     end, 60000)
     assert.truthy(seen and (seen:find("the store has 4999 of 5000 bytes", 1, true)
