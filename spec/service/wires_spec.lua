@@ -263,6 +263,16 @@ describe("a transfer", function()
   end
 end)
 
+describe("Asterisk's XOFF", function()
+  it("stops the audio until XON, and what was to be heard comes then", function()
+    local report = call({ name = "asterisk" }, "talk", { "--xoff", "1.0", "--press", "1.5", "5" })
+    assert.equal(1, report.clears)
+    assert.near(BOT_HZ, report.bot_hz, 25)
+    local cut = assert(event(result(report.stream_id), "cut"))
+    assert.is_true(cut.data.ms < report.duration_ms - 300, "heard while it was held")
+  end)
+end)
+
 describe("a hang-up of the bot", function()
   for _, wire in ipairs({ { name = "cxb", path = "ws" }, { name = "asterisk" } }) do
     it("that the far end does not confirm is carried through by force, on " .. wire.name, function()

@@ -350,6 +350,7 @@ class Asterisk:
         self.rate, self.json = self.rates[self.format], call.args.form == "json"
         self.width = 1 if self.format.endswith("law") else 2
         self.unit = self.rate // 50 * self.width
+        self.xoff_at, self.xon = None, False
 
     def event(self, name, **fields):
         if self.json:
@@ -382,9 +383,19 @@ class Asterisk:
         self.call.bot_audio({"ulaw": lambda d: audioop.ulaw2lin(d, 2),
                              "alaw": lambda d: audioop.alaw2lin(d, 2)}.get(
                                  self.format, lambda d: d)(data))
-        if len(self.call.queue) > 40 and not self.call.held:
-            self.call.held = True
+        now = self.call.ms()
+        if self.call.args.xoff and self.xoff_at is None:
+            self.xoff_at = now
             self.call.reply(self.event("MEDIA_XOFF", channel_id="1"))
+        elif self.xoff_at is not None and not self.xon and now > self.xoff_at + 500:
+            self.call.note("bad_hold", {"ms": now - self.xoff_at})
+
+    def tick(self):
+        """Once a frame: takes audio again when the time of --xoff is over."""
+        if self.xoff_at is not None and not self.xon and (
+                self.call.ms() > self.xoff_at + self.call.args.xoff * 1000):
+            self.xon = True
+            self.call.reply(self.event("MEDIA_XON", channel_id="1"))
 
     def take(self, msg):
         if isinstance(msg, dict) != self.json:

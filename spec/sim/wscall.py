@@ -131,7 +131,7 @@ class Call:
         self.size = self.wire.rate // 50 * 2
         self.queue = []            # what the far end has yet to play: frames (bytes), marks (str)
                                    # and what is to be done then (functions)
-        self.held = self.hang_up_asked = False
+        self.hang_up_asked = False
         self.partial = b""
         self.recording = bytearray()
         self.began = None          # monotonic, when the first media left
@@ -200,9 +200,8 @@ class Call:
         while self.queue and not isinstance(self.queue[0], bytes):
             item = self.queue.pop(0)
             self.answer_mark(item, False) if isinstance(item, str) else item()
-        if self.held and len(self.queue) < 10:
-            self.held = False
-            self.reply(self.wire.event("MEDIA_XON", channel_id="1"))
+        if hasattr(self.wire, "tick"):
+            self.wire.tick()
         frame = self.queue.pop(0) if self.queue else None
         if frame is not None:
             self.played_ms += FRAME_MS
@@ -443,6 +442,7 @@ def arguments():
     p.add_argument("--rate", type=int, help="Hz, where the wire leaves a choice")
     p.add_argument("--codec", help="as the wire spells it (telnyx, plivo, asterisk)")
     p.add_argument("--form", choices=["json", "plain"], default="json", help="of asterisk's control")
+    p.add_argument("--xoff", type=float, default=0, help="asterisk: no audio for so long, s")
     p.add_argument("--stereo", action="store_true", help="audiofork: the caller on the left")
     p.add_argument("--swap", action="store_true", help="telnyx: messages change places")
     p.add_argument("--call-id", help="the carrier's id of the call (twilio, telnyx, plivo)")
