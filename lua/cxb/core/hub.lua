@@ -1,7 +1,7 @@
 -- What happens in one call, told while it happens to whoever asked: the API's live events and those
 -- who listen in. Facts of the record and states of the conversation become events
--- {type=, t_ms=, data=}; the last one is "call_ended". Nobody here can hold up the call: listeners
--- must not wait.
+-- {type=, t_ms=, data=}; the last one is "call_ended", and the hub is `over` from then on. Nobody
+-- here can hold up the call: listeners must not wait.
 local M = {}
 M.__index = M
 
@@ -38,6 +38,7 @@ end
 
 ---@param event {type: string, t_ms?: integer, data?: table}
 function M:tell(event)
+  self.over = self.over or event.type == "call_ended"
   for _, listener in ipairs(self.listeners) do
     listener(event)
   end

@@ -64,6 +64,9 @@ local function serve_own(req, current)
   until_gone(ws, function()
     queue:push({ type = "gone" })
   end)
+  if current.hub.over then -- it ended while the socket opened
+    queue:push({ type = "gone" })
+  end
   local event
   repeat
     event = queue:pop()
@@ -120,7 +123,7 @@ function M.serve(c, calls, req, session_id)
     return refuse(req, 401, "unauthorized")
   end
   local current = calls.current
-  if current and current.hub and current.session_id == session_id then
+  if current and current.hub and current.session_id == session_id and not current.hub.over then
     if not host.take_ticket(c, claims.jti) then
       return refuse(req, 401, "unauthorized")
     end
