@@ -119,8 +119,12 @@ static void place(cxb_recorder *r, int channel, int64_t at, const int16_t *pcm, 
   while (i < n) { /* once, or twice around the ring's end */
     int64_t slot = (at + i) % r->size, some = n - i < r->size - slot ? n - i : r->size - slot;
     int16_t *out = r->ring + slot * 2 + channel;
-    for (int64_t k = 0; k < some; k++)
-      out[k * 2] = pcm ? pcm[i + k] : 0;
+    if (pcm)
+      for (int64_t k = 0; k < some; k++)
+        out[k * 2] = pcm[i + k];
+    else
+      for (int64_t k = 0; k < some; k++)
+        out[k * 2] = 0;
     i += some;
   }
 }
