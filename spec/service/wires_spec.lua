@@ -211,7 +211,7 @@ describe("a call", function()
     end)
 
     it("is cut by a key and ended by the caller, on " .. label, function()
-      local report = call(wire, "talk", { "--press", "0.5", "5" })
+      local report = call(wire, "talk", { "--press", "0.5", "5", "--first-wait", "20" })
       assert.equal(1000, report.close_code)
       assert.near(BOT_HZ, report.bot_hz, 25)
       assert.equal(wire.clears and 1 or 0, report.clears)
@@ -265,7 +265,8 @@ end)
 
 describe("Asterisk's XOFF", function()
   it("stops the audio until XON, and what was to be heard comes then", function()
-    local report = call({ name = "asterisk" }, "talk", { "--xoff", "1.0", "--press", "1.5", "5" })
+    local report = call({ name = "asterisk" }, "talk", { "--xoff", "1.0", "--press", "1.5", "5",
+      "--first-wait", "20", "--gap", "1.4" })
     assert.equal(1, report.clears)
     assert.near(BOT_HZ, report.bot_hz, 25)
     local cut = assert(event(result(report.stream_id), "cut"))

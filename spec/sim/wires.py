@@ -350,7 +350,7 @@ class Asterisk:
         self.rate, self.json = self.rates[self.format], call.args.form == "json"
         self.width = 1 if self.format.endswith("law") else 2
         self.unit = self.rate // 50 * self.width
-        self.xoff_at, self.xon = None, False
+        self.xoff_at, self.xon, self.late = None, False, 0
 
     def event(self, name, **fields):
         if self.json:
@@ -383,12 +383,13 @@ class Asterisk:
         self.call.bot_audio({"ulaw": lambda d: audioop.ulaw2lin(d, 2),
                              "alaw": lambda d: audioop.alaw2lin(d, 2)}.get(
                                  self.format, lambda d: d)(data))
-        now = self.call.ms()
         if self.call.args.xoff and self.xoff_at is None:
-            self.xoff_at = now
+            self.xoff_at = self.call.ms()
             self.call.reply(self.event("MEDIA_XOFF", channel_id="1"))
-        elif self.xoff_at is not None and not self.xon and now > self.xoff_at + 500:
-            self.call.note("bad_hold", {"ms": now - self.xoff_at})
+        elif self.xoff_at is not None and not self.xon:
+            self.late += 1
+            if self.late == 25:  # half a second: more than was on its way
+                self.call.note("bad_hold", {"frames": self.late})
 
     def tick(self):
         """Once a frame: takes audio again when the time of --xoff is over."""
@@ -449,9 +450,10 @@ class Audiosocket:
         kind, payload = data[0], data[3:]
         if kind == self.kind:
             self.call.bot_audio(payload)
-            ahead = sum(1 for q in self.call.queue if isinstance(q, bytes))
-            if ahead > 10:
-                self.call.note("bad_lead", {"frames": ahead})
+            call = self.call
+            ahead = call.bot_bytes / 2 / self.rate * 1000 - (call.ms() - call.arrivals[0])
+            if ahead > 100:
+                call.note("bad_lead", {"ms": ahead})
         elif kind == 0x00:
             self.call.note("hangup", {})
             self.call.hang_up_asked = True
