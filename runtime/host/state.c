@@ -17,8 +17,10 @@ static void *allocate(void *ud, void *ptr, size_t osize, size_t nsize) {
     free(ptr);
     return NULL;
   }
-  if (m->enforce && nsize > osize && m->cap && m->used - osize + nsize > m->cap)
+  if (m->enforce && nsize > osize && m->cap && m->used - osize + nsize > m->cap) {
+    m->refused = true;
     return NULL;
+  }
   void *p = realloc(ptr, nsize);
   if (p) {
     m->used += nsize - osize;

@@ -7,6 +7,7 @@
 typedef struct cxb_memory {
   size_t used, cap, peak;
   bool enforce; /* the cap holds while a task runs; what the host pushes itself is not refused */
+  bool refused; /* something was refused since this was last set to false */
 } cxb_memory;
 
 /* A state whose allocations are counted in `memory` and refused above its cap. NULL: no memory. */

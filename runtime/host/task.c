@@ -125,10 +125,9 @@ static void fail(cxb_task *t, int status) {
   const char *msg = lua_tostring(t->co, -1);
   t->reason = t->killed ? t->killed : status == LUA_ERRMEM ? CXB_TASK_MEMORY : CXB_TASK_SCRIPT;
   if (status == LUA_ERRMEM) {
-    lua_State *main_state = cxb_generation_state(t->gen);
     lua_settop(t->co, 0);
     msg = "memory cap reached";
-    lua_gc(main_state, LUA_GCCOLLECT, 0);
+    lua_gc(cxb_generation_state(t->gen), LUA_GCCOLLECT, 0);
     finish(t, false, 0, msg);
     return;
   }
@@ -154,6 +153,10 @@ static void run(cxb_task *t, int nargs) {
   cxb_watchdog_leave();
   memory->enforce = enforced;
   running = before;
+  /* A script may catch the refusal: what it let go of must not end the next task instead. */
+  if (memory->refused && status != LUA_ERRMEM)
+    lua_gc(cxb_generation_state(t->gen), LUA_GCCOLLECT, 0);
+  memory->refused = false;
   if (status == LUA_YIELD) {
     if (t->state == CXB_TASK_WAITING)
       return;

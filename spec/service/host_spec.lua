@@ -291,6 +291,14 @@ describe("containment", function()
     assert.is_true(control({ verb = "status" }).script_memory < 4 * 1048576)
   end)
 
+  it("leaves nothing of the memory to the next task when it catches the refusal", function()
+    serve([[ control = { hog = function()
+      local function eat() local t = {} for i = 1, 1e9 do t[#t + 1] = ("x"):rep(10000) .. i end end
+      return { eaten = pcall(eat) } end } ]], { CXB_MAX_SCRIPT_MB = "16" })
+    assert.is_false(control({ verb = "hog" }).eaten)
+    assert.is_true(control({ verb = "status" }).script_memory < 4 * 1048576)
+  end)
+
   it("give a service the memory it asks for, unless the environment says otherwise", function()
     local body = [[ memory_mb = 160, control = {
       fill = function() local t = {} for i = 1, 100 do t[i] = ("x"):rep(1048576) .. i end
