@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -30,11 +31,14 @@ struct cxb_scoreboard {
 };
 
 int cxb_scoreboard_open(const char *path, cxb_scoreboard **out) {
+  char full[512];
+  if ((size_t)snprintf(full, sizeof full, "%s-%zu", path, sizeof(layout)) >= sizeof full)
+    return CXB_EINVAL;
   cxb_scoreboard *sb = calloc(1, sizeof *sb);
   if (!sb)
     return CXB_ENOMEM;
   int err = CXB_EIO;
-  sb->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+  sb->fd = open(full, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
   if (sb->fd < 0)
     goto free_sb;
   struct stat st;

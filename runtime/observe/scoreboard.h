@@ -21,7 +21,9 @@ typedef struct cxb_scoreboard_row {
 
 typedef struct cxb_scoreboard cxb_scoreboard;
 
-/* Opens or makes the file. CXB_ECORRUPT: another layout; CXB_EIO. */
+/* Opens or makes "<path>-<bytes of the layout>": programs of two versions side by side, while a
+ * release rolls, have a file each. CXB_ECORRUPT: not such a file; CXB_EINVAL: path too long;
+ * CXB_EIO. */
 int cxb_scoreboard_open(const char *path, cxb_scoreboard **out);
 /* Makes this process row `id` (from 1). CXB_EBUSY: another process holds it. Metrics move there. */
 int cxb_scoreboard_attach(cxb_scoreboard *sb, int id);

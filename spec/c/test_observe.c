@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <glob.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -57,7 +58,6 @@ static char path[64];
 
 static void a_row_belongs_to_one_process_and_goes_with_it(void **state) {
   snprintf(path, sizeof path, "/tmp/cxb-test-sb-%d", (int)getpid());
-  unlink(path);
   int ready[2];
   assert_int_equal(pipe(ready), 0);
   pid_t pid = fork();
@@ -92,13 +92,40 @@ static void a_row_belongs_to_one_process_and_goes_with_it(void **state) {
   cxb_scoreboard_close(sb);
 }
 
-static void a_file_of_another_layout_is_refused(void **state) {
-  FILE *f = fopen(path, "w");
+/* The file's name has the layout's size behind the path. */
+static void remove_files(glob_t *found) {
+  char pattern[80];
+  snprintf(pattern, sizeof pattern, "%s*", path);
+  assert_int_equal(glob(pattern, 0, NULL, found), 0);
+  for (size_t i = 0; i < found->gl_pathc; i++)
+    unlink(found->gl_pathv[i]);
+}
+
+static void a_file_of_another_program_is_refused(void **state) {
+  glob_t found;
+  remove_files(&found);
+  assert_int_equal(found.gl_pathc, 1);
+  FILE *f = fopen(found.gl_pathv[0], "w");
   fputs("something else", f);
   fclose(f);
   cxb_scoreboard *sb;
   assert_int_equal(cxb_scoreboard_open(path, &sb), CXB_ECORRUPT);
-  unlink(path);
+  globfree(&found);
+  remove_files(&found);
+  globfree(&found);
+}
+
+static void a_file_of_another_version_is_left_alone(void **state) {
+  FILE *f = fopen(path, "w");
+  fputs("of an older program", f);
+  fclose(f);
+  cxb_scoreboard *sb;
+  assert_int_equal(cxb_scoreboard_open(path, &sb), 0);
+  cxb_scoreboard_close(sb);
+  glob_t found;
+  remove_files(&found);
+  assert_int_equal(found.gl_pathc, 2);
+  globfree(&found);
 }
 
 int main(void) {
@@ -107,7 +134,8 @@ int main(void) {
       cmocka_unit_test(rendering_sums_counters_and_takes_the_greatest_of_max_gauges),
       cmocka_unit_test(a_full_block_refuses_and_counts),
       cmocka_unit_test(a_row_belongs_to_one_process_and_goes_with_it),
-      cmocka_unit_test(a_file_of_another_layout_is_refused),
+      cmocka_unit_test(a_file_of_another_program_is_refused),
+      cmocka_unit_test(a_file_of_another_version_is_left_alone),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
