@@ -112,7 +112,10 @@ describe("start requests", function()
   it("get 429 from a busy worker without reading what they carry, and nothing of it stays", function()
     worker(1)
     local d = busy(1)
-    local before = left_behind()
+    local before = support.wait_until("the call's own journal and recording", function()
+      local files = left_behind()
+      return #files == 2 and files
+    end)
     for _, path in ipairs(paths) do
       local status, body, headers = post(1, path, "not json", secret)
       assert.same({ 429, { error = "at_capacity" }, "1" }, { status, body, headers["retry-after"] })
