@@ -70,7 +70,9 @@ local ok, code = pcall(function()
   local exact = ranges_exact(host, result.recording_key, path)
   say("%.1f s recorded of %.1f s; memory %d KiB, at most %d KiB; ranges %s", ms / 1000,
     result.call_duration_seconds, first, most, exact and "exact" or "WRONG")
-  return most - first <= GROWTH_KB and math.abs(short) <= TOLERANCE_MS and exact and 0 or 1
+  local whole = math.abs(short) <= TOLERANCE_MS
+    and result.call_duration_seconds >= minutes * 60 - 1
+  return most - first <= GROWTH_KB and whole and exact and 0 or 1
 end)
 if not ok then say("FAILED: %s", tostring(code)) end
 world:close()

@@ -24,7 +24,8 @@ local function config(flow)
   calls = calls + 1
   return json.encode({ session_id = PREFIX .. calls, webhook_url = URL .. "/results",
     system_prompt = "", opening_message = "", stt = { provider = "none" },
-    tts = { provider = "none" }, flow = flow, max_silence_seconds = 0 })
+    tts = { provider = "none" }, flow = flow, max_silence_seconds = 0,
+    max_call_duration_seconds = 7200 })
 end
 return function(req, seen, body)
   for i = #seen, 1, -1 do seen[i] = nil end -- `got` is what is kept here
