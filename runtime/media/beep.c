@@ -12,7 +12,9 @@ enum {
 static const double tau = 6.283185307179586;
 
 void cxb_beep_init(cxb_beep *b, int rate) {
-  *b = (cxb_beep){.rate = rate};
+  double w = tau * (rate / 4000) / rate; /* of 1 Hz, between neighbours */
+  *b = (cxb_beep){
+      .rate = rate, .cos_low = cos(w * CXB_BEEP_LOW_HZ), .cos_high = cos(w * CXB_BEEP_HIGH_HZ)};
 }
 
 /* The frequency that fits best, of those below 2,000 Hz; 0 when the frame is too faint. Neighbours
@@ -29,6 +31,8 @@ static double fitted(const cxb_beep *b, const int16_t *pcm, size_t n, double *en
   if (n < 4 * step || xx < (double)n * 200 * 200) /* about -44 dB of full scale */
     return 0;
   double half = xy / xx / 2; /* cos(w) */
+  if (half > b->cos_low || half < b->cos_high)
+    return 0; /* most frames: outside the band */
   *energy = xx * (double)n / (double)(n - 2 * step);
   return half > -1 && half < 1 ? acos(half) / tau * b->rate / (double)step : 0;
 }

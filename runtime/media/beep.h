@@ -11,8 +11,9 @@
 
 typedef struct cxb_beep {
   int rate;
-  int frames; /* of the steady tone so far */
-  double hz;  /* of its last frame */
+  int frames;               /* of the steady tone so far */
+  double hz;                /* of its last frame */
+  double cos_low, cos_high; /* the band, as cosines of the turn between neighbours */
 } cxb_beep;
 
 void cxb_beep_init(cxb_beep *b, int rate);
