@@ -123,11 +123,12 @@ describe("start requests", function()
       assert.equal(403, status)
     end
     assert.same(before, left_behind())
-    local fetched = 0
-    for _, request in ipairs(api.seen()) do
-      fetched = fetched + (request.path:find("/config/", 1, true) and 1 or 0)
+    assert.equal(0, rows())
+    local asked = {}
+    for _, request in ipairs(api.seen()) do -- the call's own: its configuration, its live events
+      if not request.path:find("/live$") then asked[#asked + 1] = request.path end
     end
-    assert.equal(1, fetched) -- the call's own configuration
+    assert.same({ "/api/v1/config/park" }, asked)
     d:hangup()
     support.wait_until("the free slot", function() return calls_of(1) == 0 end)
     assert.equal(503, (post(1, "/attach", "{}", secret)))
@@ -142,9 +143,16 @@ describe("start requests", function()
     end)
     assert.equal(429, (post(1, "/attach", "{}", secret)))
     d:hangup()
+    assert.equal(0, first:wait(30000))
+    local before, asked = left_behind(), #api.seen()
     worker(2, { CXB_MIN_FREE_MB = "1000000000" })
-    local status, body = post(2, "/attach", "{}", secret)
-    assert.same({ 503, { error = "storage_full" } }, { status, body })
+    for _, path in ipairs(paths) do
+      local status, body = post(2, path, "{}", secret)
+      assert.same({ 503, { error = "storage_full" } }, { status, body })
+    end
+    assert.equal(0, calls_of(2))
+    assert.same(before, left_behind())
+    assert.equal(asked, #api.seen())
   end)
 
   it("pass the front with sockets: a busy worker's 429 is asked of the next, a free one answers",
@@ -183,5 +191,20 @@ describe("start requests", function()
     support.wait_until("a call on the other worker", function() return calls_of(2) == 1 end)
     conn:close()
     hidden:hangup()
+  end)
+
+  it("find the free worker past one that drains, and so do sockets", function()
+    local front = front_of.start(world, { workers = 2, started = 0, dir = dir })
+    for id = 1, 2 do worker(id) end
+    assert(cxb.process.control(dir .. "/ctl/core-1.sock", { verb = "drain" }).ok)
+    local refused, why = post(1, "/attach", "{}", secret)
+    assert.same({ 429, "draining" }, { refused, why.error })
+    for _ = 1, 4 do
+      local status, body = front:post("/attach", "{}", secret)
+      assert.same({ 503, "livekit_not_configured" }, { status, body.error })
+    end
+    local conn = assert(cxb.ws.connect(front.ws .. "/ws/park", { timeout_ms = 5000 }))
+    support.wait_until("a call on the other worker", function() return calls_of(2) == 1 end)
+    conn:close()
   end)
 end)

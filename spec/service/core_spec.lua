@@ -60,7 +60,7 @@ local flows = {
 }
 
 describe("the call worker", function()
-  local world, dir, api_url, env, worker, socket
+  local world, dir, api, api_url, env, worker, socket
 
   local function start(more)
     for key, value in pairs(more or {}) do
@@ -115,7 +115,7 @@ describe("the call worker", function()
     dir = world:folder()
     local port = world:port()
     api_url = "http://127.0.0.1:" .. port
-    world:server("tcp:127.0.0.1:" .. port,
+    api = world:server("tcp:127.0.0.1:" .. port,
       api_handler:format(api_url .. "/api/v1/call-results"))
     socket = dir .. "/core-1.sock"
     for name, text in pairs(flows) do
@@ -155,6 +155,25 @@ describe("the call worker", function()
     for _, name in ipairs(cxb.fs.list(dir .. "/state/journal")) do
       assert.is_nil(name:match("%.jnl$"))
     end
+  end)
+
+  it("hands what it does not know of the dialler's first event to the API, as it came", function()
+    start()
+    local event = { _campaign_session_id = "camp-1", crm = { name = "Asha & Söhne",
+      tags = { "a", 7 } } }
+    local d = assert(call("echo", { event = event }))
+    d:hangup()
+    event.callerId, event.did, event.callDirection = "+919876543210", "+911234567890", "incoming"
+    event.streamId = d.stream_id
+    assert.same(event, result().connected_event)
+    local asked
+    for _, request in ipairs(api.seen()) do
+      if request.path == "/api/v1/config/echo" then asked = request.query end
+    end
+    local given = asked:match("connected_event=([^&]*)"):gsub("%%(%x%x)", function(hex)
+      return string.char(tonumber(hex, 16))
+    end)
+    assert.same(event, json.decode(given))
   end)
 
   it("refuses a second call with 503 and JSON, and carries the next one", function()
@@ -399,11 +418,25 @@ describe("the call worker", function()
     end)
     worker:kill("TERM")
     assert.is_true(d:wait_closed(30000))
+    assert.equal(1001, d.code)
     assert.equal(0, worker:wait(30000))
     start()
     local r = result()
     assert.equal("error", r.disconnected_by)
     assert.equal("shutdown", r.error)
+  end)
+
+  it("ends the call likewise on INT, with exit 0", function()
+    start()
+    local d = assert(call("park"))
+    answered()
+    worker:kill("INT")
+    assert.is_true(d:wait_closed(30000))
+    assert.equal(1001, d.code)
+    assert.equal(0, worker:wait(30000))
+    start()
+    local r = result()
+    assert.same({ "error", "shutdown" }, { r.disconnected_by, r.error })
   end)
 
   it("records two channels and serves them by three keys, with the secret, with ranges", function()
@@ -425,12 +458,17 @@ describe("the call worker", function()
     assert.equal("RIFF", whole.body:sub(1, 4))
     assert.equal(2, whole.body:byte(23))
     for _, name in ipairs({ key:gsub("^recordings/", ""), key:match("[^/]*$") }) do
-      assert.equal(#whole.body, #fetch(name, h).body)
+      assert.is_true(whole.body == fetch(name, h).body, name)
     end
-    h.range = "bytes=0-43"
-    local part = fetch(key, h)
-    assert.equal(206, part.status)
-    assert.equal(whole.body:sub(1, 44), part.body)
+    for range, want in pairs({ ["0-43"] = whole.body:sub(1, 44), ["-100"] = whole.body:sub(-100),
+      ["4001-9000"] = whole.body:sub(4002, 9001) }) do
+      h.range = "bytes=" .. range
+      for _, name in ipairs({ key, key:gsub("^recordings/", ""), key:match("[^/]*$") }) do
+        local part = fetch(name, h)
+        assert.equal(206, part.status)
+        assert.is_true(want == part.body, range .. " of " .. name)
+      end
+    end
     h.range = "bytes=99999999-"
     assert.equal(416, fetch(key, h).status)
     h.range = nil
