@@ -51,6 +51,31 @@ describe("a flow", function()
     return cxb.http.request({ url = "http+unix:" .. host:socket(1) .. ":/health", timeout_ms = 300 })
   end
 
+  -- A call on worker 2 that talks; the function waits for its whole echo and ends it.
+  local function neighbour()
+    host:start(2)
+    local d = assert(host:call(2))
+    local talking = cxb.task.spawn("neighbour", function()
+      d:speak(dialler.tone(4000))
+      return true
+    end)
+    return function()
+      assert.is_true(talking:wait(20000))
+      World.wait_until("the neighbour's whole echo", function() return #d:heard() >= 4000 * 16 end)
+      d:hangup()
+    end
+  end
+
+  -- How the two calls ended: disconnected_by → error.
+  local function two_ends()
+    local ends = {}
+    for n = 1, 2 do
+      local r = result(n)
+      ends[r.disconnected_by] = r.error or "none"
+    end
+    return ends
+  end
+
   local function serves_on()
     host:idle(1)
     local before = #host:got()
@@ -60,34 +85,24 @@ describe("a flow", function()
   end
 
   it("that loops for ever stops no frame of its own call, nor a neighbour, and ends in stalled", function()
-    host:start(2)
-    local neighbour = host:call(2)
-    local talking = cxb.task.spawn("neighbour", function()
-      neighbour:speak(dialler.tone(4000))
-      return true
-    end)
+    local neighbour_ends = neighbour()
     local d = host:call(1, "loop")
     World.wait_until("frames while no script could have sent them", function()
       local before = #d.audio
       return not answers_health() and #d.audio >= before + 8
     end, 20000)
-    assert.is_true(talking:wait(20000))
-    World.wait_until("the neighbour's whole echo", function() return #neighbour:heard() >= 4000 * 16 end)
-    neighbour:hangup()
+    neighbour_ends()
     assert.is_true(d:wait_closed(20000))
-    local ends = {}
-    for n = 1, 2 do
-      local r = result(n)
-      ends[r.disconnected_by] = r.error or "none"
-    end
-    assert.same({ customer = "none", error = "stalled" }, ends)
+    assert.same({ customer = "none", error = "stalled" }, two_ends())
     serves_on()
   end)
 
   it("that eats memory ends in memory, and the next call has all of it", function()
+    local neighbour_ends = neighbour()
     local d = host:call(1, "hog")
     assert.is_true(d:wait_closed(20000))
-    assert.same({ "error", "memory" }, { result().disconnected_by, result().error })
+    neighbour_ends()
+    assert.same({ customer = "none", error = "memory" }, two_ends())
     serves_on()
   end)
 
