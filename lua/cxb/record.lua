@@ -1,6 +1,8 @@
 -- What is known of a call. Every fact enters through add(): it is written to the journal and
 -- applied to the record by the same code that later reads a journal back, so a result made from
 -- the journal of a lost worker equals the one the worker would have made up to that moment.
+local heard = require("cxb.call.heard")
+
 local M = {}
 M.__index = M
 
@@ -40,8 +42,20 @@ function apply.answer(r, d)
   r.times.answered = d.t_ms
 end
 
+-- {text, t_ms} a sentence of the bot begins to sound; {} nothing of what began was heard. The bot's
+-- turn, once it is over, says it all.
+function apply.saying(r, d)
+  r.saying = d.text and (r.saying or {}) or nil
+  if d.text then
+    r.saying[#r.saying + 1] = d
+  end
+end
+
 function apply.turn(r, d)
   r.transcript[#r.transcript + 1] = d
+  if d.role == "bot" then
+    r.saying = nil
+  end
 end
 
 function apply.event(r, d)
@@ -140,10 +154,31 @@ function M.restore(snapshot)
   return r
 end
 
+-- The bot was speaking when its worker died: its sentences so far, the last one by its time.
+local function cut_turn(r, alive_ms)
+  local said, full = {}, {}
+  for i, sentence in ipairs(r.saying) do
+    local following = r.saying[i + 1]
+    full[i] = sentence.text
+    said[i] = following and sentence.text
+      or heard.of({ text = sentence.text, heard = math.max(0, alive_ms - sentence.t_ms) })
+  end
+  local text, whole = table.concat(said, " "):match("^(.-)%s*$"), table.concat(full, " ")
+  local start_ms = r.saying[1].t_ms
+  if text ~= "" then
+    apply.turn(r, {
+      turn = r:next_turn(), role = "bot", text = text, full_text = text ~= whole and whole or nil,
+      start_ms = start_ms, end_ms = math.max(start_ms, alive_ms),
+      heard_ms = math.max(0, alive_ms - start_ms), interrupted = text ~= whole or nil,
+    })
+  end
+end
+
 ---A record from the records of a journal. Without an `end` record the call ends at its last record,
 ---as `lost` says.
 ---@param records {kind: string, at: number, data: table}[]
----@param lost {disconnected_by: string, error: string}
+---@param lost {disconnected_by: string, error: string, alive_ms?: fun(record: table): integer?}
+---alive_ms: how far the call went for certain, on the media clock, when that is known better
 function M.replay(records, lost)
   local r = M.new()
   local last
@@ -154,10 +189,11 @@ function M.replay(records, lost)
     last = entry.at or last
   end
   if not r.ended and r.times.started then
-    apply.finish(r, {
-      disconnected_by = lost.disconnected_by, error = lost.error,
-      t_ms = math.max(0, (last or r.times.started) - r.times.started),
-    })
+    local t_ms = math.max(0, (last or r.times.started) - r.times.started)
+    if r.saying then
+      cut_turn(r, math.max(t_ms, lost.alive_ms and lost.alive_ms(r) or 0))
+    end
+    apply.finish(r, { disconnected_by = lost.disconnected_by, error = lost.error, t_ms = t_ms })
     r.lost = true
   end
   return r

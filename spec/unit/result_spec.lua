@@ -56,6 +56,49 @@ describe("a result", function()
     assert.truthy(fault_of((body:gsub('"heard_ms"', '"herd_ms"'))):find("herd_ms", 1, true))
   end)
 
+  -- A journal that ends while the bot speaks; `more` facts, then what a lost call's result says.
+  local function lost_while_speaking(more, alive_ms)
+    local records = {}
+    local r = record.new({ append = function(_, kind, data)
+      records[#records + 1] = { kind = kind, at = 1777021200000 + 5000, data = data }
+      return true
+    end })
+    call(r)
+    r:add("start", { pipeline_config = { flow = "demo", generation = 1, version = "1", worker = "1",
+      transport = "cxb", rate = 8000, stt = { provider = "embedded" } } })
+    for _, fact in ipairs(more) do
+      r:add("saying", fact)
+    end
+    local lost = record.replay(records, { disconnected_by = "error", error = "worker_lost",
+      alive_ms = function() return alive_ms end })
+    return json.decode(result.build(lost)).transcript, lost
+  end
+
+  it("of a worker lost in its bot's sentence has the words up to the end of the recording", function()
+    local transcript, lost = lost_while_speaking({
+      { text = "We are open.", t_ms = 4000 }, { text = "From nine to six, Monday to Friday.", t_ms = 5000 },
+    }, 6000)
+    assert.equal(2, #transcript)
+    local entry = transcript[2]
+    assert.matches("^We are open%. From nine", entry.text)
+    assert.is_true(#entry.text < #entry.full_text)
+    assert.equal("We are open. From nine to six, Monday to Friday.", entry.full_text)
+    assert.same({ 4000, 6000, 2000, true },
+      { entry.start_ms, entry.end_ms, entry.heard_ms, entry.interrupted })
+    assert.equal(5000, lost.times.ended)
+    assert.is_nil(fault_of(result.build(lost)))
+  end)
+
+  it("of a worker lost after its bot's turn says nothing twice, and nothing that was not heard", function()
+    assert.equal(1, #lost_while_speaking({ { text = "One.", t_ms = 4000 }, {} }, 6000))
+    assert.equal(1, #lost_while_speaking({ { text = "Another sentence.", t_ms = 5000 } }, 5000))
+    local r = record.new()
+    call(r)
+    r:add("saying", { text = "One.", t_ms = 4000 })
+    r:add("turn", { turn = 1, role = "bot", text = "One.", start_ms = 4000, end_ms = 4500 })
+    assert.is_nil(r.saying)
+  end)
+
   it("made from the journal equals the one of the worker", function()
     local records = {}
     local live = record.new({ append = function(_, kind, data)

@@ -219,8 +219,11 @@ end
 
 local function enter(self, said, full, heard_ms)
   local call = self.call
-  if not self.start_ms or said == "" then
-    return -- nobody heard a word of it
+  if not self.start_ms then
+    return
+  elseif said == "" then
+    call.facts:add("saying", {}) -- nobody heard a word of it
+    return
   end
   local whole = said == full
   call.facts:add("turn", {

@@ -42,6 +42,18 @@ local function committed(c, f)
   return kinds
 end
 
+-- (waits) A call went on for as long as its recording goes, which is on disk sooner than the next
+-- fact of a bot that speaks.
+local function recorded_ms(c, f, times)
+  local path = f.recording_key and c.recordings_dir .. "/"
+    .. f.recording_key:gsub("^recordings/", "")
+  local stat = path and cxb.fs.stat(path)
+  local rate = f.pipeline_config and f.pipeline_config.rate
+  if stat and rate and times.answered then
+    return times.answered + math.floor(math.max(0, stat.size - 44) / 4 / rate * 1000)
+  end
+end
+
 ---(waits) Commits the result of a journal and removes it. A journal without a call, or whose result
 ---is committed, is removed only.
 ---@param c table settings
@@ -53,7 +65,12 @@ function M.recover(c, path, reason)
   if not records then
     return nil, message or code, code == "corrupt"
   end
-  local facts = record.replay(records, reason)
+  local facts = record.replay(records, {
+    disconnected_by = reason.disconnected_by, error = reason.error,
+    alive_ms = function(r)
+      return recorded_ms(c, r.fields, r.times)
+    end,
+  })
   local how = "empty"
   if facts.times.started then
     complete(facts)
