@@ -37,6 +37,8 @@ describe("a host of real workers", function()
         talking[n] = cxb.task.spawn("caller " .. n, function()
           d:speak(dialler.tone(1500, 300 + 100 * n))
           World.wait_until("the whole echo", function() return #d:heard() >= 1500 * 16 end)
+          local own = dialler.tone(200, 300 + 100 * n)
+          assert(d:heard():find(own, 1, true), "the echo is somebody else's")
           return true
         end)
       end
