@@ -136,7 +136,8 @@ local function result(stream_id)
       folder = folder .. "/" .. tostring(names[#names])
     end
     for _, name in ipairs(cxb.fs.list(folder) or {}) do
-      local r = json.decode(world:read(folder .. "/" .. name))
+      local whole = name:find("%.json$") -- else it is still being written
+      local r = whole and json.decode(world:read(folder .. "/" .. name))
       if r and r.stream_id == stream_id then return r end
     end
   end, 20000)
