@@ -42,13 +42,19 @@ function apply.answer(r, d)
   r.times.answered = d.t_ms
 end
 
--- {text, t_ms} a sentence of the bot begins to sound; {} nothing of what began was heard. The bot's
--- turn, once it is over, says it all.
+-- {n, text, t_ms} the nth sentence of the bot's turn begins to sound, or is no more than this; {}
+-- nothing of what began was heard. The turn, once it is over, says it all.
 function apply.saying(r, d)
-  r.saying = d.text and (r.saying or {}) or nil
-  if d.text then
-    r.saying[#r.saying + 1] = d
+  if not d.n then
+    r.saying = nil
+    return
   end
+  r.saying = r.saying or {}
+  local at = #r.saying + 1
+  for i, sentence in ipairs(r.saying) do
+    at = sentence.n == d.n and i or at
+  end
+  r.saying[at] = d
 end
 
 function apply.turn(r, d)
@@ -158,10 +164,11 @@ end
 local function cut_turn(r, alive_ms)
   local said, full = {}, {}
   for i, sentence in ipairs(r.saying) do
-    local following = r.saying[i + 1]
-    full[i] = sentence.text
-    said[i] = following and sentence.text
-      or heard.of({ text = sentence.text, heard = math.max(0, alive_ms - sentence.t_ms) })
+    if sentence.text ~= "" then
+      full[#full + 1] = sentence.text
+      said[#said + 1] = r.saying[i + 1] and sentence.text
+        or heard.of({ text = sentence.text, heard = math.max(0, alive_ms - sentence.t_ms) })
+    end
   end
   local text, whole = table.concat(said, " "):match("^(.-)%s*$"), table.concat(full, " ")
   local start_ms = r.saying[1].t_ms

@@ -76,7 +76,9 @@ describe("a result", function()
 
   it("of a worker lost in its bot's sentence has the words up to the end of the recording", function()
     local transcript, lost = lost_while_speaking({
-      { text = "We are open.", t_ms = 4000 }, { text = "From nine to six, Monday to Friday.", t_ms = 5000 },
+      { n = 1, text = "We are open every day.", t_ms = 4000 },
+      { n = 1, text = "We are open.", t_ms = 4000 }, -- cut there, and gone on with
+      { n = 2, text = "From nine to six, Monday to Friday.", t_ms = 5000 },
     }, 6000)
     assert.equal(2, #transcript)
     local entry = transcript[2]
@@ -90,11 +92,13 @@ describe("a result", function()
   end)
 
   it("of a worker lost after its bot's turn says nothing twice, and nothing that was not heard", function()
-    assert.equal(1, #lost_while_speaking({ { text = "One.", t_ms = 4000 }, {} }, 6000))
-    assert.equal(1, #lost_while_speaking({ { text = "Another sentence.", t_ms = 5000 } }, 5000))
+    assert.equal(1, #lost_while_speaking({ { n = 1, text = "One.", t_ms = 4000 }, {} }, 6000))
+    assert.equal(1, #lost_while_speaking({ { n = 1, text = "Another sentence.", t_ms = 5000 } }, 5000))
+    local transcript = lost_while_speaking({ { n = 2, text = "Its rest alone.", t_ms = 5000 } }, 9000)
+    assert.equal("Its rest alone.", transcript[2].text)
     local r = record.new()
     call(r)
-    r:add("saying", { text = "One.", t_ms = 4000 })
+    r:add("saying", { n = 1, text = "One.", t_ms = 4000 })
     r:add("turn", { turn = 1, role = "bot", text = "One.", start_ms = 4000, end_ms = 4500 })
     assert.is_nil(r.saying)
   end)

@@ -41,7 +41,7 @@ function on.first_frame(self, event)
   local job = self.by_utterance[event.utterance]
   if job then
     self.start_ms = self.start_ms or event.t_ms
-    self.call.facts:add("saying", { text = job.text, t_ms = event.t_ms })
+    self:note_saying(job, event.t_ms)
     self.sounding, job.sounds = self.sounding + 1, true
     sample_latency(self, event, job)
     self.call.session:state("speaking")

@@ -45,6 +45,18 @@ function M:add(sentence, o)
   end
 end
 
+---For the journal: what a lost worker takes with it. A sentence said anew, or cut, replaces itself.
+---@param job cxb.voice.job
+---@param t_ms integer of its first frame
+function M:note_saying(job, t_ms)
+  if not job.saying then
+    self.sentences = (self.sentences or 0) + 1
+    job.saying = { n = self.sentences }
+  end
+  job.saying = { n = job.saying.n, text = job.text, t_ms = t_ms }
+  self.call.facts:add("saying", job.saying)
+end
+
 ---Sentences that are already on their way to the leg.
 ---@param jobs cxb.voice.job[]
 function M:take(jobs)
@@ -92,6 +104,10 @@ local function go_on(self)
   for _, job in ipairs(before) do
     local said = heard.of(job)
     local rest = job.text:sub(#said + 1):match("^%s*(.-)%s*$")
+    if job.saying and rest ~= "" then
+      job.text = said
+      self:note_saying(job, job.saying.t_ms)
+    end
     if said ~= "" then
       job.text, job.played_whole = said, true
       self.jobs[#self.jobs + 1] = job
