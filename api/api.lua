@@ -29,11 +29,7 @@ cxb.metrics.declare({
 cxb.metrics.set("cxb_build_info", { version = cxb.version }, 1)
 
 local app = App.new(settings)
-local serve = pipeline.server(app, {
-  require("routes.health"), require("routes.config"), require("routes.results"),
-  require("routes.calls"), require("routes.recordings"), require("routes.bots"),
-  require("routes.page"),
-})
+local serve = pipeline.server(app, pipeline.routes())
 local control = settings.CXB_RUN_DIR .. "/ctl"
 if cxb.mode == "run" and cxb.generation == 1 then
   cxb.fs.mkdir(control, 488)

@@ -33,6 +33,7 @@ return {
   },
   {
     verb = "GET", path = "/{file}", guard = "open", early = true,
+    params = { type = "object", properties = { file = { type = "string", maxLength = 64 } } },
     handler = function(ctx)
       return send(ctx, ctx.params.file)
     end,

@@ -62,8 +62,9 @@ end
 ---(waits) The body of a request as a JSON object.
 ---@param req cxb.request
 ---@param max integer bytes
+---@param optional? boolean an absent body is an empty object
 ---@return string? text, table|api.error object_or_err
-function M.read(req, max)
+function M.read(req, max, optional)
   local kind = req.headers["content-type"]
   if kind and not kind:lower():match("^application/json%s*;?") then
     return nil, errors.new(415, "unsupported_media_type", "The body must be application/json.")
@@ -75,6 +76,9 @@ function M.read(req, max)
         { headers = { connection = "close" } })
     end
     return nil, errors.new(408, "request_timeout", "The body did not arrive.")
+  end
+  if optional and text == "" then
+    return text, {}
   end
   local value, err = M.parse(text)
   if not value then

@@ -18,6 +18,8 @@ local from_store = {
 ---@field message string
 ---@field fields? table[]
 ---@field headers? table<string, string>
+---@field current? table the stored document, of a version conflict
+---@field more? table other fields of the body, by name
 
 ---@return api.error
 function M.new(status, code, message, more)
@@ -61,10 +63,15 @@ end
 ---@param err api.error
 ---@return string body
 function M.body(err, request_id)
-  return json.encode(json.object({
+  local pairs_in_order = {
     { "error", err.code }, { "message", err.message }, { "detail", err.message },
     { "request_id", request_id }, { "fields", err.fields and json.array(err.fields) or nil },
-  }))
+    { "current", err.current },
+  }
+  for name, value in pairs(err.more or {}) do
+    pairs_in_order[#pairs_in_order + 1] = { name, value }
+  end
+  return json.encode(json.object(pairs_in_order))
 end
 
 return M

@@ -9,6 +9,8 @@
 local errors = require("services.errors")
 local tickets = require("services.tickets")
 
+-- A route names one guard or a list: the first whose credential the request carries judges it, the
+-- last one when it carries none of them.
 local M = {}
 
 local core = { kind = "core" }
@@ -58,6 +60,36 @@ function M.admin(ctx)
   end
   return nil, errors.new(401, "unauthenticated", "Sign in: a bearer token is needed.",
     { headers = { ["www-authenticate"] = "Bearer" } })
+end
+
+-- Which credential a guard looks at; the others look at the bearer token.
+local carried = {
+  secret = function(ctx)
+    local headers = ctx.req.headers
+    return headers["x-cxbcore-secret"] ~= nil or headers["x-cxb-core-secret"] ~= nil
+  end,
+  key = function(ctx)
+    return ctx.req.headers["x-api-key"] ~= nil
+  end,
+}
+
+---(waits) The principal by a route's guard or guards.
+---@param guard string|string[]
+---@return table? principal, api.error? refusal
+function M.judge(guard, ctx)
+  if type(guard) == "string" then
+    return M[guard](ctx)
+  end
+  for i = 1, #guard - 1 do
+    local carries = carried[guard[i]]
+    if carries == nil or carries(ctx) then
+      local bearer = ctx.req.headers.authorization ~= nil
+      if carries or bearer then
+        return M[guard[i]](ctx)
+      end
+    end
+  end
+  return M[guard[#guard]](ctx)
 end
 
 ---An administrator, or the ticket of this one recording in the query.

@@ -1,14 +1,23 @@
 -- From a request to its answer: route, guard, limits, checked input, handler, one error shape.
 --
--- A route is one declaration:
+-- A route is one declaration, the only source of what is checked, documented and typed:
 --   verb, path   "GET", "/api/v1/calls/{id}"
---   guard        name of a function of services.guards
---   params       schema of the path's parameters (a value that does not fit is a 404)
+--   summary      one sentence for the documentation
+--   guard        name of a function of services.guards, or a list of them
+--   scope        of an API key, with guard "key"
+--   params       schema of the path's parameters (a value that does not fit is a 404); parameters
+--                without one are ids
 --   query        schema of the query string
 --   input        schema of the JSON body, or "object": any object, judged by the handler
+--   optional     the JSON body may be absent: {} then
 --   body_max     bytes of the body, 1 MiB
 --   url_max      bytes of path and query, 8 KiB
---   output       schema of the answer (documentation)
+--   output       schema of the answer: what it lists leaves, nothing else; times as RFC 3339
+--   status       of a success, 200
+--   media        content type of the answer when it is not JSON
+--   errors       codes of its own, for the documentation
+--   example      an input that is accepted
+--   early        answers before the store is open
 --   handler      fun(ctx): {status?, body?, headers?} | "answered" | nil, api.error
 local body = require("services.body")
 local errors = require("services.errors")
@@ -69,6 +78,18 @@ function M.origin(ctx)
   }
 end
 
+-- Path parameters without a schema of their own are ids.
+local function params_schema(route)
+  if route.params then
+    return route.params
+  end
+  local properties = {}
+  for name in route.path:gmatch("{([%w_]+)%*?}") do
+    properties[name] = { type = "string", format = "id" }
+  end
+  return next(properties) and { type = "object", properties = properties } or nil
+end
+
 local function check_params(route, ctx)
   if not route.params then
     return true
@@ -101,7 +122,7 @@ local function read_input(route, ctx)
   if not route.input then
     return true
   end
-  local text, value = body.read(ctx.req, route.body_max or BODY_MAX)
+  local text, value = body.read(ctx.req, route.body_max or BODY_MAX, route.optional)
   if not text then
     return nil, value
   end
@@ -119,7 +140,7 @@ local function read_input(route, ctx)
 end
 
 local function check_guard(route, ctx)
-  local principal, refused = guards[route.guard](ctx)
+  local principal, refused = guards.judge(route.guard, ctx)
   ctx.principal = principal
   return principal, refused
 end
@@ -143,7 +164,7 @@ local function run(route, ctx)
   return route.handler(ctx)
 end
 
-local function respond(ctx, answer, err)
+local function respond(ctx, route, answer, err)
   if answer == "answered" then
     return
   elseif err then
@@ -151,10 +172,10 @@ local function respond(ctx, answer, err)
     ctx.req:respond(err.status, errors.body(err, ctx.request_id), headers_of(ctx, err.headers))
     return
   end
-  ctx.status = answer.status or 200
+  ctx.status = answer.status or route.status or 200
   local text = answer.body
   if type(text) == "table" then
-    text = json.encode(text)
+    text = json.encode(schema.shape(route.output, text))
   end
   ctx.req:respond(ctx.status, text, headers_of(ctx, answer.headers))
 end
@@ -179,20 +200,45 @@ local function guarded(route, ctx, name)
   return nil, errors.new(500, "internal", "Something went wrong here; it was logged.")
 end
 
----Builds the function that serves every request.
----@param app table
----@param groups table[][] lists of routes
----@return fun(req: cxb.request)
-function M.server(app, groups)
-  local table_of_routes = router.new()
-  for _, group in ipairs(groups) do
-    for _, route in ipairs(group) do
-      if not guards[route.guard] then
-        error(("route %s %s has no guard"):format(route.verb, route.path))
-      end
-      table_of_routes:add(route.verb, route.path, route)
+local function check_guards(route)
+  local names = type(route.guard) == "table" and route.guard or { route.guard }
+  for _, name in ipairs(names) do
+    if name == "judge" or not guards[name] then
+      names = {}
     end
   end
+  if not names[1] then
+    error(("route %s %s has no guard"):format(route.verb, route.path))
+  end
+end
+
+---(waits) Every route of api/routes, by file name.
+---@return table[] routes each with the `group` it was declared in
+function M.routes()
+  local routes, files = {}, cxb.fs.list(cxb.root .. "/api/routes")
+  table.sort(files)
+  for _, file in ipairs(files) do
+    local group = file:match("^([%w_]+)%.lua$")
+    for _, route in ipairs(group and require("routes." .. group) or {}) do
+      route.group = group
+      routes[#routes + 1] = route
+    end
+  end
+  return routes
+end
+
+---Builds the function that serves every request.
+---@param app table
+---@param routes table[] declarations, by M.routes()
+---@return fun(req: cxb.request)
+function M.server(app, routes)
+  local table_of_routes = router.new()
+  for _, route in ipairs(routes) do
+    check_guards(route)
+    route.params = params_schema(route)
+    table_of_routes:add(route.verb, route.path, route)
+  end
+  app.routes = routes
   return function(req)
     local from = cxb.time.mono()
     cxb.task.tag({ request_id = req.id })
@@ -201,12 +247,10 @@ function M.server(app, groups)
       query = url.parse_query(req.query),
     }
     local found, params, allowed = table_of_routes:match(req.method, req.path)
-    local name, answer, err = "none"
-    if found then
-      local route = found.handler
-      name = route.verb .. " " .. route.path
-      ctx.params = params
-      answer, err = guarded(route, ctx, name)
+    local route, answer, err = found and found.handler
+    if route then
+      ctx.params, ctx.route = params, route
+      answer, err = guarded(route, ctx, route.verb .. " " .. route.path)
     elseif params == "method_not_allowed" then
       err = errors.new(405, "method_not_allowed", "Not for this path.",
         { headers = { allow = table.concat(allowed, ", ") } })
@@ -214,8 +258,8 @@ function M.server(app, groups)
       err = errors.not_found("path")
     end
     ctx.error = err and err.code
-    respond(ctx, answer, err)
-    account(ctx, name, from)
+    respond(ctx, route, answer, err)
+    account(ctx, route and route.verb .. " " .. route.path or "none", from)
   end
 end
 

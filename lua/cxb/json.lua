@@ -34,6 +34,11 @@ function M.object(pairs_in_order)
   return setmetatable(pairs_in_order, object_mt)
 end
 
+---True for what json.object made.
+function M.is_ordered(value)
+  return getmetatable(value) == object_mt
+end
+
 local function number(n)
   if n ~= n or n == math.huge or n == -math.huge then
     error("JSON cannot hold " .. tostring(n))

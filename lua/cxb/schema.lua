@@ -1,39 +1,80 @@
 -- Validation by declaration. A schema is a Lua table in the words of JSON Schema (type, properties,
 -- required, items, enum, minimum, maxLength, format, default, …), so the same declaration checks a
--- request, fills in defaults and can be published as it stands.
+-- request, fills in defaults, shapes an answer and is published (M.published).
 --   type: string integer number boolean object array any
---   format (strings): id, time (RFC 3339, becomes milliseconds), date, clock, phone, sha256
+--   format (strings): a name of `formats` below; time (RFC 3339) becomes milliseconds
 --   additionalProperties: true (kept), false (the default: an error), or a schema for the values
 --   nullable: a JSON null is accepted and kept
+--   rule: fun(value): string?  a last word on a value of the right shape: what is wrong with it
+--   description, example: for readers
 local times = require("cxb.times")
+local tz = require("cxb.tz")
 local utf8 = require("cxb.utf8")
 
 local M = {}
 
-local null = require("cxb.json").null
+local json = require("cxb.json")
+local null = json.null
 
--- Each answers the value to keep, or nil and the rule in words.
+-- `check` answers the value to keep, or nil; `words` say the rule; `published` is what JSON Schema
+-- can say of it.
 local formats = {
-  id = function(s)
-    return #s <= 64 and s:match("^[%w_-]+$"), "1 to 64 characters of A-Z a-z 0-9 _ -"
-  end,
-  time = function(s)
-    return times.parse(s), "an RFC 3339 time with its zone"
-  end,
-  date = function(s)
-    return times.parse(s .. "T00:00:00Z") and s, "a date like 2026-04-24"
-  end,
-  clock = function(s)
-    local h, m = s:match("^(%d%d):(%d%d)$")
-    return h and tonumber(m) < 60 and tonumber(h) * 60 + tonumber(m) <= 1440 and s,
-      "a time of day like 09:30, at most 24:00"
-  end,
-  phone = function(s)
-    return s:match("^%+[1-9]%d+$") and #s >= 8 and #s <= 16 and s, "a number like +919876543210"
-  end,
-  sha256 = function(s)
-    return #s == 64 and s:match("^%x+$"), "64 hexadecimal digits"
-  end,
+  id = {
+    words = "1 to 64 characters of A-Z a-z 0-9 _ -",
+    published = { pattern = "^[A-Za-z0-9_-]{1,64}$" },
+    check = function(s)
+      return #s <= 64 and s:match("^[%w_-]+$")
+    end,
+  },
+  time = {
+    words = "an RFC 3339 time with its zone", published = { format = "date-time" },
+    check = times.parse,
+  },
+  date = {
+    words = "a date like 2026-04-24", published = { format = "date" },
+    check = function(s)
+      return times.parse(s .. "T00:00:00Z") and s
+    end,
+  },
+  clock = {
+    words = "a time of day like 09:30, at most 24:00",
+    published = { pattern = "^([01][0-9]|2[0-4]):[0-5][0-9]$" },
+    check = function(s)
+      local h, m = s:match("^(%d%d):(%d%d)$")
+      return h and tonumber(m) < 60 and tonumber(h) * 60 + tonumber(m) <= 1440 and s
+    end,
+  },
+  phone = {
+    words = "a number like +919876543210", published = { pattern = "^\\+[1-9][0-9]{6,14}$" },
+    check = function(s)
+      return s:match("^%+[1-9]%d+$") and #s >= 8 and #s <= 16 and s
+    end,
+  },
+  sha256 = {
+    words = "64 hexadecimal digits", published = { pattern = "^[0-9A-Fa-f]{64}$" },
+    check = function(s)
+      return #s == 64 and s:match("^%x+$")
+    end,
+  },
+  email = {
+    words = "an address like ada@example.org", published = { format = "email" },
+    check = function(s)
+      return #s <= 254 and s:match("^[^%s@%c]+@[%w][%w.-]*%.%w+$") and s:lower()
+    end,
+  },
+  zone = {
+    words = "a time zone like Asia/Kolkata",
+    check = function(s)
+      return tz.known(s) and s
+    end,
+  },
+  url = {
+    words = "an http or https URL of at most 2048 characters",
+    published = { format = "uri", maxLength = 2048 },
+    check = function(s)
+      return #s <= 2048 and s:match("^https?://[^%s%c/]+[^%s%c]*$")
+    end,
+  },
 }
 
 -- What a value may be, by type; `any` is everything.
@@ -90,9 +131,10 @@ function checks.string(schema, value, path, report)
     return report(path, "format", "must be UTF-8 without NUL")
   end
   if schema.format then
-    local kept, rule = formats[schema.format](value)
+    local format = formats[schema.format]
+    local kept = format.check(value)
     if not kept then
-      return report(path, "format", rule)
+      return report(path, "format", "must be " .. format.words)
     end
     return kept
   end
@@ -166,8 +208,15 @@ function check(schema, value, path, report)
     end
     return report(path, "enum", "must be one of " .. table.concat(schema.enum, ", "))
   end
-  local rule = checks[schema.type]
-  return rule and rule(schema, value, path, report) or value
+  local of_type = checks[schema.type]
+  if of_type then
+    value = of_type(schema, value, path, report)
+  end
+  local wrong = schema.rule and value ~= nil and schema.rule(value)
+  if wrong then
+    return report(path, "rule", wrong)
+  end
+  return value
 end
 
 local function by_path(a, b)
@@ -199,6 +248,115 @@ function M.check_property(schema, name, value)
     return nil, first
   end
   return kept
+end
+
+---The form of an object schema for PUT and PATCH: every field may be left out, none gets its
+---default, null means "back to the default".
+---@return table
+function M.partial(schema)
+  local out = {}
+  for key, value in pairs(schema) do
+    out[key] = value
+  end
+  out.required, out.properties = nil, {}
+  for name, property in pairs(schema.properties) do
+    local twin = {}
+    for key, value in pairs(property) do
+      twin[key] = value
+    end
+    twin.default, twin.nullable = nil, true
+    out.properties[name] = twin
+  end
+  return out
+end
+
+---What of a value an answer may show: the properties its schema lists, times as RFC 3339.
+---@return any
+function M.shape(schema, value)
+  if value == null or value == nil or not schema then
+    return value
+  elseif schema.format == "time" and type(value) == "number" then
+    return times.format(value)
+  elseif type(value) ~= "table" then
+    return value
+  elseif schema.type == "array" and schema.items then
+    local out = setmetatable({}, getmetatable(value) or getmetatable(json.array()))
+    for i = 1, #value do
+      out[i] = M.shape(schema.items, value[i])
+    end
+    return out
+  elseif schema.type == "array" and not getmetatable(value) then
+    return json.array(value)
+  end
+  local free = not schema.properties and schema.additionalProperties == true
+  if schema.type ~= "object" or free or json.is_ordered(value) then
+    return value
+  end
+  local out, extra = {}, schema.additionalProperties
+  for name, item in pairs(value) do
+    local property = schema.properties and schema.properties[name]
+    if property then
+      out[name] = M.shape(property, item)
+    elseif extra then
+      out[name] = type(extra) == "table" and M.shape(extra, item) or item
+    end
+  end
+  return next(out) == nil and json.object({}) or out
+end
+
+local plain = {
+  "description", "enum", "minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems",
+  "required", "default", "title",
+}
+
+-- A default of the right JSON kind: an empty table is a list only where the schema says so.
+local function published_default(schema)
+  local value = schema.default
+  if type(value) == "table" and next(value) == nil then
+    return schema.type == "array" and json.array() or json.object({})
+  end
+  return value
+end
+
+---The schema in the words of JSON Schema 2020-12, as OpenAPI 3.1 takes it.
+---@return table
+function M.published(schema)
+  local out = {}
+  for _, key in ipairs(plain) do
+    out[key] = schema[key]
+  end
+  out.default = published_default(schema)
+  if schema.example ~= nil then
+    out.examples = json.array({ schema.example })
+  end
+  for _, key in ipairs({ "enum", "required" }) do
+    out[key] = out[key] and json.array(out[key])
+  end
+  if schema.type ~= "any" then
+    out.type = schema.nullable and json.array({ schema.type, "null" }) or schema.type
+    if schema.nullable and out.enum then
+      out.enum = json.array({ unpack(schema.enum) })
+      out.enum[#out.enum + 1] = null
+    end
+  end
+  for key, value in pairs(schema.format and formats[schema.format].published or {}) do
+    out[key] = value
+  end
+  if schema.items then
+    out.items = M.published(schema.items)
+  end
+  if schema.type == "object" then
+    if schema.properties then
+      out.properties = {}
+      for name, property in pairs(schema.properties) do
+        out.properties[name] = M.published(property)
+      end
+      out.properties = next(out.properties) and out.properties or nil
+    end
+    local extra = schema.additionalProperties
+    out.additionalProperties = type(extra) == "table" and M.published(extra) or extra == true
+  end
+  return next(out) and out or json.object({})
 end
 
 -- Query strings carry text only: what a property wants is read out of it.

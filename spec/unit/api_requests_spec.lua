@@ -35,7 +35,7 @@ describe("a request", function()
         error("password=hunter2")
       end },
     }
-    serve = pipeline.server(app, { routes })
+    serve = pipeline.server(app, routes)
   end)
 
   after_each(api.restore)
@@ -88,7 +88,7 @@ describe("a request", function()
       ["0.0.0.0:8080"] = 401, ["10.0.0.1:8080"] = 401, ["[::]:8080"] = 401,
     }) do
       app = api.app({ CXB_API_LISTEN = listen })
-      serve = pipeline.server(app, { routes })
+      serve = pipeline.server(app, routes)
       assert.equal(status, ask("GET", "/things/x", bearer(api.TOKEN)).status, listen)
     end
   end)
@@ -186,7 +186,7 @@ describe("a request", function()
 
   it("can only be declared with a guard", function()
     assert.has_error(function()
-      pipeline.server(app, { { { verb = "GET", path = "/x", handler = function() end } } })
+      pipeline.server(app, { { verb = "GET", path = "/x", handler = function() end } })
     end)
   end)
 end)

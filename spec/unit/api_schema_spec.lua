@@ -1,3 +1,4 @@
+local json = require("cxb.json")
 local schema = require("cxb.schema")
 
 local bot = {
@@ -92,5 +93,54 @@ describe("schema", function()
     assert.equal("x", schema.check_property(bot, "name", "x"))
     local _, field = schema.check_property(bot, "tags", { 1 })
     assert.equal("tags[0]", field.path)
+  end)
+
+  it("as a patch asks for nothing, adds nothing and takes null as the way back", function()
+    local kept = schema.check(schema.partial(bot), { level = json.null })
+    assert.same({ level = json.null }, kept)
+    assert.equal("level:range", paths(select(2, schema.check(schema.partial(bot), { level = 11 }))))
+  end)
+
+  it("has a last word on a value of the right shape", function()
+    local even = { type = "integer", rule = function(n)
+      return n % 2 == 1 and "must be even" or nil
+    end }
+    assert.equal(4, schema.check(even, 4))
+    assert.same({ { path = "", rule = "rule", message = "must be even" } },
+      select(2, schema.check(even, 3)))
+  end)
+
+  it("lets out of an answer what it lists, times in RFC 3339, empty lists as lists", function()
+    local shown = schema.shape({
+      type = "object",
+      properties = {
+        at = { type = "string", format = "time" }, tags = { type = "array" },
+        items = { type = "array", items = bot }, free = { type = "object",
+          additionalProperties = true },
+      },
+    }, { at = 1777021200000, tags = {}, free = { x = 1 }, password_hash = "h",
+      items = { { name = "a", since = 1777021200000, hash = "h" } } })
+    assert.equal('{"at":"2026-04-24T09:00:00.000Z","free":{"x":1},"items":[{"name":"a",'
+      .. '"since":"2026-04-24T09:00:00.000Z"}],"tags":[]}', json.encode(shown, true))
+  end)
+
+  it("is published in the words of JSON Schema", function()
+    assert.same({
+      type = "object", required = { "name" }, additionalProperties = false,
+      properties = {
+        name = { type = "string", minLength = 1, maxLength = 5 },
+        since = { type = "string", format = "date-time" },
+        note = { type = { "string", "null" } },
+        tags = { type = "array", items = { type = "string" }, default = {} },
+      },
+    }, schema.published({
+      type = "object", required = { "name" },
+      properties = {
+        name = { type = "string", minLength = 1, maxLength = 5 },
+        since = { type = "string", format = "time" },
+        note = { type = "string", nullable = true },
+        tags = { type = "array", items = { type = "string" }, default = {} },
+      },
+    }))
   end)
 end)
