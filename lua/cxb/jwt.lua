@@ -1,18 +1,20 @@
--- JSON Web Tokens (RFC 7515, 7519). HS256: tickets of test calls, sessions, rooms. RS256, signing
--- only: what proves a service account to a provider.
+-- JSON Web Tokens (RFC 7515, 7519). HS256: tickets of test calls, rooms; HS256, HS384 or HS512, as
+-- configured: sessions. RS256, signing only: what proves a service account to a provider.
 local json = require("cxb.json")
 
 local M = {}
 
-local header = '{"alg":"HS256","typ":"JWT"}'
+local digests = { HS256 = "hmac_sha256", HS384 = "hmac_sha384", HS512 = "hmac_sha512" }
 
 ---@param claims table
 ---@param key string
+---@param algorithm? "HS256"|"HS384"|"HS512" HS256
 ---@return string
-function M.sign(claims, key)
+function M.sign(claims, key, algorithm)
+  algorithm = algorithm or "HS256"
   local b64 = cxb.crypto.base64url
-  local signed = b64(header) .. "." .. b64(json.encode(claims))
-  return signed .. "." .. b64(cxb.crypto.hmac_sha256(key, signed))
+  local signed = b64('{"alg":"' .. algorithm .. '","typ":"JWT"}') .. "." .. b64(json.encode(claims))
+  return signed .. "." .. b64(cxb.crypto[digests[algorithm]](key, signed))
 end
 
 ---@param claims table
@@ -30,10 +32,11 @@ function M.sign_rs256(claims, pem, kid)
   return signed .. "." .. b64(mark)
 end
 
----Checks signature, algorithm, exp, nbf (30 s of clock skew) and, when given, audience.
+---Checks signature, algorithm (the wanted one, whatever the token says), exp, nbf (30 s of clock
+---skew) and, when given, audience.
 ---@param token string
 ---@param key string
----@param opts? {aud?: string, now?: number, leeway?: number} seconds
+---@param opts? {aud?: string, now?: number, leeway?: number, algorithm?: string} seconds; HS256
 ---@return table? claims, string? code "malformed" | "bad_signature" | "expired" | "bad_audience"
 function M.verify(token, key, opts)
   opts = opts or {}
@@ -42,13 +45,14 @@ function M.verify(token, key, opts)
     return nil, "malformed"
   end
   local crypto = cxb.crypto
-  local given = crypto.unbase64url(mark)
-  if not given or not crypto.equal(given, crypto.hmac_sha256(key, head .. "." .. body)) then
+  local algorithm = opts.algorithm or "HS256"
+  local given, wanted = crypto.unbase64url(mark), crypto[digests[algorithm]]
+  if not given or not crypto.equal(given, wanted(key, head .. "." .. body)) then
     return nil, "bad_signature"
   end
   local h = json.decode_object(crypto.unbase64url(head) or "")
   local claims = json.decode_object(crypto.unbase64url(body) or "")
-  if not h or h.alg ~= "HS256" or not claims then
+  if not h or h.alg ~= algorithm or not claims then
     return nil, "malformed"
   end
   local now = opts.now or cxb.time.now() / 1000

@@ -446,12 +446,26 @@ function cxb.speech.voices() end
 cxb.crypto = {}
 function cxb.crypto.sha256(data) end           ---raw bytes
 function cxb.crypto.hmac_sha256(key, data) end ---raw bytes
+function cxb.crypto.hmac_sha384(key, data) end ---raw bytes
+function cxb.crypto.hmac_sha512(key, data) end ---raw bytes
 function cxb.crypto.hmac_sha1(key, data) end   ---raw bytes
 function cxb.crypto.hkdf_sha256(secret, label, len) end ---empty salt, info = label
 ---RSA signature (RS256) with a private key in PEM, raw bytes; nil, "invalid", message for no such key.
 function cxb.crypto.rs256(pem, data) end
 function cxb.crypto.equal(a, b) end            ---constant time
 function cxb.crypto.random(n) end              ---n bytes
+---XChaCha20-Poly1305 under a key of 32 bytes: nonce and cipher text, raw bytes.
+---@return string
+function cxb.crypto.seal(key, text) end
+---What was sealed; nil when it was sealed with another key, or altered.
+---@return string?
+function cxb.crypto.unseal(key, sealed) end
+---(waits) argon2id (m=19456 KiB, t=2, p=1, fresh salt) as a PHC string. Two at once in a process.
+---@return string? phc, string? code, string? message
+function cxb.crypto.password_hash(text) end
+---(waits) Whether `hash` (argon2id PHC, or bcrypt "$2a$" "$2b$" "$2y$") was made of this password.
+---@return boolean
+function cxb.crypto.password_verify(text, hash) end
 function cxb.crypto.uuid4() end
 function cxb.crypto.uuid7() end
 function cxb.crypto.hex(data) end

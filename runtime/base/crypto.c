@@ -42,8 +42,11 @@ void cxb_hmac_sha256(const void *key, size_t key_len, const void *data, size_t l
   HMAC(EVP_sha256(), key, (int)key_len, data, len, out, NULL);
 }
 
-void cxb_hmac_sha1(const void *key, size_t key_len, const void *data, size_t len, uint8_t out[20]) {
-  HMAC(EVP_sha1(), key, (int)key_len, data, len, out, NULL);
+size_t cxb_hmac(const char *digest, const void *key, size_t key_len, const void *data, size_t len,
+                uint8_t out[CXB_HMAC_MAX]) {
+  unsigned int n = 0;
+  HMAC(EVP_get_digestbyname(digest), key, (int)key_len, data, len, out, &n);
+  return n;
 }
 
 int cxb_hkdf_sha256(const void *secret, size_t secret_len, const char *label, uint8_t *out,

@@ -12,7 +12,10 @@ void cxb_sha256_add(cxb_sha256_sum *sum, const void *data, size_t len);
 void cxb_sha256_end(cxb_sha256_sum *sum, uint8_t out[32]); /* frees it */
 void cxb_hmac_sha256(const void *key, size_t key_len, const void *data, size_t len,
                      uint8_t out[32]);
-void cxb_hmac_sha1(const void *key, size_t key_len, const void *data, size_t len, uint8_t out[20]);
+/* HMAC with "sha1", "sha256", "sha384" or "sha512"; the length of the digest, 20 to 64 bytes. */
+#define CXB_HMAC_MAX 64
+size_t cxb_hmac(const char *digest, const void *key, size_t key_len, const void *data, size_t len,
+                uint8_t out[CXB_HMAC_MAX]);
 /* HKDF-SHA256 (RFC 5869) with an empty salt and `label` as info; len ≤ 8,160. */
 int cxb_hkdf_sha256(const void *secret, size_t secret_len, const char *label, uint8_t *out,
                     size_t len);

@@ -8,6 +8,8 @@
 #include "base64.h"
 #include "crypto.h"
 #include "err.h"
+#include "password_lua.h"
+#include "seal.h"
 
 static int l_sha256(lua_State *L) {
   size_t len;
@@ -21,13 +23,9 @@ static int l_sha256(lua_State *L) {
 static int l_hmac(lua_State *L) {
   size_t key_len, len;
   const char *key = luaL_checklstring(L, 1, &key_len), *data = luaL_checklstring(L, 2, &len);
-  uint8_t out[32];
-  bool sha1 = lua_toboolean(L, lua_upvalueindex(1));
-  if (sha1)
-    cxb_hmac_sha1(key, key_len, data, len, out);
-  else
-    cxb_hmac_sha256(key, key_len, data, len, out);
-  lua_pushlstring(L, (char *)out, sha1 ? 20 : 32);
+  uint8_t out[CXB_HMAC_MAX];
+  size_t n = cxb_hmac(lua_tostring(L, lua_upvalueindex(1)), key, key_len, data, len, out);
+  lua_pushlstring(L, (char *)out, n);
   return 1;
 }
 
@@ -49,6 +47,41 @@ static int l_rs256(lua_State *L) {
   if (cxb_rs256_sign(pem, pem_len, data, len, out, &out_len) != 0)
     return cxb_push_error(L, CXB_EINVAL, "expected an RSA private key in PEM");
   lua_pushlstring(L, (char *)out, out_len);
+  return 1;
+}
+
+static const uint8_t *check_seal_key(lua_State *L) {
+  size_t len;
+  const char *key = luaL_checklstring(L, 1, &len);
+  luaL_argcheck(L, len == CXB_SEAL_KEY, 1, "a key of 32 bytes");
+  return (const uint8_t *)key;
+}
+
+static int l_seal(lua_State *L) {
+  size_t len;
+  const uint8_t *key = check_seal_key(L);
+  const char *text = luaL_checklstring(L, 2, &len);
+  uint8_t *out = malloc(len + CXB_SEAL_EXTRA);
+  if (!out)
+    return luaL_error(L, "out of memory");
+  cxb_seal(key, text, len, out);
+  lua_pushlstring(L, (char *)out, len + CXB_SEAL_EXTRA);
+  free(out);
+  return 1;
+}
+
+static int l_unseal(lua_State *L) {
+  size_t len;
+  const uint8_t *key = check_seal_key(L);
+  const char *sealed = luaL_checklstring(L, 2, &len);
+  char *out = malloc(len + 1);
+  if (!out)
+    return luaL_error(L, "out of memory");
+  if (cxb_unseal(key, (const uint8_t *)sealed, len, out) == 0)
+    lua_pushlstring(L, out, len - CXB_SEAL_EXTRA);
+  else
+    lua_pushnil(L);
+  free(out);
   return 1;
 }
 
@@ -130,15 +163,34 @@ static void add(lua_State *L, const char *name, lua_CFunction fn, int flag) {
   lua_setfield(L, -2, name);
 }
 
+static void add_hmac(lua_State *L, const char *digest) {
+  lua_pushfstring(L, "hmac_%s", digest);
+  lua_pushstring(L, digest);
+  lua_pushcclosure(L, l_hmac, 1);
+  lua_settable(L, -3);
+}
+
 static void open_crypto(lua_State *L, cxb_generation *gen) {
   (void)gen;
-  static const luaL_Reg fns[] = {{"sha256", l_sha256}, {"hkdf_sha256", l_hkdf}, {"equal", l_equal},
-                                 {"random", l_random}, {"uuid4", l_uuid4},      {"uuid7", l_uuid7},
-                                 {"hex", l_hex},       {"rs256", l_rs256},      {NULL, NULL}};
+  static const luaL_Reg fns[] = {{"sha256", l_sha256},
+                                 {"hkdf_sha256", l_hkdf},
+                                 {"equal", l_equal},
+                                 {"random", l_random},
+                                 {"uuid4", l_uuid4},
+                                 {"uuid7", l_uuid7},
+                                 {"hex", l_hex},
+                                 {"rs256", l_rs256},
+                                 {"seal", l_seal},
+                                 {"unseal", l_unseal},
+                                 {"password_hash", cxb_l_password_hash},
+                                 {"password_verify", cxb_l_password_verify},
+                                 {NULL, NULL}};
   lua_newtable(L);
   luaL_register(L, NULL, fns);
-  add(L, "hmac_sha256", l_hmac, 0);
-  add(L, "hmac_sha1", l_hmac, 1);
+  add_hmac(L, "sha1");
+  add_hmac(L, "sha256");
+  add_hmac(L, "sha384");
+  add_hmac(L, "sha512");
   add(L, "base64", l_base64, 0);
   add(L, "base64url", l_base64, 1);
   add(L, "unbase64", l_unbase64, 0);

@@ -12,3 +12,11 @@ struct cxb_job {
 
 /* Runs it and waits: `return cxb_job_run(L, &mine->job)`. The job may outlive the waiting task. */
 int cxb_job_run(lua_State *L, cxb_job *job);
+
+/* A kind of job of which at most `max` run at once, so that it cannot fill the pool: the others
+ * wait their turn, and one whose task is gone by then is dropped. Static; main loop only. */
+typedef struct cxb_job_cap {
+  int max, running;
+  struct cxb_job_run *first, *last;
+} cxb_job_cap;
+int cxb_job_run_capped(lua_State *L, cxb_job *job, cxb_job_cap *cap);
