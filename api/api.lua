@@ -6,6 +6,7 @@ if not settings then
   return 0 -- --help-config has printed the variables
 end
 local App = require("services.app")
+local Jobs = require("services.jobs")
 local pipeline = require("services.pipeline")
 
 local address = App.address(settings.CXB_API_LISTEN)
@@ -28,8 +29,13 @@ cxb.metrics.declare({
 })
 cxb.metrics.set("cxb_build_info", { version = cxb.version }, 1)
 
+if settings.CXB_DEV and settings.CXB_CRASH_AT then
+  cxb.fault.arm(settings.CXB_CRASH_AT)
+end
+
 local app = App.new(settings)
 local serve = pipeline.server(app, pipeline.routes())
+app.jobs = Jobs.new(app, Jobs.load())
 local control = settings.CXB_RUN_DIR .. "/ctl"
 if cxb.mode == "run" and cxb.generation == 1 then
   cxb.fs.mkdir(control, 488)
@@ -56,5 +62,14 @@ return {
       config.refuse(why)
     end
     cxb.log.info("ready", { listen = settings.CXB_API_LISTEN, store = app.store.kind })
+  end,
+  active = function()
+    app.jobs:start()
+  end,
+  retire = function()
+    app.jobs:stop()
+  end,
+  stop = function()
+    app.jobs:stop()
   end,
 }

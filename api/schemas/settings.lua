@@ -22,6 +22,9 @@ return {
     help = "key of tickets and sign-ins, at least 32 bytes; made once when unset" },
   { name = "CXB_OPERATOR_TOKEN", secret = true,
     help = "bearer token of the machine's operator, at least 32 bytes; made once when unset" },
+  { name = "CXB_DEV", type = "bool", default = false, help = "development: CXB_CRASH_AT counts" },
+  { name = "CXB_CRASH_AT", pattern = "^[%w._]+:?%d*$", form = "a step, or step:n",
+    help = "development: the process ends there as kill -9 does" },
   { name = "CXB_LOG_LEVEL", default = "info", choices = { "debug", "info", "warn", "error" },
     help = "least severe level that is logged" },
 }

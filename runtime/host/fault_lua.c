@@ -14,9 +14,15 @@ static int l_arm(lua_State *L) {
   return 1;
 }
 
+static int l_pass(lua_State *L) {
+  const char *step = luaL_checkstring(L, 1);
+  cxb_fault(step);
+  return 0;
+}
+
 static void open_fault(lua_State *L, cxb_generation *gen) {
   (void)gen;
-  static const luaL_Reg fns[] = {{"arm", l_arm}, {NULL, NULL}};
+  static const luaL_Reg fns[] = {{"arm", l_arm}, {"pass", l_pass}, {NULL, NULL}};
   lua_newtable(L);
   luaL_register(L, NULL, fns);
   lua_setfield(L, -2, "fault");

@@ -17,7 +17,7 @@ function M.install()
   _G.cxb = setmetatable({
     time = { now = now, mono = now },
     log = { debug = nothing, info = nothing, warn = nothing, error = nothing },
-    metrics = { count = nothing, set = nothing, observe = nothing },
+    metrics = { declare = nothing, count = nothing, set = nothing, observe = nothing },
     task = { tag = nothing },
   }, { __index = host })
 end

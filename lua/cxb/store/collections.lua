@@ -23,4 +23,8 @@ return {
       { "number_rev" },
     },
   },
+
+  -- _id is the name of a job: who runs it (lease), when it last did its work.
+  locks = { prefix = "lock", fields = { lease = "o?" } },
+  system_runtime = { prefix = "run", fields = { last_run_at = "t?", state = "o?" } },
 }
