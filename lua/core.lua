@@ -15,6 +15,7 @@ local monitor = require("cxb.core.monitor")
 local outboxes = require("cxb.core.outboxes")
 local postcall = require("cxb.core.postcall")
 local recordings = require("cxb.core.recordings")
+local registration = require("cxb.core.registration")
 local settings = require("cxb.core.settings")
 local standing = require("cxb.core.status")
 local router = require("cxb.router")
@@ -88,8 +89,8 @@ routes:get("/health", function(req)
 end)
 
 routes:get("/health/fleet", function(req)
-  req:respond(200, health.fleet(cxb.scoreboard.rows(), c.CXB_FLEET_AVAILABLE_CAP),
-    { ["content-type"] = "application/json" })
+  req:respond(200, health.fleet(cxb.scoreboard.rows(), c.CXB_FLEET_AVAILABLE_CAP,
+    cxb.scoreboard.host_draining()), { ["content-type"] = "application/json" })
 end)
 
 -- What a carrier fetches that was asked to transfer a call; the token says whereto.
@@ -188,6 +189,7 @@ local function active()
   cxb.task.every(1000, "post_call", function()
     postcall.work(c)
   end)
+  registration.begin(c)
   cxb.task.spawn("adopt", adopt)
   cxb.task.every(5000, "adopt", adopt)
 end
@@ -292,6 +294,7 @@ return {
     end
   end,
   stop = function()
+    registration.leave(c)
     local analysis_ms = stop_ms / 2 -- at most, for what a model is reading
     outboxes.flush(stop_ms - analysis_ms + postcall.wait(analysis_ms))
   end,

@@ -46,6 +46,7 @@ function M.environment(site)
     CXB_STATE_DIR = site.state_dir,
     CXBCORE_WORKERS = tostring(site.workers),
     CXB_PUBLIC_URL = url,
+    CXB_HOST_URL = url,
     CXB_API_CONFIG_URL = url .. "/api/v1/config",
     CXB_API_LISTEN = "unix:" .. site.run_dir .. "/api-1.sock",
     CXB_SPEECH_URL = "unix:" .. site.run_dir .. "/speech.sock",

@@ -129,10 +129,14 @@ cxb.scoreboard = {}
 ---@param id integer 1…512
 ---@param workers integer configured count
 function cxb.scoreboard.attach(path, id, workers) end
----@param fields {calls?: integer, max?: integer, draining?: boolean, disk?: boolean, session_id?: string, outbox?: integer}
+---@param fields {calls?: integer, max?: integer, draining?: boolean, disk?: boolean, session_id?: string, reservation?: string, outbox?: integer}
 function cxb.scoreboard.update(fields) end
----@return {id: integer, live: boolean, pid?: integer, calls?: integer, max?: integer, draining?: boolean, disk?: boolean, session_id?: string, generation?: integer, since?: number}[]
+---@return {id: integer, live: boolean, pid?: integer, calls?: integer, max?: integer, draining?: boolean, disk?: boolean, session_id?: string, reservation?: string, outbox?: integer, generation?: integer, since?: number}[]
 function cxb.scoreboard.rows() end
+---Whether the whole host takes no new calls; with an argument: from now on, for all its workers.
+---@param set? boolean
+---@return boolean
+function cxb.scoreboard.host_draining(set) end
 
 ---The call slot of this process (taken by service.guard).
 cxb.slot = {}

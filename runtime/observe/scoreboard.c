@@ -19,8 +19,8 @@
 
 typedef struct layout {
   _Atomic uint64_t magic;
-  _Atomic int32_t workers;
-  int32_t pad[13];
+  _Atomic int32_t workers, host_draining;
+  int32_t pad[12];
   cxb_scoreboard_row rows[CXB_SCOREBOARD_ROWS];
   cxb_metric_block metrics[CXB_SCOREBOARD_ROWS];
 } layout;
@@ -103,6 +103,14 @@ void cxb_scoreboard_set_workers(cxb_scoreboard *sb, int workers) {
   sb->map->workers = workers;
 }
 
+bool cxb_scoreboard_host_draining(const cxb_scoreboard *sb) {
+  return sb->map->host_draining != 0;
+}
+
+void cxb_scoreboard_set_host_draining(cxb_scoreboard *sb, bool draining) {
+  sb->map->host_draining = draining;
+}
+
 bool cxb_scoreboard_row_get(const cxb_scoreboard *sb, int id, cxb_scoreboard_row *out) {
   if (id < 1 || id > CXB_SCOREBOARD_ROWS)
     return false;
@@ -112,6 +120,7 @@ bool cxb_scoreboard_row_get(const cxb_scoreboard *sb, int id, cxb_scoreboard_row
   if (kill(row.pid, 0) != 0 && errno == ESRCH)
     return false;
   row.session_id[sizeof row.session_id - 1] = '\0';
+  row.reservation[sizeof row.reservation - 1] = '\0';
   *out = row;
   return true;
 }

@@ -17,6 +17,7 @@ typedef struct cxb_scoreboard_row {
   int64_t heartbeat_ms; /* monotonic */
   int64_t since_ms;     /* UTC: start of the running call, else of the worker's idleness */
   char session_id[208]; /* as long as one may be (200) */
+  char reservation[72]; /* of the fleet's slots: the last one that a call was started with here */
 } cxb_scoreboard_row;
 
 typedef struct cxb_scoreboard cxb_scoreboard;
@@ -32,6 +33,9 @@ void cxb_scoreboard_beat(cxb_scoreboard *sb);
 /* The configured count of workers, shared by all. */
 int cxb_scoreboard_workers(const cxb_scoreboard *sb);
 void cxb_scoreboard_set_workers(cxb_scoreboard *sb, int workers);
+/* Whether the whole host takes no new calls, as its fleet asked; outlives the worker that set it. */
+bool cxb_scoreboard_host_draining(const cxb_scoreboard *sb);
+void cxb_scoreboard_set_host_draining(cxb_scoreboard *sb, bool draining);
 /* Copies row `id`; false when it was never used, its process is gone or its heartbeat is stale. */
 bool cxb_scoreboard_row_get(const cxb_scoreboard *sb, int id, cxb_scoreboard_row *out);
 cxb_metric_block *cxb_scoreboard_metrics(cxb_scoreboard *sb, int id);

@@ -84,6 +84,9 @@ static int l_update(lua_State *L) {
   lua_getfield(L, 1, "session_id");
   if (lua_isstring(L, -1))
     snprintf(row->session_id, sizeof row->session_id, "%s", lua_tostring(L, -1));
+  lua_getfield(L, 1, "reservation");
+  if (lua_isstring(L, -1))
+    snprintf(row->reservation, sizeof row->reservation, "%s", lua_tostring(L, -1));
   lua_getfield(L, 1, "outbox");
   if (lua_isnumber(L, -1))
     row->outbox = (int32_t)lua_tointeger(L, -1);
@@ -125,16 +128,29 @@ static int l_rows(lua_State *L) {
       set_boolean(L, "disk", row.disk);
       lua_pushstring(L, row.session_id);
       lua_setfield(L, -2, "session_id");
+      lua_pushstring(L, row.reservation);
+      lua_setfield(L, -2, "reservation");
     }
     lua_rawseti(L, -2, id);
   }
   return 1;
 }
 
+static int l_host_draining(lua_State *L) {
+  if (board && lua_isboolean(L, 1))
+    cxb_scoreboard_set_host_draining(board, lua_toboolean(L, 1));
+  lua_pushboolean(L, board && cxb_scoreboard_host_draining(board));
+  return 1;
+}
+
 static void open_scoreboard(lua_State *L, cxb_generation *gen) {
   (void)gen;
   static const luaL_Reg fns[] = {
-      {"attach", l_attach}, {"update", l_update}, {"rows", l_rows}, {NULL, NULL}};
+      {"attach", l_attach},
+      {"update", l_update},
+      {"rows", l_rows},
+      {"host_draining", l_host_draining},
+      {NULL, NULL}};
   lua_newtable(L);
   luaL_register(L, NULL, fns);
   lua_setfield(L, -2, "scoreboard");

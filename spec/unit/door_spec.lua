@@ -15,6 +15,7 @@ describe("a start request", function()
   before_each(function()
     pure.install()
     started, slot = {}, { taken = 0 }
+    cxb.scoreboard = { update = function(fields) slot.reservation = fields.reservation end }
     door.rooms = { attach = function(req, checked)
       started[#started + 1] = checked
       req:respond(200, { status = "accepted" })
@@ -97,12 +98,16 @@ describe("a start request", function()
     assert.equal("bot_id", answer.field)
   end)
 
-  it("hands on what it carries, with the reservation of its header", function()
+  it("hands on what it carries and notes the reservation of its header with the slot", function()
     local headers = { ["x-cxbcore-secret"] = "s", ["x-cxb-reservation"] = "res-1" }
     ask({ headers = headers, settings = ready, body = '{"room_name":"r","bot_id":"b",'
       .. '"to_number":"98765 43210","connected_event":{"crm":{"a":[]}},"campaign_call_id":"c.1"}' })
-    assert.same({ room_name = "r", bot_id = "b", to_number = "+9876543210", reservation = "res-1",
+    assert.same({ room_name = "r", bot_id = "b", to_number = "+9876543210",
       connected_event = '{"crm":{"a":[]}}', campaign_call_id = "c.1" }, started[1])
+    assert.equal("res-1", slot.reservation)
+    ask({ headers = { ["x-cxbcore-secret"] = "s", ["x-cxb-reservation"] = "res-2" },
+      slot = { 429, "at_capacity" } })
+    assert.equal("res-1", slot.reservation)
   end)
 end)
 

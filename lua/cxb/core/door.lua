@@ -59,13 +59,14 @@ function M.serve(c, req, kind)
   if not taken then -- counted by the host
     return req:respond(status, { error = code }, { ["retry-after"] = "1" })
   end
+  -- In the same turn as the slot, so that the host's next report tells both.
+  cxb.scoreboard.update({ reservation = req.headers["x-cxb-reservation"] })
   code = rooms_state(c)
   if code then
     return refuse(req, 503, code)
   end
   local checked = read(c, req, kind)
   if checked then
-    checked.reservation = req.headers["x-cxb-reservation"]
     M.rooms[kind](req, checked)
   end
 end

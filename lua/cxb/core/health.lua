@@ -14,30 +14,42 @@ function M.worker(f)
     json.encode(f.reload_error or ""), f.version)
 end
 
----Rows of the scoreboard as the fleet's answer. `cap` > 0 limits fleet_available.
+---What the workers of the host add up to. `cap` > 0 limits `available`; a host that drains has none.
 ---@param rows table[] cxb.scoreboard.rows()
 ---@param cap? integer
----@return string
-function M.fleet(rows, cap)
-  local calls, max, available, list = 0, 0, 0, {}
+---@param draining? boolean the whole host
+---@return {calls: integer, max: integer, available: integer}
+function M.sums(rows, cap, draining)
+  local calls, max, available = 0, 0, 0
   for _, row in ipairs(rows) do
     if row.live then
       calls, max = calls + row.calls, max + row.max
       if not row.draining and row.disk ~= false then
         available = available + math.max(0, row.max - row.calls)
       end
-      list[#list + 1] = ('{"id":"%d","calls":%d,"max":%d,"pid":%d}'):format(row.id, row.calls,
-        row.max, row.pid)
-    else
-      list[#list + 1] = ('{"id":"%d","status":"unreachable"}'):format(row.id)
     end
   end
-  available = math.min(available, max)
+  available = draining and 0 or math.min(available, max)
   if cap and cap > 0 then
     available = math.min(available, cap)
   end
+  return { calls = calls, max = max, available = available }
+end
+
+---Rows of the scoreboard as the fleet's answer.
+---@param rows table[] cxb.scoreboard.rows()
+---@param cap? integer
+---@param draining? boolean
+---@return string
+function M.fleet(rows, cap, draining)
+  local list = {}
+  for i, row in ipairs(rows) do
+    list[i] = row.live and ('{"id":"%d","calls":%d,"max":%d,"pid":%d}'):format(row.id, row.calls,
+      row.max, row.pid) or ('{"id":"%d","status":"unreachable"}'):format(row.id)
+  end
+  local sums = M.sums(rows, cap, draining)
   return ('{"status":"ok","fleet_calls":%d,"fleet_max":%d,"fleet_available":%d,"workers":[%s]}')
-    :format(calls, max, available, table.concat(list, ","))
+    :format(sums.calls, sums.max, sums.available, table.concat(list, ","))
 end
 
 return M

@@ -16,7 +16,11 @@ M.schema = {
     help = "Call slots; other than 1 only with CXB_DEV=1." },
   { name = "CXBCORE_WORKERS", type = "int", default = 16, min = 1, max = 512,
     help = "Workers of this host." },
-  { name = "CXB_HOST_ID", help = "Name of this host in results." },
+  { name = "CXB_HOST_ID", pattern = "^[%w._-]+$", form = "letters, digits, dots, dashes",
+    help = "Name of this host in results and in the fleet. Default in the fleet: the machine's." },
+  { name = "CXB_HOST_URL", pattern = "^https?://[^/%s]+/?$", form = "http(s)://host:port",
+    help = "Base URL at which others reach this host. Set, with the API's config endpoint: the "
+      .. "host registers in the fleet." },
   { name = "CXB_LISTEN", default = "unix:/run/cxb/core-%i.sock",
     help = "unix:PATH or tcp:HOST:PORT; %i is the worker id." },
   { name = "CXB_WORKER_ID", type = "int", default = 1, min = 1, max = 512,
