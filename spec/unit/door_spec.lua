@@ -15,7 +15,7 @@ describe("a start request", function()
   before_each(function()
     pure.install()
     started, slot = {}, { taken = 0 }
-    cxb.scoreboard = { update = function(fields) slot.reservation = fields.reservation end }
+    rawset(cxb, "scoreboard", { update = function(row) slot.reservation = row.reservation end })
     door.rooms = { attach = function(req, checked)
       started[#started + 1] = checked
       req:respond(200, { status = "accepted" })
