@@ -14,7 +14,8 @@ function M.worker(f)
     json.encode(f.reload_error or ""), f.version)
 end
 
----What the workers of the host add up to. `cap` > 0 limits `available`; a host that drains has none.
+---What the workers of the host add up to. `cap` > 0 limits `available`; a host that drains has
+---none.
 ---@param rows table[] cxb.scoreboard.rows()
 ---@param cap? integer
 ---@param draining? boolean the whole host
