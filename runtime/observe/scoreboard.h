@@ -33,7 +33,8 @@ void cxb_scoreboard_beat(cxb_scoreboard *sb);
 /* The configured count of workers, shared by all. */
 int cxb_scoreboard_workers(const cxb_scoreboard *sb);
 void cxb_scoreboard_set_workers(cxb_scoreboard *sb, int workers);
-/* Whether the whole host takes no new calls, as its fleet asked; outlives the worker that set it. */
+/* Whether the whole host takes no new calls, as its fleet asked; outlives the worker that set it.
+ */
 bool cxb_scoreboard_host_draining(const cxb_scoreboard *sb);
 void cxb_scoreboard_set_host_draining(cxb_scoreboard *sb, bool draining);
 /* Copies row `id`; false when it was never used, its process is gone or its heartbeat is stale. */

@@ -145,12 +145,11 @@ static int l_host_draining(lua_State *L) {
 
 static void open_scoreboard(lua_State *L, cxb_generation *gen) {
   (void)gen;
-  static const luaL_Reg fns[] = {
-      {"attach", l_attach},
-      {"update", l_update},
-      {"rows", l_rows},
-      {"host_draining", l_host_draining},
-      {NULL, NULL}};
+  static const luaL_Reg fns[] = {{"attach", l_attach},
+                                 {"update", l_update},
+                                 {"rows", l_rows},
+                                 {"host_draining", l_host_draining},
+                                 {NULL, NULL}};
   lua_newtable(L);
   luaL_register(L, NULL, fns);
   lua_setfield(L, -2, "scoreboard");
