@@ -6,14 +6,14 @@
 #   make test-fast   lint, C tests and unit specs
 #   make test-core test-api test-dialler test-console    one service's specs
 #   make fuzz        a million mutated messages through each wire, under the sanitizers
-#   make build asan lint tidy format bench sweep clean
+#   make build asan lint tidy format data bench sweep clean
 
 SHELL := /bin/bash
 PORT ?= 8080
 WORKERS ?= 4
 cmake = cmake -S . -G Ninja
 
-.PHONY: build debug asan-build up test test-fast test-core test-api test-dialler test-console bench lint tidy format asan fuzz sweep clean
+.PHONY: build debug asan-build data up test test-fast test-core test-api test-dialler test-console bench lint tidy format asan fuzz sweep clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -67,6 +67,10 @@ format: build/.packages-tests
 bench: build build/.packages-tests
 	@cmake --build build --target benches
 	@spec/bench/all
+
+# Prefixes of numbers and their time zones, from the distribution's libphonenumber data.
+data: build/.packages-tests
+	@lua/cxb/campaign/data/make
 
 clean:
 	rm -rf build

@@ -479,6 +479,20 @@ function cxb.crypto.base64url(data) end        ---without padding
 function cxb.crypto.unbase64url(text) end
 
 ---------------------------------------------------------------------------------------------------
+---Telephone numbers by libphonenumber, loaded when the first one is asked about.
+cxb.phone = {}
+---Reads a number as people write it: digits, a leading "+", blanks - . ( ) / between them.
+---@param text string
+---@param region string plan of numbers without "+" or international prefix, "IN"
+---@return {e164: string, region?: string, possible: boolean, valid: boolean}? number nil, "invalid": fewer than 8 digits or not a number; possible: the plan has this length, valid: and this number
+function cxb.phone.parse(text, region) end
+---@param e164 string
+---@return string? zones time zones of its longest known prefix, sorted, joined by "|"
+function cxb.phone.zones(e164) end
+---@param region string
+---@return boolean whether there is such a plan
+function cxb.phone.known_region(region) end
+
 cxb.fs = {}
 ---(waits) the whole file
 ---@return string? data, string? code, string? message
