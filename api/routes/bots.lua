@@ -3,6 +3,7 @@ local bots = require("services.bots")
 local calls = require("services.calls")
 local errors = require("services.errors")
 local json = require("cxb.json")
+local lists = require("services.lists")
 local pipeline = require("services.pipeline")
 local tickets = require("services.tickets")
 local times = require("cxb.times")
@@ -50,6 +51,8 @@ end
 return {
   {
     verb = "GET", path = "/api/v1/bots", guard = "admin",
+    summary = "Bots by name.",
+    output = lists.answer({ type = "object", additionalProperties = true }),
     query = {
       type = "object",
       properties = {
@@ -70,6 +73,8 @@ return {
   },
   {
     verb = "POST", path = "/api/v1/bots/{id}/test-call", guard = "admin", params = bot_params,
+    summary = "A test call from a browser.",
+    output = { type = "object", additionalProperties = true },
     input = {
       type = "object",
       required = { "kind" },

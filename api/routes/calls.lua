@@ -1,6 +1,7 @@
 -- GET /api/v1/calls and /api/v1/calls/{id} (api.md §5.8).
 local calls = require("services.calls")
 local errors = require("services.errors")
+local lists = require("services.lists")
 
 local id = { type = "string", format = "id" }
 local word = { type = "string", minLength = 1, maxLength = 256 }
@@ -11,6 +12,8 @@ local seconds = { type = "number", minimum = 0 }
 return {
   {
     verb = "GET", path = "/api/v1/calls", guard = "admin",
+    summary = "Calls, newest first.",
+    output = lists.answer({ type = "object", additionalProperties = true }),
     query = {
       type = "object",
       properties = {
@@ -31,6 +34,8 @@ return {
   },
   {
     verb = "GET", path = "/api/v1/calls/{id}", guard = "admin",
+    summary = "Everything about one call.",
+    output = { type = "object", additionalProperties = true },
     params = { type = "object", properties = { id = id } },
     handler = function(ctx)
       local call, err = calls.detail(ctx.app, ctx.params.id)

@@ -15,6 +15,8 @@ end
 return {
   {
     verb = "GET", path = "/api/v1/config/{bot_id}", guard = "secret", url_max = 32768,
+    summary = "What a call worker needs for one call.",
+    output = { type = "object", additionalProperties = true }, errors = { "unknown_bot" },
     params = {
       type = "object", properties = { bot_id = { type = "string", format = "id" } },
     },

@@ -19,9 +19,24 @@ local function retry(healthy)
   return not healthy and { ["retry-after"] = "2" } or nil
 end
 
+local kind = {
+  type = "object", properties = { kind = { type = "string" }, ok = { type = "boolean" } },
+}
+local short = { type = "object", properties = { status = { type = "string" } } }
+
 return {
   {
     verb = "GET", path = "/health", guard = "open", early = true,
+    summary = "Whether the API can work; 503 while its store is away.",
+    output = {
+      type = "object", title = "Health",
+      properties = {
+        status = { type = "string", enum = { "ok", "degraded" } }, version = { type = "string" },
+        generation = { type = "integer" }, reload = { type = "string" },
+        reload_error = { type = "string" }, uptime_seconds = { type = "integer" },
+        store = kind, cache = kind,
+      },
+    },
     handler = function(ctx)
       local healthy = ctx.app:healthy()
       return {
@@ -31,12 +46,14 @@ return {
   },
   {
     verb = "GET", path = "/health/live", guard = "open", early = true,
+    summary = "Whether the process answers.", output = short,
     handler = function()
       return { body = { status = "ok" } }
     end,
   },
   {
     verb = "GET", path = "/health/ready", guard = "open", early = true,
+    summary = "Whether it takes work; 503 while degraded or draining.", output = short,
     handler = function(ctx)
       local ready = ctx.app:healthy() and not cxb.slot.state().draining
       return { status = ready and 200 or 503, body = { status = ready and "ok" or "not_ready" },
@@ -45,6 +62,7 @@ return {
   },
   {
     verb = "GET", path = "/metrics", guard = "near", early = true,
+    summary = "Figures for Prometheus.", media = "text/plain",
     handler = function()
       return { body = cxb.metrics.render("worker"),
         headers = { ["content-type"] = "text/plain; version=0.0.4" } }

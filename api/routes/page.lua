@@ -27,12 +27,14 @@ end
 return {
   {
     verb = "GET", path = "/", guard = "open", early = true,
+    summary = "The page for a test call.", media = "text/html",
     handler = function(ctx)
       return send(ctx, "index.html")
     end,
   },
   {
     verb = "GET", path = "/{file}", guard = "open", early = true,
+    summary = "What the page is made of.", media = "text/javascript",
     params = { type = "object", properties = { file = { type = "string", maxLength = 64 } } },
     handler = function(ctx)
       return send(ctx, ctx.params.file)

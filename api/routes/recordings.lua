@@ -18,6 +18,8 @@ end
 return {
   {
     verb = "GET", path = "/api/v1/recordings/{session_id}", guard = "playback",
+    summary = "The audio of a call, by ranges.", media = "audio/wav",
+    errors = { "recording_missing" },
     params = {
       type = "object", properties = { session_id = { type = "string", format = "id" } },
     },

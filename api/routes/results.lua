@@ -5,6 +5,15 @@ local results = require("services.results")
 return {
   {
     verb = "POST", path = "/api/v1/call-results", guard = "secret",
+    summary = "The result of a call, kept whatever arrives, however often.",
+    output = {
+      type = "object",
+      properties = {
+        status = { type = "string" }, session_id = { type = "string" },
+        duplicate = { type = "boolean" },
+        warnings = { type = "array", items = { type = "object", additionalProperties = true } },
+      },
+    },
     input = "object", body_max = 16 * 1024 * 1024,
     handler = function(ctx)
       local kept, err = results.ingest(ctx.app, ctx.raw, ctx.body)

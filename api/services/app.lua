@@ -41,6 +41,7 @@ function M.new(settings)
     local_only = is_local(settings.CXB_API_LISTEN),
     trusted_proxies = proxies,
     recordings_dir = settings.CXB_RECORDINGS_DIR or settings.CXB_STATE_DIR .. "/recordings",
+    docs_dir = cxb.root .. "/.cache/docs",
     started_at = cxb.time.mono(),
     ready = false,
   }, M)

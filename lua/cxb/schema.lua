@@ -259,6 +259,7 @@ function M.partial(schema)
     out[key] = value
   end
   out.required, out.properties = nil, {}
+  out.title = schema.title and schema.title .. "Patch"
   for name, property in pairs(schema.properties) do
     local twin = {}
     for key, value in pairs(property) do
@@ -306,7 +307,7 @@ end
 
 local plain = {
   "description", "enum", "minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems",
-  "required", "default", "title",
+  "required",
 }
 
 -- A default of the right JSON kind: an empty table is a list only where the schema says so.
@@ -318,10 +319,24 @@ local function published_default(schema)
   return value
 end
 
----The schema in the words of JSON Schema 2020-12, as OpenAPI 3.1 takes it.
----@return table
-function M.published(schema)
-  local out = {}
+-- What JSON Schema says of the values inside.
+local function inside(schema, named)
+  local out, extra = {}, schema.additionalProperties
+  out.items = schema.items and M.published(schema.items, named)
+  if schema.type == "object" then
+    local properties = {}
+    for name, property in pairs(schema.properties or {}) do
+      properties[name] = M.published(property, named)
+    end
+    out.properties = next(properties) and properties or nil
+    out.additionalProperties = type(extra) == "table" and M.published(extra, named)
+      or extra == true
+  end
+  return out
+end
+
+local function in_full(schema, named)
+  local out = inside(schema, named)
   for _, key in ipairs(plain) do
     out[key] = schema[key]
   end
@@ -329,34 +344,41 @@ function M.published(schema)
   if schema.example ~= nil then
     out.examples = json.array({ schema.example })
   end
-  for _, key in ipairs({ "enum", "required" }) do
-    out[key] = out[key] and json.array(out[key])
+  out.required = out.required and out.required[1] and json.array(out.required) or nil
+  if schema.enum then
+    out.enum = json.array({ unpack(schema.enum) })
+    out.enum[#out.enum + 1] = schema.nullable and null or nil
   end
   if schema.type ~= "any" then
     out.type = schema.nullable and json.array({ schema.type, "null" }) or schema.type
-    if schema.nullable and out.enum then
-      out.enum = json.array({ unpack(schema.enum) })
-      out.enum[#out.enum + 1] = null
-    end
   end
   for key, value in pairs(schema.format and formats[schema.format].published or {}) do
     out[key] = value
   end
-  if schema.items then
-    out.items = M.published(schema.items)
-  end
-  if schema.type == "object" then
-    if schema.properties then
-      out.properties = {}
-      for name, property in pairs(schema.properties) do
-        out.properties[name] = M.published(property)
-      end
-      out.properties = next(out.properties) and out.properties or nil
-    end
-    local extra = schema.additionalProperties
-    out.additionalProperties = type(extra) == "table" and M.published(extra) or extra == true
-  end
   return next(out) and out or json.object({})
+end
+
+---The schema in the words of JSON Schema 2020-12, as OpenAPI 3.1 takes it.
+---@param named? table<string, table> takes the schemas that have a title; they are referred to
+---@return table
+function M.published(schema, named)
+  if not named or not schema.title then
+    return in_full(schema, named)
+  end
+  if not named[schema.title] then
+    named[schema.title] = {} -- it may hold itself
+    local twin = {}
+    for key, value in pairs(schema) do
+      twin[key] = value
+    end
+    twin.nullable, twin.default = nil, nil
+    named[schema.title] = in_full(twin, named)
+  end
+  local reference = { ["$ref"] = "#/components/schemas/" .. schema.title }
+  if schema.nullable then
+    return { anyOf = json.array({ reference, { type = "null" } }) }
+  end
+  return reference
 end
 
 -- Query strings carry text only: what a property wants is read out of it.
