@@ -1,0 +1,58 @@
+-- A motor insurance about to end: to be renewed before the cover is gone.
+return {
+  title = "Insurance: renewal of a motor policy",
+  goal = "Tell the customer when the policy ends and what the renewal costs, answer questions, and "
+    .. "agree on the renewal or on another call.",
+  facts = {
+    { name = "customer_name", label = "Customer", kind = "text", pair = true,
+      variables = { "CUSTOMER_NAME", "customer_name", "name" } },
+    { name = "insurer_name", label = "Insurer", kind = "text", pair = true,
+      variables = { "INSURER_NAME", "insurer_name" } },
+    { name = "vehicle_model", label = "Vehicle", kind = "text", pair = true,
+      variables = { "VEHICLE_MODEL", "vehicle_model" } },
+    { name = "registration_number", label = "Registration", kind = "text",
+      variables = { "REGISTRATION_NUMBER", "registration_number", "vehicle_number" } },
+    { name = "policy_number", label = "Policy", kind = "text",
+      variables = { "POLICY_NUMBER", "policy_number" } },
+    { name = "policy_expiry_date", label = "Policy ends", kind = "date",
+      variables = { "POLICY_EXPIRY_DATE", "policy_expiry_date", "expiry_date" } },
+    { name = "days_to_expiry", label = "Days until it ends", kind = "number",
+      variables = { "DAYS_TO_EXPIRY", "days_to_expiry" } },
+    { name = "premium_amount", label = "Premium of the renewal", kind = "amount",
+      variables = { "PREMIUM_AMOUNT", "premium_amount" } },
+    { name = "idv_amount", label = "Insured value (IDV)", kind = "amount",
+      variables = { "IDV_AMOUNT", "idv_amount", "idv" } },
+    { name = "ncb_percent", label = "No-claim bonus, per cent", kind = "number",
+      variables = { "NCB_PERCENT", "ncb_percent", "ncb" } },
+    { name = "renewal_link", label = "Renewal link", kind = "text",
+      variables = { "RENEWAL_LINK", "renewal_link" } },
+  },
+  conduct = {
+    "Say at the beginning who you are and for which insurer you call.",
+    "Name only the premium, value and bonus of the facts below. Do not compare with other "
+      .. "insurers and promise nothing about claims.",
+    "Never ask for a card number, a PIN, a password or a one-time password.",
+    "When the customer asks not to be called, say that it is noted and end the call.",
+  },
+  scenarios = {
+    { id = "wrong_person", title = "Somebody else answers", always = true,
+      instructions = "Ask when the customer can be reached and end the call." },
+    { id = "expired", title = "The policy has ended",
+      when = { { fact = "days_to_expiry", is = "at_most", value = 0 } },
+      instructions = "Say that the vehicle is without cover now and that an inspection may be "
+        .. "needed." },
+    { id = "no_claim_bonus", title = "There is a no-claim bonus",
+      when = { { fact = "ncb_percent", is = "at_least", value = 1 } },
+      instructions = "Say that the bonus is lost when the policy is not renewed in time." },
+    { id = "vehicle_sold", title = "Vehicle sold", trigger = "the customer has sold the vehicle",
+      instructions = "Note it, thank them and end the call." },
+    { id = "already_renewed", title = "Already renewed",
+      trigger = "the customer has renewed, here or elsewhere",
+      instructions = "Ask where, thank them and end the call." },
+    { id = "price", title = "Too expensive", trigger = "the customer finds the premium too high",
+      instructions = "Say what it covers, mention the bonus if there is one, and offer a "
+        .. "colleague's call." },
+    { id = "call_later", title = "Not now", trigger = "the customer cannot speak now",
+      instructions = "Ask for a day and a time that suit and end the call." },
+  },
+}
