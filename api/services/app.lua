@@ -1,6 +1,7 @@
 -- What one generation of the API works with: settings, secrets, store.
 local bots = require("services.bots")
 local secrets = require("cxb.secrets")
+local vault = require("services.vault")
 
 local M = {}
 M.__index = M
@@ -11,6 +12,7 @@ local SECRET_MIN = 32
 local made_once = {
   { variable = "CXBCORE_SECRET", field = "core" },
   { variable = "JWT_SECRET", field = "jwt" },
+  { variable = "CXB_SECRETS_KEY", field = "key" },
   { variable = "CXB_OPERATOR_TOKEN", field = "operator" },
 }
 
@@ -47,6 +49,19 @@ function M.new(settings)
   }, M)
 end
 
+-- The keys of the vault as bytes.
+local function with_keys(self, found)
+  local previous = self.settings.CXB_SECRETS_KEY_PREVIOUS
+  found.key = vault.key(found.key)
+  found.key_previous = previous and vault.key(previous)
+  if not found.key or (previous and not found.key_previous) then
+    return nil, ("CXB_SECRETS_KEY%s: the value is not valid, expected 32 bytes in base64"):format(
+      found.key and "_PREVIOUS" or "")
+  end
+  self.secrets = found
+  return true
+end
+
 local function load_secrets(self)
   local settings, names = self.settings, {}
   for _, secret in ipairs(made_once) do
@@ -66,8 +81,7 @@ local function load_secrets(self)
     end
     found[secret.field] = value
   end
-  self.secrets = found
-  return true
+  return with_keys(self, found)
 end
 
 local function observe(op, backend, seconds)

@@ -52,7 +52,8 @@ function M.app(settings)
   settings.CXB_STATE_DIR = "/nowhere"
   local app = require("services.app").new(settings)
   app.store = M.store()
-  app.secrets = { core = M.SECRET, jwt = ("j"):rep(32), operator = M.TOKEN }
+  app.secrets = { core = M.SECRET, jwt = ("j"):rep(32), operator = M.TOKEN,
+    key = ("k"):rep(32) }
   app.ready = true
   return app
 end

@@ -27,4 +27,6 @@ return {
   -- _id is the name of a job: who runs it (lease), when it last did its work.
   locks = { prefix = "lock", fields = { lease = "o?" } },
   system_runtime = { prefix = "run", fields = { last_run_at = "t?", state = "o?" } },
+  -- One document, "system" (api/schemas/system.lua).
+  system_settings = { prefix = "set", fields = {}, indexes = {} },
 }
