@@ -10,6 +10,7 @@
 --   query        schema of the query string
 --   input        schema of the JSON body, or "object": any object, judged by the handler
 --   optional     the JSON body may be absent: {} then
+--   upload       {max = bytes or fun(ctx), field = "file"}: the body is a file, ctx.upload then
 --   body_max     bytes of the body, 1 MiB
 --   url_max      bytes of path and query, 8 KiB
 --   output       schema of the answer: what it lists leaves, nothing else; times as RFC 3339
@@ -25,6 +26,7 @@ local guards = require("services.guards")
 local json = require("cxb.json")
 local router = require("cxb.router")
 local schema = require("cxb.schema")
+local upload = require("services.upload")
 local url = require("cxb.url")
 
 local M = {}
@@ -145,7 +147,14 @@ local function check_guard(route, ctx)
   return principal, refused
 end
 
-local steps = { check_guard, check_params, check_query, read_input }
+local function read_upload(route, ctx)
+  if not route.upload then
+    return true
+  end
+  return upload.receive(ctx, route.upload)
+end
+
+local steps = { check_guard, check_params, check_query, read_upload, read_input }
 
 local function run(route, ctx)
   if #ctx.req.path + #ctx.req.query > (route.url_max or URL_MAX) then
@@ -193,6 +202,7 @@ end
 
 local function guarded(route, ctx, name)
   local ok, answer, err = xpcall(run, debug.traceback, route, ctx)
+  upload.discard(ctx)
   if ok then
     return answer, err
   end

@@ -511,6 +511,10 @@ function cxb.fs.rename(a, b) end   ---(waits)
 function cxb.fs.free_mb(path) end  ---free space, MiB
 ---Holds a lock file for the life of the process; nil, "busy".
 function cxb.fs.lock(path) end
+---A new file (0600), written piece by piece: write(piece) waits and answers true, or nil, code,
+---message; close(). Left to the collector it is closed, too; removing it is the caller's.
+---@return {write: fun(self: table, piece: string): true?, close: fun(self: table)}? file nil, "already_exists" …
+function cxb.fs.spool(path) end
 
 ---Tests only: the process ends as kill -9 does when it passes this step ("step", or "step:n" the n-th time).
 cxb.fault = {}
