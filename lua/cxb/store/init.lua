@@ -73,19 +73,54 @@ function M:insert(name, doc)
   return timed(self, "insert", name, stamped(self, name, doc))
 end
 
+---Unordered: a document that breaks a unique key is left out, the others are kept. Some thousand
+---at a time: one call is one write.
+---@param docs table[]
+---@return {inserted: integer, duplicates: integer[]}? answer positions of those left out, rising
+---@return table? err
+function M:insert_many(name, docs)
+  local fresh = {}
+  for i, doc in ipairs(docs) do
+    fresh[i] = stamped(self, name, doc)
+  end
+  if #fresh == 0 then
+    return { inserted = 0, duplicates = {} }
+  end
+  return timed(self, "insert_many", name, fresh)
+end
+
 ---@return table? doc, table? err "not_found"
 function M:get(name, id)
   collection(self, name)
   return timed(self, "get", name, id)
 end
 
----Filters: equality, {["in"]=, ne=, gt=, gte=, lt=, lte=, exists=, prefix=}, dotted paths, one
----level of any_of. `fields` limits the answer to these (`_id` and the common ones always come).
+-- Conditions of a filter. has_all: different values, of a list that the collection declares.
+local function conditions_of(self, name, filter)
+  local fields = collection(self, name).fields
+  local conditions = query.conditions(filter or {})
+  for _, condition in ipairs(conditions) do
+    if condition.op == "has_all" and not (fields[condition.field] or ""):match("^a") then
+      error(("has_all on %s, which %s does not declare as a list"):format(condition.field, name), 3)
+    end
+  end
+  return conditions
+end
+
+---Filters: equality, {["in"]=, ne=, gt=, gte=, lt=, lte=, exists=, prefix=, has_all=}, dotted
+---paths, one level of any_of. `fields` limits the answer to these (`_id` and the common ones always
+---come); `skip` leaves out so many at the beginning.
+---@class cxb.store.find_options
+---@field sort? string[]
+---@field limit? integer 50
+---@field after? string a cursor
+---@field skip? integer
+---@field fields? string[]
 ---@param filter table
----@param options? {sort?: string[], limit?: integer, after?: string, fields?: string[]}
+---@param options? cxb.store.find_options
 ---@return table[]? docs, table|string? err_or_next cursor of the next page, nil at the end
 function M:find(name, filter, options)
-  collection(self, name)
+  local conditions = conditions_of(self, name, filter)
   options = options or {}
   local keys, after = query.order(options.sort), nil
   if options.after then
@@ -102,8 +137,8 @@ function M:find(name, filter, options)
       fields[#fields + 1] = key.field
     end
   end
-  local docs, err = timed(self, "find", name, query.conditions(filter),
-    { keys = keys, after = after, limit = limit + 1, fields = fields })
+  local docs, err = timed(self, "find", name, conditions,
+    { keys = keys, after = after, limit = limit + 1, skip = options.skip or 0, fields = fields })
   if not docs then
     return nil, err
   end
@@ -118,9 +153,54 @@ end
 ---@param options? {expect?: table} a filter the document must match
 ---@return table? doc after the change, table? err "conflict" | "not_found"
 function M:update(name, id, ops, options)
-  collection(self, name)
   return timed(self, "update", name, id, query.operations(ops),
-    query.conditions(options and options.expect or {}), self.now())
+    conditions_of(self, name, options and options.expect), self.now())
+end
+
+---The same change to every document that matches; each of them is changed once.
+---@return integer? changed, table? err
+function M:update_many(name, filter, ops)
+  return timed(self, "update_many", name, conditions_of(self, name, filter),
+    query.operations(ops), self.now())
+end
+
+---@param options? {expect?: table} a filter the document must match
+---@return integer? one 1, table? err "conflict" | "not_found"
+function M:delete(name, id, options)
+  return timed(self, "delete", name, id,
+    conditions_of(self, name, options and options.expect))
+end
+
+---@return integer? deleted, table? err
+function M:delete_many(name, filter)
+  return timed(self, "delete_many", name, conditions_of(self, name, filter))
+end
+
+---Takes documents that nobody holds (`lease.until` absent or past) and writes lease{owner, until,
+---token} into them, atomically: no document goes to two owners. The token rises by one with each
+---lease unless it is given.
+---@class cxb.store.lease_options
+---@field owner string
+---@field ttl_ms integer
+---@field sort? string[] which come first
+---@field limit? integer 1
+---@field set? table fields that change with it
+---@field token? integer
+---@param filter table
+---@param options cxb.store.lease_options
+---@return table[]? docs as they are now, in the order of `sort`, table? err
+function M:lease(name, filter, options)
+  local conditions, now = conditions_of(self, name, filter), self.now()
+  conditions[#conditions + 1] = { op = "any_of", value = {
+    query.conditions({ ["lease.until"] = { exists = false } }),
+    query.conditions({ ["lease.until"] = { lte = now } }),
+  } }
+  local keys = query.order(options.sort)
+  local docs, err = timed(self, "lease", name, conditions, {
+    keys = keys, limit = options.limit or 1, ops = query.operations({ set = options.set }),
+    owner = options.owner, ["until"] = now + options.ttl_ms, token = options.token, now = now,
+  })
+  return docs and query.sort(docs, keys), err
 end
 
 -- The fields of the declared unique key (or `_id`) that `key` names.
@@ -177,8 +257,22 @@ end
 ---@param options? {max?: integer} counting stops there
 ---@return integer? n, table? err
 function M:count(name, filter, options)
-  collection(self, name)
-  return timed(self, "count", name, query.conditions(filter), options and options.max or 2 ^ 53)
+  return timed(self, "count", name, conditions_of(self, name, filter),
+    options and options.max or 2 ^ 53)
+end
+
+---Counts, and sums of fields, of the documents that have the same values in `keys`; an absent
+---value is a value of its own (nil in `by`), an absent summand is 0. Order: none.
+---@param keys string[] at least one
+---@param sums? string[]
+---@return {by: table<string, any>, count: integer, sum: table<string, number>}[]?, table? err
+function M:group(name, filter, keys, sums)
+  for _, list in ipairs({ keys, sums or {} }) do
+    for _, field in ipairs(list) do
+      query.path(field)
+    end
+  end
+  return timed(self, "group", name, conditions_of(self, name, filter), keys, sums or {})
 end
 
 ---Lets go of the store; for specs and tools.

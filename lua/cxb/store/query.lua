@@ -1,10 +1,12 @@
 -- Filters, sorts, operations and cursors of the document store: what every backend shares. A
 -- filter that a program got wrong is an error(); clients' values only come after a schema.
+local json = require("cxb.json")
+
 local M = {}
 
 local operators = {
   ["in"] = true, ne = true, gt = true, gte = true, lt = true, lte = true, exists = true,
-  prefix = true,
+  prefix = true, has_all = true,
 }
 
 ---A path is a field name or several joined by dots.
@@ -20,6 +22,21 @@ function M.path(name)
   return parts
 end
 
+-- The different values of a list: what has_all counts.
+local function distinct(values)
+  local out, seen = {}, {}
+  for _, value in ipairs(values) do
+    if not seen[value] then
+      seen[value] = true
+      out[#out + 1] = value
+    end
+  end
+  if not out[1] then
+    error("has_all of nothing", 3)
+  end
+  return out
+end
+
 local function add_conditions(list, name, wanted)
   M.path(name)
   if type(wanted) ~= "table" then
@@ -30,7 +47,9 @@ local function add_conditions(list, name, wanted)
     if not operators[op] then
       error(("bad operator %q on %s"):format(tostring(op), name), 3)
     end
-    list[#list + 1] = { field = name, op = op, value = value }
+    list[#list + 1] = {
+      field = name, op = op, value = op == "has_all" and distinct(value) or value,
+    }
   end
 end
 
@@ -56,6 +75,11 @@ function M.conditions(filter)
         error("any_of inside any_of", 2)
       end
       alternatives[i] = M.conditions(part)
+      for _, condition in ipairs(alternatives[i]) do
+        if condition.op == "has_all" then
+          error("has_all inside any_of", 2)
+        end
+      end
     end
     list[#list + 1] = { op = "any_of", value = alternatives }
   end
@@ -80,6 +104,13 @@ function M.order(sort)
   return keys
 end
 
+local function value_at(doc, path)
+  for _, part in ipairs(path) do
+    doc = type(doc) == "table" and doc[part] or nil
+  end
+  return doc
+end
+
 local function signature(keys)
   local out = {}
   for i, key in ipairs(keys) do
@@ -93,10 +124,7 @@ end
 function M.cursor(keys, document, codec)
   local lines = { signature(keys) }
   for i, key in ipairs(keys) do
-    local value = document
-    for _, part in ipairs(M.path(key.field)) do
-      value = type(value) == "table" and value[part] or nil
-    end
+    local value = value_at(document, M.path(key.field))
     local kind = type(value):sub(1, 1)
     if kind == "n" and value == nil then
       lines[i + 1] = "-"
@@ -144,7 +172,21 @@ function M.uncursor(keys, text, codec)
   return values
 end
 
+-- Absent and null are the same at the top of a document, so null there is a removal.
+local function without_nulls(ops)
+  local set, unset = {}, { unpack(ops.unset or {}) }
+  for name, value in pairs(ops.set or {}) do
+    if value == json.null and not name:find(".", 1, true) then
+      unset[#unset + 1] = name
+    else
+      set[name] = value
+    end
+  end
+  return { set = set, unset = unset, inc = ops.inc or {}, push = ops.push or {} }
+end
+
 ---Checks update operations: {set=, unset=, inc=, push=}.
+---@return {set: table, unset: string[], inc: table, push: table}
 function M.operations(ops)
   for verb, changes in pairs(ops) do
     if verb ~= "set" and verb ~= "unset" and verb ~= "inc" and verb ~= "push" then
@@ -158,7 +200,37 @@ function M.operations(ops)
       end
     end
   end
-  return ops
+  return without_nulls(ops)
+end
+
+-- Before: negative; absent values come first.
+local function compare(a, b)
+  if a == b then
+    return 0
+  elseif a == nil or b == nil then
+    return a == nil and -1 or 1
+  elseif type(a) == "boolean" then
+    return a and 1 or -1
+  end
+  return a < b and -1 or 1
+end
+
+---Brings documents into the order of `keys`.
+function M.sort(docs, keys)
+  local paths = {}
+  for i, key in ipairs(keys) do
+    paths[i] = M.path(key.field)
+  end
+  table.sort(docs, function(a, b)
+    for i, key in ipairs(keys) do
+      local order = compare(value_at(a, paths[i]), value_at(b, paths[i]))
+      if order ~= 0 then
+        return (order < 0) ~= key.descending
+      end
+    end
+    return false
+  end)
+  return docs
 end
 
 return M

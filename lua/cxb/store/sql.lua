@@ -19,19 +19,31 @@ local function json_path(name)
 end
 M.json_path = json_path
 
--- The SQL that reads a field: its own column, or out of the document.
-local function field_sql(collection, name)
-  if own[name] or collection.columns[name] then
-    return quote(name)
-  end
-  return "json_extract(doc," .. json_path(name) .. ")"
-end
-
 local function bound(value)
   if type(value) == "boolean" then
     return value and 1 or 0
   end
   return value
+end
+
+-- The SQL that reads a field: its own column, or out of the document. `as` is the alias of the
+-- table with its dot.
+local function field_sql(collection, name)
+  if own[name] or collection.columns[name] then
+    return collection.as .. quote(name)
+  end
+  return "json_extract(" .. collection.as .. "doc," .. json_path(name) .. ")"
+end
+M.field = field_sql
+
+-- Whether a list of the document holds all of these.
+local function has_all_sql(collection, name, values, params)
+  for _, value in ipairs(values) do
+    params[#params + 1] = bound(value)
+  end
+  params[#params + 1] = #values
+  return ("(SELECT count(DISTINCT value) FROM json_each(%sdoc,%s) WHERE value IN (%s))>=?"):format(
+    collection.as, json_path(name), ("?,"):rep(#values):sub(1, -2))
 end
 
 -- The least text greater than every text that begins with `prefix`.
@@ -51,6 +63,9 @@ local function condition_sql(collection, condition, params)
       parts[i] = "(" .. where(collection, conditions, params) .. ")"
     end
     return parts[1] and "(" .. table.concat(parts, " OR ") .. ")" or "0"
+  end
+  if op == "has_all" then
+    return has_all_sql(collection, condition.field, value, params)
   end
   local sql = field_sql(collection, condition.field)
   if op == "exists" then

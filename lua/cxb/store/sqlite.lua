@@ -1,8 +1,9 @@
 -- The document store on SQLite: one table a collection (_id, v, created_at, updated_at, doc JSON);
--- each indexed field is a generated column, so one UPDATE of `doc` keeps everything in step. The
--- driver (cxb.sqlite) groups the writes of one turn of the loop into one commit, synchronous FULL.
+-- each indexed field is a generated column, so one UPDATE of `doc` keeps everything in step; what
+-- long lists need stands beside it (cxb.store.lists). The driver (cxb.sqlite) groups the writes of
+-- one turn of the loop into one commit, synchronous FULL. Other processes may use the same file.
 local json = require("cxb.json")
-local query = require("cxb.store.query")
+local schema = require("cxb.store.sqlite_schema")
 local sql = require("cxb.store.sql")
 
 local quote = sql.quote
@@ -35,33 +36,7 @@ end
 function M.new(driver, collections)
   local self = setmetatable({ driver = driver, collections = {} }, M)
   for name, declared in pairs(collections) do
-    local collection = { name = name, columns = {}, required = {}, indexes = {} }
-    for field, kind in pairs(declared.fields) do
-      collection.required[field] = not kind:match("%?$")
-    end
-    for _, list in ipairs({ declared.unique or {}, declared.indexes or {} }) do
-      for _, fields in ipairs(list) do
-        local unique = list == declared.unique
-        local parts, keys = { name, unique and "u" or nil }, {}
-        for i, field in ipairs(fields) do
-          local minus, plain = field:match("^(%-?)(.+)$")
-          query.path(plain)
-          if not sql.own[plain] then
-            collection.columns[plain] = true
-          end
-          keys[i] = quote(plain) .. (minus == "-" and " DESC" or "")
-          parts[#parts + 1] = (plain:gsub("%.", "_"))
-        end
-        if not unique then
-          keys[#keys + 1] = fields[#fields]:match("^%-") and "_id DESC" or "_id"
-        end
-        collection.indexes[#collection.indexes + 1] = {
-          name = table.concat(parts, "_"), unique = unique,
-          fields = fields, keys = table.concat(keys, ","),
-        }
-      end
-    end
-    self.collections[name] = collection
+    self.collections[name] = schema.collection(name, declared)
   end
   return self
 end
@@ -81,29 +56,7 @@ local function run(self, text, params)
   if not rows then
     return nil, failure(code, message)
   end
-  return rows, code
-end
-
-local function add_columns(self, collection)
-  local rows, err = run(self, "SELECT name FROM pragma_table_xinfo(?)", { collection.name })
-  if not rows then
-    return nil, err
-  end
-  local present = {}
-  for _, row in ipairs(rows) do
-    present[row.name] = true
-  end
-  for field in pairs(collection.columns) do
-    if not present[field] then
-      local ok, why = run(self, ("ALTER TABLE %s ADD COLUMN %s GENERATED ALWAYS AS "
-        .. "(json_extract(doc,%s)) VIRTUAL"):format(quote(collection.name), quote(field),
-        sql.json_path(field)), {})
-      if not ok then
-        return nil, why
-      end
-    end
-  end
-  return true
+  return rows, code -- the number of changes
 end
 
 ---(waits) Opens the file and makes what is missing in it.
@@ -115,21 +68,9 @@ function M:open(path)
   end
   self.db = db
   for _, collection in pairs(self.collections) do
-    local ok, err = run(self, ("CREATE TABLE IF NOT EXISTS %s (_id TEXT PRIMARY KEY NOT NULL,"
-      .. "v INTEGER NOT NULL,created_at INTEGER NOT NULL,updated_at INTEGER NOT NULL,"
-      .. "doc TEXT NOT NULL)"):format(quote(collection.name)), {})
-    if ok then
-      ok, err = add_columns(self, collection)
-    end
-    for _, index in ipairs(ok and collection.indexes or {}) do
-      if ok then
-        ok, err = run(self, ("CREATE %sINDEX IF NOT EXISTS %s ON %s (%s)"):format(
-          index.unique and "UNIQUE " or "", quote(index.name), quote(collection.name), index.keys),
-          {})
-      end
-    end
+    local ok, why, text = schema.make(db, collection)
     if not ok then
-      return nil, err
+      return nil, failure(why, text)
     end
   end
   return true
@@ -153,23 +94,77 @@ function M:get(name, id)
   return rows[1] and document(rows[1]) or nil, not rows[1] and { code = "not_found" } or nil
 end
 
-function M:find(name, conditions, options)
-  local collection, params = self.collections[name], {}
-  local filter = sql.where(collection, conditions, params)
+function M:insert_many(name, docs)
+  local text = ("INSERT INTO %s(_id,v,created_at,updated_at,doc) VALUES(?,?,?,?,?) "
+    .. "ON CONFLICT DO NOTHING"):format(quote(name))
+  local batch = {}
+  for i, doc in ipairs(docs) do
+    batch[i] = { text, doc._id, doc.v, doc.created_at, doc.updated_at, body(doc) }
+  end
+  local answers, code, message = self.db:batch(batch)
+  if not answers then
+    return nil, failure(code, message)
+  end
+  local duplicates = {}
+  for i, answer in ipairs(answers) do
+    if answer.changes == 0 then
+      duplicates[#duplicates + 1] = i
+    end
+  end
+  return { inserted = #docs - #duplicates, duplicates = duplicates }
+end
+
+-- The condition a statement on the table itself selects by.
+local function matching(collection, conditions, params)
+  if not collection.lists or not conditions[1] then
+    return sql.where(collection, conditions, params)
+  end
+  local source = collection.lists:source(collection, conditions, params)
+  return ("_id IN (SELECT l._id FROM %s WHERE %s)"):format(source.from, source.where)
+end
+
+-- Read in the order of the lists: the narrow table finds the page, the table has its documents.
+local function list_sql(collection, conditions, options, params)
+  local narrow = collection.lists
+  local source = narrow:source(collection, conditions, params)
+  if options.after then
+    source.where = source.where .. " AND "
+      .. narrow:after(source.position, options.keys, options.after, params)
+  end
+  local direction = options.keys[1].descending and " DESC" or ""
+  params[#params + 1] = options.limit
+  params[#params + 1] = options.skip
+  return ("SELECT c._id,c.v,c.created_at,c.updated_at,%s FROM (SELECT l.docid AS docid,"
+    .. "l._id AS id FROM %s WHERE %s ORDER BY %s%s LIMIT ? OFFSET ?) p CROSS JOIN %s c "
+    .. "ON c._id=p.id ORDER BY p.docid%s"):format(sql.projection(options.fields), source.from,
+    source.where, source.position, direction, quote(collection.name), direction)
+end
+
+local function find_sql(collection, conditions, options, params)
+  local filter = matching(collection, conditions, params)
   if options.after then
     filter = filter .. " AND " .. sql.after(collection, options.keys, options.after, params)
   end
   params[#params + 1] = options.limit
-  local rows, err = run(self, ("SELECT _id,v,created_at,updated_at,%s FROM %s WHERE %s ORDER BY %s "
-    .. "LIMIT ?"):format(sql.projection(options.fields), quote(name), filter,
-    sql.order(collection, options.keys)), params)
-  if not rows then
-    return nil, err
-  end
+  params[#params + 1] = options.skip
+  return ("SELECT _id,v,created_at,updated_at,%s FROM %s WHERE %s ORDER BY %s LIMIT ? OFFSET ?")
+    :format(sql.projection(options.fields), quote(collection.name), filter,
+    sql.order(collection, options.keys))
+end
+
+local function documents(rows)
   for i, row in ipairs(rows) do
     rows[i] = document(row)
   end
   return rows
+end
+
+function M:find(name, conditions, options)
+  local collection, params = self.collections[name], {}
+  local listed = collection.lists and collection.lists:ordered(options.keys)
+  local text = (listed and list_sql or find_sql)(collection, conditions, options, params)
+  local rows, err = run(self, text, params)
+  return rows and documents(rows), err
 end
 
 function M:update(name, id, ops, conditions, now)
@@ -185,12 +180,64 @@ function M:update(name, id, ops, conditions, now)
   elseif rows[1] then
     return document(rows[1])
   end
-  rows, err = run(self, ("SELECT 1 FROM %s WHERE _id=?"):format(quote(name)), { id })
+  return self:why_not(name, id)
+end
+
+-- Why a document that was to be written was not.
+function M:why_not(name, id)
+  local rows, err = run(self, ("SELECT 1 FROM %s WHERE _id=?"):format(quote(name)), { id })
   if not rows then
     return nil, err
   end
   local code = rows[1] and "conflict" or "not_found"
   return nil, { code = code, message = ("%s %s: %s"):format(name, id, code) }
+end
+
+function M:update_many(name, conditions, ops, now)
+  local params = {}
+  local doc = sql.changed(ops, params)
+  params[#params + 1] = now
+  local filter = matching(self.collections[name], conditions, params)
+  local rows, changed = run(self, ("UPDATE %s SET doc=%s,v=v+1,updated_at=? WHERE %s"):format(
+    quote(name), doc, filter), params)
+  return rows and changed, changed
+end
+
+function M:delete(name, id, conditions)
+  local params = { id }
+  local filter = sql.where(self.collections[name], conditions, params)
+  local rows, changed = run(self, ("DELETE FROM %s WHERE _id=? AND %s"):format(quote(name), filter),
+    params)
+  if not rows then
+    return nil, changed
+  elseif changed == 1 then
+    return 1
+  end
+  return self:why_not(name, id)
+end
+
+function M:delete_many(name, conditions)
+  local params = {}
+  local filter = matching(self.collections[name], conditions, params)
+  local rows, changed = run(self, ("DELETE FROM %s WHERE %s"):format(quote(name), filter), params)
+  return rows and changed, changed
+end
+
+function M:lease(name, conditions, options)
+  local collection, params = self.collections[name], {}
+  local doc = sql.changed(options.ops, params)
+  params[#params + 1] = options.owner
+  params[#params + 1] = options["until"]
+  params[#params + 1] = options.token
+  params[#params + 1] = options.now
+  local filter = matching(collection, conditions, params)
+  params[#params + 1] = options.limit
+  local rows, err = run(self, ("UPDATE %s SET doc=json_set(%s,'$.lease',json_object('owner',?,"
+    .. "'until',?,'token',%s)),v=v+1,updated_at=? WHERE _id IN (SELECT _id FROM %s WHERE %s "
+    .. "ORDER BY %s LIMIT ?) RETURNING _id,v,created_at,updated_at,doc"):format(quote(name), doc,
+    options.token and "?" or "ifnull(json_extract(doc,'$.lease.token'),0)+1", quote(name), filter,
+    sql.order(collection, options.keys)), params)
+  return rows and documents(rows), err
 end
 
 -- `fresh` is the document to insert; `key` the fields of a declared unique key.
@@ -201,7 +248,7 @@ function M:upsert(name, key, fresh, ops, now)
   end
   local params = { fresh._id, fresh.v, fresh.created_at, fresh.updated_at, body(fresh) }
   local action = "NOTHING"
-  if next(ops.set or {}) then
+  if next(ops.set) or ops.unset[1] then
     local doc = sql.changed(ops, params)
     action = ("UPDATE SET doc=%s,v=v+1,updated_at=?"):format(doc)
     params[#params + 1] = now
@@ -218,15 +265,50 @@ function M:upsert(name, key, fresh, ops, now)
 end
 
 function M:count(name, conditions, max)
-  local params = {}
-  local filter = sql.where(self.collections[name], conditions, params)
+  local collection, params = self.collections[name], {}
+  local source = collection.lists and collection.lists:source(collection, conditions, params)
+    or { from = quote(name), where = sql.where(collection, conditions, params) }
   params[#params + 1] = max
   local rows, err = run(self, ("SELECT count(*) AS n FROM (SELECT 1 FROM %s WHERE %s LIMIT ?)")
-    :format(quote(name), filter), params)
+    :format(source.from, source.where), params)
   if not rows then
     return nil, err
   end
   return rows[1].n
+end
+
+-- Booleans come out of SQL as 1 and 0.
+local function boolean_of(collection, field, value)
+  if (collection.declared.fields[field] or ""):match("^b") and value ~= nil then
+    return value == 1
+  end
+  return value
+end
+
+function M:group(name, conditions, keys, sums)
+  local collection, params = self.collections[name], {}
+  local filter = matching(collection, conditions, params)
+  local out, groups = {}, {}
+  for i, key in ipairs(keys) do
+    out[i] = ("%s AS k%d"):format(sql.field(collection, key), i)
+    groups[i] = "k" .. i
+  end
+  for i, field in ipairs(sums) do
+    out[#out + 1] = ("ifnull(sum(%s),0) AS s%d"):format(sql.field(collection, field), i)
+  end
+  local rows, err = run(self, ("SELECT count(*) AS n,%s FROM %s WHERE %s GROUP BY %s"):format(
+    table.concat(out, ","), quote(name), filter, table.concat(groups, ",")), params)
+  for at, row in ipairs(rows or {}) do
+    local group = { by = {}, count = row.n, sum = {} }
+    for i, key in ipairs(keys) do
+      group.by[key] = boolean_of(collection, key, row["k" .. i])
+    end
+    for i, field in ipairs(sums) do
+      group.sum[field] = row["s" .. i]
+    end
+    rows[at] = group
+  end
+  return rows, err
 end
 
 function M:close()

@@ -1,0 +1,260 @@
+-- Long lists on SQLite. Beside the table of a collection that declares `lists` stands a narrow copy
+-- of what its lists are ordered and filtered by, kept by triggers: NAME_lists(docid, _id, fields…),
+-- and NAME_words, a full-text index of the elements of one array field. `docid` is the time in
+-- milliseconds << 20 with a serial number below it, so that rows lie in the order they are listed
+-- in, and so does what the words find. An element of the array is one word of the index: its bytes
+-- in hexadecimal.
+local sql = require("cxb.store.sql")
+
+local quote = sql.quote
+
+local M = {}
+M.__index = M
+
+local BITS = 20
+
+-- NULL for a document without them.
+local function words_sql(self, row)
+  return ("(SELECT group_concat(hex(value),' ') FROM json_each(%s.doc,%s))"):format(row,
+    sql.json_path(self.words))
+end
+
+local function extract(row, field)
+  return ("json_extract(%s.doc,%s)"):format(row, sql.json_path(field))
+end
+
+---@param name string
+---@param declared {by: string, words: string, fields: string[]}
+---@param indexed table<string, true> fields that lists are often filtered by
+function M.new(name, declared, indexed)
+  local columns = {}
+  for _, field in ipairs(declared.fields) do
+    columns[field] = true
+  end
+  return setmetatable({
+    name = name, table = quote(name .. "_lists"), index = quote(name .. "_words"),
+    by = declared.by, words = declared.words, fields = declared.fields, indexed = indexed,
+    columns = columns, required = {}, as = "l.",
+  }, M)
+end
+
+local function add_row(self, row)
+  local columns, values = { "docid", "_id" }, {}
+  for i, field in ipairs(self.fields) do
+    columns[i + 2] = quote(field)
+    values[i] = extract(row, field)
+  end
+  local first = ("(ifnull(CAST(%s AS INTEGER),0)<<%d)"):format(extract(row, self.by), BITS)
+  return ("INSERT INTO %s(%s) VALUES(ifnull((SELECT max(docid)+1 FROM %s WHERE docid>=%s "
+    .. "AND docid<%s+(1<<%d)),%s),%s._id,%s)"):format(self.table, table.concat(columns, ","),
+    self.table, first, first, BITS, first, row, table.concat(values, ","))
+end
+
+local function add_words(self, row)
+  return ("INSERT INTO %s(rowid,words) SELECT docid,%s FROM %s WHERE _id=%s._id"):format(
+    self.index, words_sql(self, row), self.table, row)
+end
+
+local function remove(self)
+  return ("INSERT INTO %s(%s,rowid,words) SELECT 'delete',docid,%s FROM %s WHERE _id=old._id;"
+    .. "DELETE FROM %s WHERE _id=old._id"):format(self.index, self.index, words_sql(self, "old"),
+    self.table, self.table)
+end
+
+local function differ(fields)
+  local parts = {}
+  for i, field in ipairs(fields) do
+    parts[i] = extract("new", field) .. " IS NOT " .. extract("old", field)
+  end
+  return "(" .. table.concat(parts, " OR ") .. ")"
+end
+
+local function triggers(self)
+  local sets = {}
+  for i, field in ipairs(self.fields) do
+    sets[i] = quote(field) .. "=" .. extract("new", field)
+  end
+  local moved = differ({ self.by, self.words })
+  local function trigger(suffix, event, when, body)
+    return ("CREATE TRIGGER %s AFTER %s ON %s %s BEGIN %s; END"):format(
+      quote(self.name .. "_lists_" .. suffix), event, quote(self.name),
+      when and "WHEN " .. when or "", body)
+  end
+  return {
+    trigger("insert", "INSERT", nil, add_row(self, "new") .. ";" .. add_words(self, "new")),
+    trigger("delete", "DELETE", nil, remove(self)),
+    trigger("move", "UPDATE OF doc", moved,
+      remove(self) .. ";" .. add_row(self, "new") .. ";" .. add_words(self, "new")),
+    trigger("update", "UPDATE OF doc", "NOT " .. moved .. " AND " .. differ(self.fields),
+      ("UPDATE %s SET %s WHERE _id=new._id"):format(self.table, table.concat(sets, ","))),
+  }
+end
+
+local function indexes(self)
+  local out = {}
+  for _, field in ipairs(self.fields) do
+    if self.indexed[field] then
+      out[#out + 1] = ("CREATE INDEX %s ON %s(%s)"):format(
+        quote(self.name .. "_lists_" .. field), self.table, quote(field))
+    end
+  end
+  return out
+end
+
+-- The rows of a table that was there before.
+local function fill(self)
+  local values = {}
+  for i, field in ipairs(self.fields) do
+    values[i] = extract("t", field)
+  end
+  local at = ("ifnull(CAST(%s AS INTEGER),0)"):format(extract("t", self.by))
+  return {
+    ("INSERT INTO %s SELECT (%s<<%d)+row_number() OVER (PARTITION BY %s ORDER BY t._id)-1,t._id,%s "
+      .. "FROM %s t"):format(self.table, at, BITS, at, table.concat(values, ","),
+      quote(self.name)),
+    ("INSERT INTO %s(rowid,words) SELECT l.docid,%s FROM %s l JOIN %s t ON t._id=l._id "
+      .. "ORDER BY l.docid"):format(self.index, words_sql(self, "t"), self.table,
+      quote(self.name)),
+  }
+end
+
+---Statements that make all of it anew, or nil when `present` (name → SQL of the tables, indexes and
+---triggers of the file) has it as it should be.
+---@return table[]? batch
+function M:missing(present)
+  local columns = { "docid INTEGER PRIMARY KEY", "_id TEXT NOT NULL UNIQUE" }
+  for _, field in ipairs(self.fields) do
+    columns[#columns + 1] = quote(field)
+  end
+  local wanted = {
+    ("CREATE TABLE %s (%s)"):format(self.table, table.concat(columns, ",")),
+    ("CREATE VIRTUAL TABLE %s USING fts5(words,content='',columnsize=0,detail=none,"
+      .. "tokenize='ascii')"):format(self.index),
+  }
+  for _, list in ipairs({ indexes(self), triggers(self) }) do
+    for _, text in ipairs(list) do
+      wanted[#wanted + 1] = text
+    end
+  end
+  local complete = true
+  for _, text in ipairs(wanted) do
+    local name = text:match('"([^"]+)"')
+    complete = complete and present[name] == text
+  end
+  if complete then
+    return nil
+  end
+  local batch = {}
+  for _, suffix in ipairs({ "insert", "delete", "move", "update" }) do
+    batch[#batch + 1] = { "DROP TRIGGER IF EXISTS " .. quote(self.name .. "_lists_" .. suffix) }
+  end
+  batch[#batch + 1] = { "DROP TABLE IF EXISTS " .. self.table }
+  batch[#batch + 1] = { "DROP TABLE IF EXISTS " .. self.index }
+  for _, list in ipairs({ wanted, fill(self) }) do
+    for _, text in ipairs(list) do
+      batch[#batch + 1] = { text }
+    end
+  end
+  return batch
+end
+
+-- A bound on the time as bounds on the position.
+local bounds = {
+  eq = { { ">=", 0 }, { "<", 1 } }, gte = { { ">=", 0 } }, gt = { { ">=", 1 } },
+  lt = { { "<", 0 } }, lte = { { "<", 1 } },
+}
+
+-- Whether the narrow table can judge a condition.
+local function listed(self, condition)
+  if condition.op == "any_of" then
+    for _, part in ipairs(condition.value) do
+      for _, inner in ipairs(part) do
+        if not self.columns[inner.field] then
+          return false
+        end
+      end
+    end
+    return true
+  elseif condition.field == self.by then
+    return bounds[condition.op] ~= nil and type(condition.value) == "number"
+  elseif condition.field == self.words then
+    return condition.op == "has_all"
+  end
+  return self.columns[condition.field] ~= nil or condition.field == "_id"
+end
+
+local function match_of(words)
+  local out = {}
+  for i, word in ipairs(words) do
+    out[i] = '"' .. word:gsub(".", function(c)
+      return ("%02X"):format(c:byte())
+    end) .. '"'
+  end
+  return table.concat(out, " AND ")
+end
+
+-- A condition that few rows meet decides where to begin; the planner knows no figures.
+local function hint(self, conditions)
+  for _, condition in ipairs(conditions) do
+    if condition.op == "prefix" and condition.value ~= "" and self.indexed[condition.field] then
+      return " INDEXED BY " .. quote(self.name .. "_lists_" .. condition.field)
+    end
+  end
+  return ""
+end
+
+---Where a filter is looked up: FROM and WHERE of the narrow table (`l`), and what gives the order.
+---@return {from: string, where: string, position: string}
+function M:source(main, conditions, params)
+  local own, rest, words = {}, {}, nil
+  for _, condition in ipairs(conditions) do
+    local list = listed(self, condition) and own or rest
+    if condition.op == "has_all" and list == own then
+      words = condition.value
+    else
+      list[#list + 1] = condition
+    end
+  end
+  local parts, position = {}, words and self.index .. ".rowid" or "l.docid"
+  if words then
+    parts[1] = self.index .. " MATCH ?"
+    params[#params + 1] = match_of(words)
+  end
+  for _, condition in ipairs(own) do
+    if condition.field == self.by then
+      for _, bound in ipairs(bounds[condition.op]) do
+        parts[#parts + 1] = ("%s%s((CAST(? AS INTEGER)+%d)<<%d)"):format(position, bound[1],
+          bound[2], BITS)
+        params[#params + 1] = condition.value
+      end
+    else
+      parts[#parts + 1] = sql.where(self, { condition }, params)
+    end
+  end
+  if rest[1] then
+    parts[#parts + 1] = ("EXISTS (SELECT 1 FROM %s t WHERE t._id=l._id AND %s)"):format(
+      quote(self.name), sql.where(main, rest, params))
+  end
+  local from = words and ("%s CROSS JOIN %s l ON l.docid=%s.rowid"):format(self.index, self.table,
+    self.index) or self.table .. " l" .. hint(self, own)
+  return {
+    from = from, where = parts[1] and table.concat(parts, " AND ") or "1", position = position,
+  }
+end
+
+---Whether `keys` is the order of the lists.
+function M:ordered(keys)
+  return keys[1].field == self.by and (not keys[2] or keys[2].field == "_id")
+    and (not keys[2] or keys[1].descending == keys[2].descending)
+end
+
+---What comes after a cursor in the order of the lists.
+function M:after(position, keys, values, params)
+  local descending = keys[1].descending
+  params[#params + 1] = values[2] or ""
+  params[#params + 1] = values[1] or 0
+  return ("%s%sifnull((SELECT docid FROM %s WHERE _id=?),(CAST(? AS INTEGER)+%d)<<%d)"):format(
+    position, descending and "<" or ">", self.table, descending and 0 or 1, BITS)
+end
+
+return M
