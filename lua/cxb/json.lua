@@ -4,7 +4,7 @@ local cjson = require("cjson").new()
 cjson.decode_invalid_numbers(false)
 cjson.decode_max_depth(64)
 
-local concat, format, floor = table.concat, string.format, math.floor
+local concat = table.concat
 local getmetatable, setmetatable, type, pairs = getmetatable, setmetatable, type, pairs
 
 local M = { null = cjson.null }
@@ -39,105 +39,10 @@ function M.is_ordered(value)
   return getmetatable(value) == object_mt
 end
 
-local function number(n)
-  if n ~= n or n == math.huge or n == -math.huge then
-    error("JSON cannot hold " .. tostring(n))
-  end
-  if n == floor(n) and n < 2 ^ 53 and n > -2 ^ 53 then
-    return format("%d", n)
-  end
-  return format("%.14g", n)
-end
-
-local write
-
-local function write_list(value, out, depth, sorted)
-  out[#out + 1] = "["
-  for i = 1, #value do
-    if i > 1 then
-      out[#out + 1] = ","
-    end
-    write(value[i], out, depth + 1, sorted)
-  end
-  out[#out + 1] = "]"
-end
-
--- cjson escapes every slash; JSON does not ask for it and addresses read better without.
-local function quoted(text)
-  return (cjson.encode(text):gsub("\\/", "/"))
-end
-
-local function write_key(first, key, out)
-  out[#out + 1] = (first and "" or ",") .. quoted(tostring(key)) .. ":"
-end
-
-local function write_ordered(value, out, depth, sorted)
-  local first = true
-  out[#out + 1] = "{"
-  for i = 1, #value do
-    if value[i][2] ~= nil then
-      write_key(first, value[i][1], out)
-      write(value[i][2], out, depth + 1, sorted)
-      first = false
-    end
-  end
-  out[#out + 1] = "}"
-end
-
-local function write_map(value, out, depth, sorted)
-  local keys = {}
-  for k in pairs(value) do
-    keys[#keys + 1] = k
-  end
-  if sorted then
-    table.sort(keys, function(a, b)
-      return tostring(a) < tostring(b)
-    end)
-  end
-  out[#out + 1] = "{"
-  for i, k in ipairs(keys) do
-    write_key(i == 1, k, out)
-    write(value[k], out, depth + 1, sorted)
-  end
-  out[#out + 1] = "}"
-end
-
-function write(value, out, depth, sorted)
-  local kind = type(value)
-  if kind == "table" then
-    if depth > 64 then
-      error("JSON deeper than 64 levels")
-    end
-    local mt = getmetatable(value)
-    if mt == raw_mt then
-      out[#out + 1] = value.text
-    elseif mt == object_mt then
-      write_ordered(value, out, depth, sorted)
-    elseif mt == array_mt or #value > 0 then
-      write_list(value, out, depth, sorted)
-    else
-      write_map(value, out, depth, sorted)
-    end
-  elseif kind == "string" then
-    out[#out + 1] = quoted(value)
-  elseif kind == "number" then
-    out[#out + 1] = number(value)
-  elseif kind == "boolean" then
-    out[#out + 1] = value and "true" or "false"
-  elseif value == nil or value == M.null then
-    out[#out + 1] = "null"
-  else
-    error("JSON cannot hold a " .. kind)
-  end
-end
-
----@param sorted? boolean keys of plain objects in alphabetical order: equal values, equal text
----@return string
-function M.encode(value, sorted)
-  local out = {}
-  write(value, out, 1, sorted)
-  return concat(out)
-end
+---(value, sorted) → text. sorted: keys of plain objects in alphabetical order: equal values, equal
+---text. An error() for what JSON cannot hold: infinite numbers, functions, more than 64 levels.
+---@type fun(value: any, sorted?: boolean): string
+M.encode = require("cxb.json_writer")(array_mt, raw_mt, object_mt)
 
 -- cjson forgets that [] was an array. Where the text holds one outside a string, a mark that occurs
 -- nowhere in the text is put into it and taken out again after decoding.

@@ -74,6 +74,14 @@ static size_t utf8_len(const unsigned char *p, size_t left) {
   return n;
 }
 
+/* Bytes from `p` on that JSON takes as they are. */
+static size_t plain_run(const unsigned char *p, size_t left) {
+  size_t n = 0;
+  while (n < left && p[n] >= 0x20 && p[n] < 0x7f && p[n] != '"' && p[n] != '\\')
+    n++;
+  return n;
+}
+
 int cxb_buf_json(cxb_buf *b, const char *s, size_t len) {
   static const char hex[] = "0123456789abcdef";
   size_t start = b->len;
@@ -82,6 +90,12 @@ int cxb_buf_json(cxb_buf *b, const char *s, size_t len) {
   int err = cxb_buf_add(b, "\"", 1);
   for (size_t i = 0; !err && i < len;) {
     const unsigned char *p = (const unsigned char *)s + i;
+    size_t run = plain_run(p, len - i);
+    if (run > 0) {
+      err = cxb_buf_add(b, p, run);
+      i += run;
+      continue;
+    }
     size_t n = utf8_len(p, len - i);
     if (n == 0) {
       err = cxb_buf_add(b, "\xef\xbf\xbd", 3);

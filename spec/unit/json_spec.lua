@@ -32,6 +32,32 @@ describe("json", function()
       { "z", 1 }, { "n", nil }, { "a", { x = json.null } } })))
   end)
 
+  it("gives equal text for equal values when asked, whatever their keys are", function()
+    local value = { b = 1, a = { 1, "x" }, ["a\0b"] = true, [false] = nil }
+    value[10.5] = json.null
+    assert.equal('{"10.5":null,"a":[1,"x"],"a\\u0000b":true,"b":1}', json.encode(value, true))
+  end)
+
+  it("says what it cannot write, and is none the worse for it", function()
+    local deep = {}
+    for _ = 1, 70 do
+      deep = { x = deep }
+    end
+    for rule, value in pairs({ inf = { a = math.huge }, ["function"] = { print },
+      ["64 levels"] = deep, userdata = { io.stdout }, boolean = { [true] = 1 } }) do
+      for _, sorted in ipairs({ false, true }) do
+        local ok, why = pcall(json.encode, value, sorted)
+        assert.is_false(ok)
+        assert.matches(rule, why)
+      end
+    end
+    assert.equal('{"a":1}', json.encode({ a = 1 }))
+  end)
+
+  it("writes text that is not UTF-8 as JSON that is", function()
+    assert.equal('"a\239\191\189b\\u0001é"', json.encode("a\255b\1é"))
+  end)
+
   it("leaves slashes alone, also after a backslash", function()
     assert.equal([["a/b\\/c"]], json.encode("a/b\\/c"))
     assert.equal("a/b\\/c", json.decode(json.encode("a/b\\/c")))
