@@ -269,6 +269,30 @@ function db:batch(list) end
 function db:close() end
 cxb.null = nil ---@type userdata same value as cjson.null
 
+---MongoDB: commands of its wire, over a pool of connections. The driver is loaded at the first open().
+cxb.mongo = {}
+---@class cxb.mongo.client
+local mongo = {}
+---Does not connect yet. Options in the URI win over ours: server selection 5 s, connecting 5 s, no retries.
+---@param uri string
+---@param opts? {socket_timeout_ms?: integer} 10000: how long a command may take
+---@return cxb.mongo.client?, string? code, string? message "invalid"
+function cxb.mongo.open(uri, opts) end
+---(waits) One command on the primary. `command`: json.object{{name, value}, ...}, its name first; keys of plain
+---tables inside are data, any text. json.array() is a list though empty, {__name="mongo.date"} a metatable that makes
+---{ms} a date. Dates come back as milliseconds. code: "unavailable" (may or may not have been done), "duplicate",
+---"server"; writeErrors are part of an answer.
+---@param database string
+---@param command table
+---@return table? reply, string? code, string? message, table? reply_of_error
+function mongo:run(database, command) end
+---(waits) The same for a command with a cursor: the documents of all its batches.
+---@param database string
+---@param command table
+---@return table[]? documents, string? code, string? message, table? reply_of_error
+function mongo:list(database, command) end
+function mongo:close() end
+
 ---Results and hand-offs that must arrive (core spec §8). One SQLite file a worker, locked while it lives.
 cxb.outbox = {}
 ---@class cxb.outbox.box

@@ -1,38 +1,18 @@
 /* Numbers: cleaning, and the way to the module. */
 #include "phone.h"
 
-#include <dlfcn.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "../base/err.h"
+#include "../host/loadable.h"
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static const cxb_phone_module *module;
 static char why[512];
 
-/* Beside the program; C tests lie one folder deeper. */
 static void load(void) {
-  static const char *const places[] = {"modules", "../modules"};
-  char exe[4096];
-  ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
-  exe[n > 0 ? n : 0] = '\0';
-  char *slash = strrchr(exe, '/');
-  if (slash)
-    *slash = '\0';
-  for (size_t i = 0; i < 2; i++) {
-    char path[4200];
-    snprintf(path, sizeof path, "%s/%s/cxb_phone.so", exe, places[i]);
-    if (i == 0 && access(path, F_OK) != 0)
-      continue;
-    void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    module = handle ? dlsym(handle, "cxb_phone_module_exports") : NULL;
-    if (!module)
-      snprintf(why, sizeof why, "%s", dlerror());
-    return;
-  }
+  module = cxb_loadable_symbol("cxb_phone", "cxb_phone_module_exports", why, sizeof why);
 }
 
 const char *cxb_phone_why(void) {

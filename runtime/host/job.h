@@ -2,6 +2,8 @@
 #pragma once
 #include <lua.h>
 
+#include "../base/export.h"
+
 typedef struct cxb_job cxb_job;
 struct cxb_job {
   void (*work)(cxb_job *job); /* on a pool thread */
@@ -11,7 +13,7 @@ struct cxb_job {
 };
 
 /* Runs it and waits: `return cxb_job_run(L, &mine->job)`. The job may outlive the waiting task. */
-int cxb_job_run(lua_State *L, cxb_job *job);
+CXB_EXPORT int cxb_job_run(lua_State *L, cxb_job *job);
 
 /* A kind of job of which at most `max` run at once, so that it cannot fill the pool: the others
  * wait their turn, and one whose task is gone by then is dropped. Static; main loop only. */
@@ -19,4 +21,4 @@ typedef struct cxb_job_cap {
   int max, running;
   struct cxb_job_run *first, *last;
 } cxb_job_cap;
-int cxb_job_run_capped(lua_State *L, cxb_job *job, cxb_job_cap *cap);
+CXB_EXPORT int cxb_job_run_capped(lua_State *L, cxb_job *job, cxb_job_cap *cap);

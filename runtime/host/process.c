@@ -482,8 +482,8 @@ int cxb_process_main(int argc, char **argv) {
   int early = cxb_cli_parse(argc, argv, &p.cli);
   if (early >= 0)
     return early;
-  /* The libraries size tables by the limit, and blocking jobs share uv's pool. */
-  setenv("UV_THREADPOOL_SIZE", "4", 0);
+  /* Blocking jobs share uv's pool; those of a MongoDB (store/mongo) take up to eight threads. */
+  setenv("UV_THREADPOOL_SIZE", getenv("MONGODB_URI") ? "12" : "4", 0);
   mallopt(M_ARENA_MAX, 2); /* a worker's threads share little; more arenas only hold memory */
   uv_loop_init(&p.loop);
   cxb_metric_declare("cxb_generations", CXB_GAUGE, "Lua states alive", NULL, 0);

@@ -5,6 +5,8 @@
 #pragma once
 #include <stdint.h>
 
+#include "../base/export.h"
+
 typedef enum { CXB_LOG_DEBUG, CXB_LOG_INFO, CXB_LOG_WARN, CXB_LOG_ERROR } cxb_log_level;
 
 void cxb_log_set_level(cxb_log_level level);
@@ -27,5 +29,5 @@ void cxb_log_failure(int generation, const char *tags, const char *code, const c
                      const char *error);
 /* One line without fields; an error says where in the program it was written. */
 #define cxb_logf(level, ...) cxb_log_at(level, __FILE__, __LINE__, __VA_ARGS__)
-void cxb_log_at(cxb_log_level level, const char *file, int line, const char *fmt, ...)
+CXB_EXPORT void cxb_log_at(cxb_log_level level, const char *file, int line, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
