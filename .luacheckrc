@@ -8,3 +8,4 @@ self = false
 
 files["lua/types"] = { globals = { "cxb" }, ignore = { "2..", "6.." } }
 files["spec"] = { std = "+busted", max_line_length = 120 }
+files["lua/cxb/cache/scripts"] = { read_globals = { "redis", "KEYS", "ARGV" } }

@@ -292,6 +292,42 @@ function mongo:run(database, command) end
 ---@return table[]? documents, string? code, string? message, table? reply_of_error
 function mongo:list(database, command) end
 function mongo:close() end
+---------------------------------------------------------------------------------------------------
+cxb.redis = {}
+---A connection that comes back by itself. After a failure commands are refused at once until it
+---stands again; none is sent twice. Scripts use lua/cxb/cache instead, whose twin needs no server.
+---@class cxb.redis.client
+local redis = {}
+---(waits) One command: its reply as text, number or list, cxb.null for Redis' nil; nil, "unavailable" |
+---"error" (an error of Redis), message. Many tasks' commands share one round trip.
+---@param command string "GET"
+---@return any? reply, string? code, string? message
+function redis:call(command, ...) end
+---(waits) Runs a script atomically, by its digest where the server knows it. As call().
+---@param source string
+---@param keys string[]
+---@param args string[]
+function redis:script(source, keys, args) end
+---@return boolean up, string why the last failure, "" when there is none
+function redis:up() end
+function redis:close() end
+---@class cxb.redis.inbox
+local inbox = {}
+---(waits) "message", channel, data; "up": it hears (again), what came before is lost; nil, "timeout" | "closed"
+---@param timeout_ms? number
+function inbox:receive(timeout_ms) end
+function inbox:close() end
+---@param url string redis://[user][:password@]host[:port][/db] or redis+unix://[:password@]/path[?db=N]
+---@param opts? {timeout_ms?: number} connecting and each command, 2000
+---@return cxb.redis.client?, string? code "invalid", string? message
+function cxb.redis.connect(url, opts) end
+---Hears the channels that match a pattern ("news:*"), on a connection of its own.
+---@return cxb.redis.inbox?, string? code "invalid", string? message
+function cxb.redis.listen(url, pattern, opts) end
+---The in-process twin: one for the process, over reloads; never waits. Its listen(pattern) takes a
+---prefix and "*".
+---@return cxb.redis.client
+function cxb.redis.memory() end
 
 ---Results and hand-offs that must arrive (core spec §8). One SQLite file a worker, locked while it lives.
 cxb.outbox = {}
