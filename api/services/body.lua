@@ -1,26 +1,10 @@
 -- Request bodies: JSON objects, UTF-8 without NUL, at most 32 levels deep.
 local errors = require("services.errors")
 local json = require("cxb.json")
-local utf8 = require("cxb.utf8")
 
 local M = {}
 
 local DEPTH = 32
-
-local function too_deep(value, depth)
-  if type(value) ~= "table" then
-    return false
-  end
-  if depth > DEPTH then
-    return true
-  end
-  for _, item in pairs(value) do
-    if type(item) == "table" and too_deep(item, depth + 1) then
-      return true
-    end
-  end
-  return false
-end
 
 local function has_nul(value)
   if type(value) == "string" then
@@ -35,26 +19,21 @@ local function has_nul(value)
   return false
 end
 
-local function invalid(message)
-  return nil, errors.new(400, "invalid_json", message)
+local function invalid(message, offset)
+  return nil, errors.new(400, "invalid_json", message, { more = { offset = offset } })
 end
 
 ---@param text string
 ---@return table? object, api.error?
 function M.parse(text)
-  local at = utf8.first_bad(text)
-  if at then
-    return invalid(("Not UTF-8 at byte %d."):format(at))
-  end
-  local value, _, message = json.decode_object(text)
+  local value, _, message, offset = json.decode_object(text, DEPTH)
   if not value then
-    return invalid(("Not a JSON object: %s."):format(message))
+    return invalid(("Not a JSON object, at byte %d: %s."):format(offset or 0,
+      (message:gsub("%.$", ""))), offset or 0)
   end
-  if too_deep(value, 1) then
-    return invalid(("More than %d levels deep."):format(DEPTH))
-  end
-  if text:find("\\u0000", 1, true) and has_nul(value) then
-    return invalid("A string holds a NUL character.")
+  local nul = text:find("\\u0000", 1, true)
+  if nul and has_nul(value) then
+    return invalid("A string holds a NUL character.", nul - 1)
   end
   return value
 end

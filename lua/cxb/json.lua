@@ -1,13 +1,8 @@
--- JSON over lua-cjson, with what it lacks: empty arrays survive both ways, keys may be ordered,
--- ready-made JSON can be embedded, whole numbers are exact to 2^53.
-local cjson = require("cjson").new()
-cjson.decode_invalid_numbers(false)
-cjson.decode_max_depth(64)
+-- JSON: empty arrays survive both ways, keys may be ordered, ready-made JSON can be embedded, whole
+-- numbers are exact to 2^53, text is UTF-8.
+local getmetatable, setmetatable, type = getmetatable, setmetatable, type
 
-local concat = table.concat
-local getmetatable, setmetatable, type, pairs = getmetatable, setmetatable, type, pairs
-
-local M = { null = cjson.null }
+local M = { null = require("cjson").null }
 
 local array_mt = { __name = "json.array" }
 local raw_mt = { __name = "json.raw" }
@@ -39,90 +34,25 @@ function M.is_ordered(value)
   return getmetatable(value) == object_mt
 end
 
----(value, sorted) → text. sorted: keys of plain objects in alphabetical order: equal values, equal
----text. An error() for what JSON cannot hold: infinite numbers, functions, more than 64 levels.
+local encode, decode = require("cxb.json_codec")(array_mt, raw_mt, object_mt)
+
+---Keys of plain objects come in alphabetical order when `sorted`: equal values, equal text. An
+---error() for what JSON cannot hold: infinite numbers, functions, more than 64 levels.
 ---@type fun(value: any, sorted?: boolean): string
-M.encode = require("cxb.json_writer")(array_mt, raw_mt, object_mt)
-
--- cjson forgets that [] was an array. Where the text holds one outside a string, a mark that occurs
--- nowhere in the text is put into it and taken out again after decoding.
-local function mark_empty(text)
-  local mark = "\\u0001"
-  local n = 0
-  while text:find("empty" .. n, 1, true) do
-    n = n + 1
-  end
-  mark = mark .. "empty" .. n
-  local out, at, found = {}, 1, false
-  local open, close = text:find("%[%s*%]")
-  while true do
-    if open and open < at then
-      open, close = text:find("%[%s*%]", at)
-    end
-    local quote = text:find('"', at, true)
-    if not open then
-      break
-    end
-    if quote and quote < open then
-      local tail = quote
-      repeat
-        tail = text:find('["\\]', tail + 1)
-        local escaped = tail and text:byte(tail) == 92
-        if escaped then
-          tail = tail + 1
-        end
-      until not tail or not escaped
-      tail = tail or #text
-      out[#out + 1] = text:sub(at, tail)
-      at = tail + 1
-    else
-      found = true
-      out[#out + 1] = text:sub(at, open) .. '"' .. mark .. '"]'
-      at = close + 1
-    end
-  end
-  out[#out + 1] = text:sub(at)
-  return concat(out), found and ("\1empty" .. n) or nil
-end
-
-local function unmark(value, mark)
-  if type(value) ~= "table" then
-    return
-  end
-  if value[1] == mark and value[2] == nil then
-    value[1] = nil
-    setmetatable(value, array_mt)
-    return
-  end
-  for _, v in pairs(value) do
-    unmark(v, mark)
-  end
-end
+M.encode = encode
 
 ---Decodes one JSON value. Non-empty arrays are plain lists, [] is json.array(), null is json.null.
----@param text string
----@return any value, string? code "bad_json", string? message
-function M.decode(text)
-  local mark
-  if text:find("%[%s*%]") then
-    text, mark = mark_empty(text)
-  end
-  local ok, value = pcall(cjson.decode, text)
-  if not ok then
-    return nil, "bad_json", (tostring(value):gsub("^.-:%d+: ", ""))
-  end
-  if mark then
-    unmark(value, mark)
-  end
-  return value
-end
+---(text, levels) → value, or nil, code, message, offset in bytes. code "bad_json", or "too_deep"
+---with more than `levels` (64) levels.
+---@type fun(text: string, levels?: integer): any, string?, string?, integer?
+M.decode = decode
 
 ---As decode, but only an object will do.
----@return table? value, string? code, string? message
-function M.decode_object(text)
-  local value, code, message = M.decode(text)
+---@return table? value, string? code, string? message, integer? offset
+function M.decode_object(text, levels)
+  local value, code, message, offset = decode(text, levels)
   if code then
-    return nil, code, message
+    return nil, code, message, offset
   end
   if type(value) ~= "table" or getmetatable(value) == array_mt or not text:match("^%s*{") then
     return nil, "bad_json", "expected a JSON object"

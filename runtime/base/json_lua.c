@@ -1,4 +1,5 @@
-/* The writer behind lua/cxb/json.lua, `require("cxb.json_writer")`. */
+/* What lua/cxb/json.lua stands on, `require("cxb.json_codec")`: a reader and a
+ * writer. Both are strict: UTF-8 (RFC 3629) in, UTF-8 out, finite numbers only. */
 #include <lauxlib.h>
 #include <lua.h>
 #include <math.h>
@@ -9,6 +10,7 @@
 #include "../host/host.h"
 #include "buf.h"
 #include "err.h"
+#include "json_read.h"
 
 enum { MAX_DEPTH = 64, KEPT_MAX = 1024 * 1024, UP_ARRAY = 1, UP_RAW = 2, UP_OBJECT = 3 };
 #define MAX_EXACT 9007199254740992.0 /* 2^53 */
@@ -237,21 +239,125 @@ static int l_encode(lua_State *L) {
   return err ? luaL_error(L, "%s", w.why) : 1;
 }
 
-/* encoder(array_mt, raw_mt, object_mt): the encoder for values marked by these metatables */
-static int l_encoder(lua_State *L) {
+/* ---- reading ---- */
+
+enum { READ_STACK = 4, READ_DEPTH = 256 };
+
+typedef struct reader {
+  lua_State *L;
+  int depth, levels;
+  bool too_deep;
+  int items[READ_DEPTH]; /* of the open arrays so far; -1: an object */
+} reader;
+
+/* The value on top goes into what is open below it. */
+static bool placed(reader *r) {
+  if (r->depth == 0)
+    return true;
+  int *items = &r->items[r->depth - 1];
+  if (*items < 0)
+    lua_rawset(r->L, -3);
+  else
+    lua_rawseti(r->L, -2, ++*items);
+  return true;
+}
+
+static bool on_null(void *arg) {
+  reader *r = arg;
+  lua_pushlightuserdata(r->L, NULL);
+  return placed(r);
+}
+
+static bool on_boolean(void *arg, bool value) {
+  reader *r = arg;
+  lua_pushboolean(r->L, value);
+  return placed(r);
+}
+
+static bool on_number(void *arg, double value) {
+  reader *r = arg;
+  lua_pushnumber(r->L, value);
+  return placed(r);
+}
+
+static bool on_string(void *arg, const char *s, size_t len, bool key) {
+  reader *r = arg;
+  lua_pushlstring(r->L, s, len);
+  return key || placed(r);
+}
+
+static bool on_begin(void *arg, bool object) {
+  reader *r = arg;
+  if (r->depth >= r->levels || !lua_checkstack(r->L, READ_STACK)) {
+    r->too_deep = true;
+    return false;
+  }
+  r->items[r->depth++] = object ? -1 : 0;
+  lua_newtable(r->L);
+  return true;
+}
+
+static bool on_end(void *arg, bool object, size_t count) {
+  reader *r = arg;
+  if (!object && count == 0) {
+    lua_pushvalue(r->L, lua_upvalueindex(UP_ARRAY));
+    lua_setmetatable(r->L, -2);
+  }
+  r->depth--;
+  return placed(r);
+}
+
+/* decode(text, levels) → value, or nil, "bad_json" | "too_deep", message, offset in bytes */
+static int l_decode(lua_State *L) {
+  static const cxb_json_events events = {.null = on_null,
+                                         .boolean = on_boolean,
+                                         .number = on_number,
+                                         .string = on_string,
+                                         .begin = on_begin,
+                                         .end = on_end};
+  size_t len;
+  const char *text = luaL_checklstring(L, 1, &len);
+  int levels = luaL_optint(L, 2, MAX_DEPTH);
+  luaL_argcheck(L, levels > 0 && levels <= READ_DEPTH, 2, "1 to 256 levels");
+  reader r = {.L = L, .levels = levels};
+  cxb_json_fault fault;
+  lua_settop(L, 2);
+  if (!cxb_json_read(text, len, &events, &r, &fault))
+    return 1;
+  lua_settop(L, 2);
+  lua_pushnil(L);
+  if (r.too_deep) {
+    lua_pushliteral(L, "too_deep");
+    lua_pushfstring(L, "more than %d levels", levels);
+  } else {
+    lua_pushliteral(L, "bad_json");
+    lua_pushstring(L, fault.message);
+  }
+  lua_pushinteger(L, (lua_Integer)fault.offset);
+  return 4;
+}
+
+/* ---- */
+
+/* codec(array_mt, raw_mt, object_mt) → encode, decode for values marked by these metatables */
+static int l_codec(lua_State *L) {
   for (int i = UP_ARRAY; i <= UP_OBJECT; i++)
     luaL_checktype(L, i, LUA_TTABLE);
   lua_settop(L, UP_OBJECT);
+  lua_pushvalue(L, UP_ARRAY);
+  lua_pushcclosure(L, l_decode, 1);
+  lua_insert(L, 1);
   lua_pushcclosure(L, l_encode, UP_OBJECT);
-  return 1;
+  lua_insert(L, 1);
+  return 2;
 }
 
 static void open_json(lua_State *L, cxb_generation *gen) {
   (void)gen;
   lua_getglobal(L, "package");
   lua_getfield(L, -1, "loaded");
-  lua_pushcfunction(L, l_encoder);
-  lua_setfield(L, -2, "cxb.json_writer");
+  lua_pushcfunction(L, l_codec);
+  lua_setfield(L, -2, "cxb.json_codec");
   lua_pop(L, 2);
 }
 

@@ -129,16 +129,17 @@ describe("a request", function()
 
   it("with a body that is no JSON object is told where it breaks", function()
     for body, pattern in pairs({
-      [""] = "object", ["[]"] = "object", ["7"] = "object", ['{"a":1'] = "character",
-      ['{"a":NaN}'] = "character", ['{"a":1}}'] = "character",
-      ['{"a":1,"b":{"x":"\255"}}'] = "UTF%-8 at byte 18",
-      ['{"a":1,"b":{"x":"\237\160\128"}}'] = "UTF%-8 at byte 18",
+      [""] = "object", ["[]"] = "object", ["7"] = "object", ['{"a":1'] = "byte 6",
+      ['{"a":NaN}'] = "byte 5", ['{"a":1}}'] = "byte 7",
+      ['{"a":1,"b":{"x":"\255"}}'] = "encoding",
+      ['{"a":1,"b":{"x":"\237\160\128"}}'] = "encoding",
       ['{"a":1,"b":{"x":"\\u0000"}}'] = "NUL",
       ['{"a":1,"b":' .. ("["):rep(33) .. ("]"):rep(33) .. "}"] = "32 levels",
     }) do
       local req = ask("POST", "/things", secret(body))
       assert.same({ 400, "invalid_json" }, { req.status, req.answer.error }, body)
       assert.matches(pattern, req.answer.message)
+      assert.equal("number", type(req.answer.offset))
     end
     assert.equal(201, ask("POST", "/things", secret('{"a":1,"b":{"x":"\\\\u0000é"}}')).status)
     assert.equal(201, ask("POST", "/things",

@@ -67,6 +67,25 @@ describe("json", function()
     assert.equal('{"e":{"k":[]}}', json.encode({ e = json.raw('{"k":[]}') }))
   end)
 
+  it("takes UTF-8 only, and finite numbers", function()
+    for _, text in ipairs({ '"\255"', '"\192\128"', '"\237\160\128"', "1e999", "-Infinity", "[1]\0",
+      '"\\ud800"', "[1,]", "{'a':1}", "// x\n1", "01" }) do
+      local value, code, _, offset = json.decode(text)
+      assert.same({ nil, "bad_json", "number" }, { value, code, type(offset) }, text)
+    end
+    assert.equal("é😀", json.decode('"\\u00e9\\ud83d\\ude00"'))
+    assert.equal(9007199254740991, json.decode("9007199254740991"))
+    assert.equal(0.1, json.decode("0.1"))
+  end)
+
+  it("goes down as many levels as it is told", function()
+    local deep = ("["):rep(32) .. ("]"):rep(32)
+    assert.truthy(json.decode(deep, 32))
+    local _, code, _, offset = json.decode(deep, 31)
+    assert.same({ "too_deep", 32 }, { code, offset })
+    assert.equal("too_deep", select(2, json.decode(("["):rep(100000))))
+  end)
+
   it("says what is wrong with bad text", function()
     for _, text in ipairs({ "", "{", "{]", '{"a":NaN}', "[1,", '"open []' }) do
       local value, code, message = json.decode(text)
