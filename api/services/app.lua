@@ -1,5 +1,7 @@
 -- What one generation of the API works with: settings, secrets, store.
 local bots = require("services.bots")
+local brief_memory = require("services.brief_memory")
+local first_admin = require("services.first_admin")
 local secrets = require("cxb.secrets")
 local vault = require("services.vault")
 
@@ -13,15 +15,10 @@ local made_once = {
   { variable = "CXBCORE_SECRET", field = "core" },
   { variable = "JWT_SECRET", field = "jwt" },
   { variable = "CXB_SECRETS_KEY", field = "key" },
-  { variable = "CXB_OPERATOR_TOKEN", field = "operator" },
 }
 
--- "127.0.0.1:8080", "[::1]:8080", "unix:/path": reachable from this machine only.
-local function is_local(listen)
-  local host = listen:match("^%[(.*)%]:%d+$") or listen:match("^(.*):%d+$")
-  return listen:match("^unix:") ~= nil or host == "::1" or host == "localhost"
-    or (host ~= nil and host:match("^127%.") ~= nil)
-end
+-- What several machines share must be given to each: it cannot be made on one of them.
+local shared = { "JWT_SECRET", "CXBCORE_SECRET", "CXB_SECRETS_KEY", "CXB_PUBLIC_URL" }
 
 ---The `addr` of a cxb.listen entry; nil when it is neither HOST:PORT nor unix:PATH.
 ---@return string?
@@ -40,7 +37,9 @@ function M.new(settings)
   end
   return setmetatable({
     settings = settings,
-    local_only = is_local(settings.CXB_API_LISTEN),
+    cache = brief_memory.new(), -- what all processes share for a while
+    attempts = brief_memory.new(), -- failed sign-ins
+    keys_used = {}, -- API key id → when its use was noted
     trusted_proxies = proxies,
     recordings_dir = settings.CXB_RECORDINGS_DIR or settings.CXB_STATE_DIR .. "/recordings",
     docs_dir = cxb.root .. "/.cache/docs",
@@ -64,6 +63,11 @@ end
 
 local function load_secrets(self)
   local settings, names = self.settings, {}
+  for _, name in ipairs(settings.MONGODB_URI and shared or {}) do
+    if not settings[name] then
+      return nil, name .. ": is not set, expected with MONGODB_URI"
+    end
+  end
   for _, secret in ipairs(made_once) do
     if not settings[secret.variable] then
       names[#names + 1] = secret.variable
@@ -73,7 +77,15 @@ local function load_secrets(self)
   if not values then
     return nil, "CXB_STATE_DIR: " .. why
   end
-  local found = { previous = settings.CXBCORE_SECRET_PREVIOUS }
+  local found = {
+    previous = settings.CXBCORE_SECRET_PREVIOUS, webhook = settings.CXB_WEBHOOK_SECRET,
+  }
+  for name, value in pairs({ CXBCORE_SECRET_PREVIOUS = found.previous,
+    CXB_WEBHOOK_SECRET = found.webhook }) do
+    if #value < SECRET_MIN then
+      return nil, ("%s: %d bytes, expected at least %d"):format(name, #value, SECRET_MIN)
+    end
+  end
   for _, secret in ipairs(made_once) do
     local value = settings[secret.variable] or values[secret.variable]
     if #value < SECRET_MIN then
@@ -121,6 +133,10 @@ function M:boot()
     if not ok then
       return nil, why
     end
+  end
+  ok, why = first_admin.prepare(self)
+  if not ok then
+    return nil, why
   end
   local seeded, err = bots.seed(self.store, settings.CXB_BOTS_SEED_DIR or cxb.root .. "/lua/bots")
   if not seeded then

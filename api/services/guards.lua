@@ -1,20 +1,19 @@
--- Who may call a route. A guard answers the principal, or nil and the refusal.
---
--- Until people sign in (users, sessions) there are two principals. `core` proves the internal
--- secret and may do everything an administrator may. `operator` is the person at this machine: a
--- bearer token made once into {state}/secrets.env (0600), shown by `cxbctl up` in the fragment of
--- the page's URL, which browsers never send. It counts only while the API listens on loopback or a
--- Unix socket, that is behind a front of the same machine. There is no way in without a proof, not
--- even with CXB_DEV=1: any web page the operator visits could reach an open port of loopback.
+-- Who may call a route. A guard answers the principal, or nil and the refusal. A route names one
+-- guard or a list: the first whose credential the request carries judges it.
+--   people (bearer token)    any · agent (agents and supervisors) · sup · admin · super
+--   other programs           key (X-API-Key with the route's scope, or an administrator)
+--   our own services         secret (the internal secret, either spelling of its header)
+--   others                   open · near (this machine, or the secret) · playback (a ticket for one
+--                            recording, or a supervisor)
+local api_keys = require("services.api_keys")
 local errors = require("services.errors")
+local sessions = require("services.sessions")
 local tickets = require("services.tickets")
+local users = require("services.users")
 
--- A route names one guard or a list: the first whose credential the request carries judges it, the
--- last one when it carries none of them.
 local M = {}
 
 local core = { kind = "core" }
-local operator = { kind = "operator" }
 
 local function bad_secret()
   return errors.new(403, "bad_secret", "The internal secret is missing or wrong.")
@@ -26,76 +25,67 @@ local function is_secret(app, given)
   return current or previous or false
 end
 
--- Both spellings of the header; two different values are as bad as a wrong one.
-local function given_secret(req)
-  local one, two = req.headers["x-cxbcore-secret"], req.headers["x-cxb-core-secret"]
-  if one and two and one ~= two then
-    return "", true
-  end
-  return one or two or "", one ~= nil or two ~= nil
-end
-
 function M.open()
   return { kind = "anyone" }
 end
 
+-- Both spellings of the header; two different values are as bad as a wrong one.
 function M.secret(ctx)
-  if not is_secret(ctx.app, (given_secret(ctx.req))) then
+  local headers = ctx.req.headers
+  local one, two = headers["x-cxbcore-secret"], headers["x-cxb-core-secret"]
+  if (one and two and one ~= two) or not is_secret(ctx.app, one or two or "") then
     return nil, bad_secret()
   end
   return core
 end
 
-function M.admin(ctx)
-  local secret, present = given_secret(ctx.req)
-  if present then
-    if not is_secret(ctx.app, secret) then
-      return nil, bad_secret()
-    end
-    return core
-  end
-  local token = (ctx.req.headers.authorization or ""):match("^[Bb]earer%s+(%S+)%s*$")
-  if token and ctx.app.local_only and cxb.crypto.equal(token, ctx.app.secrets.operator) then
-    return operator
-  end
-  return nil, errors.new(401, "unauthenticated", "Sign in: a bearer token is needed.",
-    { headers = { ["www-authenticate"] = "Bearer" } })
+-- A temporary password opens only what its owner changes it with.
+local function must_change(ctx, user)
+  return user.must_change_password and not ctx.route.path:match("^/api/v1/auth/me")
 end
 
--- Until people sign in there is one rank.
-M.any, M.agent, M.sup, M.super, M.key = M.admin, M.admin, M.admin, M.admin, M.admin
-
--- Which credential a guard looks at; the others look at the bearer token.
-local carried = {
-  secret = function(ctx)
-    local headers = ctx.req.headers
-    return headers["x-cxbcore-secret"] ~= nil or headers["x-cxb-core-secret"] ~= nil
-  end,
-  key = function(ctx)
-    return ctx.req.headers["x-api-key"] ~= nil
-  end,
-}
-
----(waits) The principal by a route's guard or guards.
----@param guard string|string[]
----@return table? principal, api.error? refusal
-function M.judge(guard, ctx)
-  if type(guard) == "string" then
-    return M[guard](ctx)
-  end
-  for i = 1, #guard - 1 do
-    local carries = carried[guard[i]]
-    if carries == nil or carries(ctx) then
-      local bearer = ctx.req.headers.authorization ~= nil
-      if carries or bearer then
-        return M[guard[i]](ctx)
-      end
+-- A guard of people, by what their record must be.
+local function people(allowed)
+  return function(ctx)
+    local token = (ctx.req.headers.authorization or ""):match("^[Bb]earer%s+(%S+)%s*$")
+    if not token then
+      return nil, sessions.unauthenticated()
     end
+    local user, claims = sessions.check(ctx.app, token)
+    if not user then
+      return nil, claims
+    end
+    local principal = users.principal(user, claims)
+    if must_change(ctx, user) then
+      return nil, errors.new(403, "password_change_required",
+        "The temporary password must be changed first.")
+    elseif not allowed(principal) then
+      return nil, errors.new(403, "forbidden", "Your role does not allow this.")
+    end
+    return principal
   end
-  return M[guard[#guard]](ctx)
 end
 
----An administrator, or the ticket of this one recording in the query.
+local function at_least(rank)
+  return people(function(principal)
+    return principal.rank >= rank
+  end)
+end
+
+M.any, M.sup, M.admin, M.super = at_least(0), at_least(1), at_least(2), at_least(3)
+M.agent = people(function(principal)
+  return principal.rank <= 1
+end)
+
+function M.key(ctx)
+  local given = ctx.req.headers["x-api-key"]
+  if not given and ctx.req.headers.authorization then
+    return M.admin(ctx)
+  end
+  return api_keys.check(ctx.app, given, ctx.route.scope)
+end
+
+---A supervisor, or the ticket of this one recording in the query.
 function M.playback(ctx)
   if ctx.query.ticket then
     if tickets.check_playback(ctx.app, ctx.query.ticket, ctx.params.session_id) then
@@ -103,7 +93,7 @@ function M.playback(ctx)
     end
     return nil, errors.new(401, "unauthenticated", "The ticket is not valid any more.")
   end
-  return M.admin(ctx)
+  return M.sup(ctx)
 end
 
 local loopback = { unix = true, ["127.0.0.1"] = true, ["::1"] = true }
@@ -114,6 +104,45 @@ function M.near(ctx)
     return { kind = "near" }
   end
   return M.secret(ctx)
+end
+
+-- Whether a request carries the credential a guard looks at; the others look at the bearer token.
+local carried = {
+  open = function()
+    return true
+  end,
+  secret = function(ctx)
+    local headers = ctx.req.headers
+    return headers["x-cxbcore-secret"] ~= nil or headers["x-cxb-core-secret"] ~= nil
+  end,
+  key = function(ctx)
+    return ctx.req.headers["x-api-key"] ~= nil
+  end,
+  playback = function(ctx)
+    return ctx.query.ticket ~= nil or ctx.req.headers.authorization ~= nil
+  end,
+  near = function(ctx)
+    return loopback[ctx.client] or false
+  end,
+}
+
+local function bearer(ctx)
+  return ctx.req.headers.authorization ~= nil
+end
+
+---(waits) The principal by a route's guard or guards. Without any credential the first one refuses.
+---@param guard string|string[]
+---@return table? principal, api.error? refusal
+function M.judge(guard, ctx)
+  if type(guard) == "string" then
+    return M[guard](ctx)
+  end
+  for _, name in ipairs(guard) do
+    if (carried[name] or bearer)(ctx) then
+      return M[name](ctx)
+    end
+  end
+  return M[guard[1]](ctx)
 end
 
 return M

@@ -179,7 +179,7 @@ end
 ---The schema of the whole document as people see it.
 function M.output()
   local properties = {
-    v = { type = "integer" }, updated_at = { type = "integer", format = "time" },
+    v = { type = "integer" }, updated_at = { type = "string", format = "time" },
   }
   for name, property in pairs(shape.properties) do
     properties[name] = property

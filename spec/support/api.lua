@@ -2,8 +2,12 @@
 -- its own, requests made by hand. install() puts a `cxb` with that clock in place, restore() the
 -- host's back and removes the stores.
 local json = require("cxb.json")
+local jwt = require("cxb.jwt")
 
-local M = { SECRET = ("s"):rep(32), TOKEN = ("t"):rep(32) }
+-- TOKEN: of the signed-in super_admin whom app() makes.
+local M = { SECRET = ("s"):rep(32), TOKEN = "" }
+
+local JWT_SECRET = ("j"):rep(32)
 
 local host = cxb
 local stores = {}
@@ -20,6 +24,30 @@ function M.install()
     metrics = { declare = nothing, count = nothing, set = nothing, observe = nothing },
     task = { tag = nothing },
   }, { __index = host })
+  M.TOKEN = M.token("admin@example.org")
+end
+
+---A session's token.
+---@param more? table claims
+function M.token(email, more)
+  local claims = { sub = email, role = "super_admin", iat = M.now / 1000,
+    exp = M.now / 1000 + 100 * 86400, jti = "jti-" .. email, tv = 1 }
+  for name, value in pairs(more or {}) do
+    claims[name] = value
+  end
+  return jwt.sign(claims, JWT_SECRET)
+end
+
+---A user of a role, without a password.
+function M.user(app, email, role, more)
+  local user = {
+    email = email, name = email:match("^[^@]+"), role = role, is_active = true, token_version = 1,
+    password_hash = "none", must_change_password = false, agent_languages = { "en" },
+  }
+  for name, value in pairs(more or {}) do
+    user[name] = value
+  end
+  return assert(app.store:insert("users", user))
 end
 
 ---Opens a store on a new file, or again on a path.
@@ -50,10 +78,11 @@ function M.app(settings)
   settings.CXB_TRUSTED_PROXIES = { "unix", "127.0.0.1" }
   settings.CXB_API_LISTEN = settings.CXB_API_LISTEN or "unix:/run/api.sock"
   settings.CXB_STATE_DIR = "/nowhere"
+  settings.JWT_ALGORITHM, settings.JWT_EXPIRE_MINUTES = "HS256", 480
   local app = require("services.app").new(settings)
   app.store = M.store()
-  app.secrets = { core = M.SECRET, jwt = ("j"):rep(32), operator = M.TOKEN,
-    key = ("k"):rep(32) }
+  app.secrets = { core = M.SECRET, jwt = JWT_SECRET, key = ("k"):rep(32) }
+  M.user(app, "admin@example.org", "super_admin")
   app.ready = true
   return app
 end

@@ -1,8 +1,13 @@
 -- The real API in a process of its own, on a Unix socket in a temporary folder.
 local json = require("cxb.json")
+local jwt = require("cxb.jwt")
 local support = require("support.world")
 
 local M = { SECRET = ("0123456789abcdef"):rep(2) }
+
+-- Who asks when a spec does not say: the super_admin that the first start makes.
+M.ADMIN, M.PASSWORD = "admin@example.org", "correct horse battery"
+local JWT_SECRET = ("fedcba9876543210"):rep(2)
 
 local api = {}
 api.__index = api
@@ -15,7 +20,8 @@ function M.start(world, options)
   local self = setmetatable({ world = world, dir = dir, socket = dir .. "/api.sock" }, api)
   self.env = {
     CXB_API_LISTEN = "unix:" .. self.socket, CXB_RUN_DIR = dir, CXB_STATE_DIR = dir .. "/state",
-    CXBCORE_SECRET = M.SECRET, PATH = cxb.process.env("PATH"),
+    CXBCORE_SECRET = M.SECRET, JWT_SECRET = JWT_SECRET, CXB_ADMIN_EMAIL = M.ADMIN,
+    CXB_ADMIN_PASSWORD = M.PASSWORD, PATH = cxb.process.env("PATH"),
   }
   for name, value in pairs(options.env or {}) do
     self.env[name] = value ~= "" and value or nil
@@ -33,8 +39,20 @@ function api:run(wait)
   self.process = self.world:service(root .. "/api/api.lua", self.env, ready)
 end
 
+---A session's token, as a sign-in would give it; the administrator's when no email is given.
+---@param more? table claims
+function M.token(email, more)
+  local now = math.floor(cxb.time.now() / 1000)
+  local claims = { sub = email or M.ADMIN, role = "super_admin", iat = now, exp = now + 3600,
+    jti = cxb.crypto.hex(cxb.crypto.random(8)), tv = 1 }
+  for name, value in pairs(more or {}) do
+    claims[name] = value
+  end
+  return jwt.sign(claims, JWT_SECRET)
+end
+
 ---(waits) One request: {status, headers, body, answer (decoded JSON)}; status 0 when there is none.
----With the secret unless `token` is given or `secret` is false.
+---With the secret and the administrator's token unless `token` is given or `secret` is false.
 ---@param options? {body?: table|string|function, secret?: boolean, token?: string, headers?: table}
 function api:ask(method, path, options)
   options = options or {}
@@ -44,6 +62,7 @@ function api:ask(method, path, options)
   end
   if options.secret ~= false and not options.token then
     headers["x-cxb-core-secret"] = M.SECRET
+    headers.authorization = "Bearer " .. M.token()
   elseif options.token then
     headers.authorization = "Bearer " .. options.token
   end

@@ -72,25 +72,39 @@ describe("a request", function()
     assert.same({ 405, "POST" }, { req.status, req.answer_headers.allow })
   end)
 
-  it("of an administrator needs the operator's token or the secret", function()
+  it("of an administrator needs a signed-in person of that rank", function()
+    for _, role in ipairs({ "agent", "supervisor", "admin", "super_admin" }) do
+      api.user(app, role .. "@x.org", role)
+      local wanted = (role == "admin" or role == "super_admin") and 200 or 403
+      local req = ask("GET", "/things/x", bearer(api.token(role .. "@x.org")))
+      assert.equal(wanted, req.status, role)
+    end
     assert.equal(401, ask("GET", "/things/x").status)
     assert.equal(401, ask("GET", "/things/x", bearer("wrong")).status)
     assert.equal(401, ask("GET", "/things/x", bearer(api.SECRET)).status)
-    assert.equal("operator", ask("GET", "/things/x", bearer(api.TOKEN)).answer.as)
-    assert.equal("core", ask("GET", "/things/x", secret()).answer.as)
-    assert.equal(403, ask("GET", "/things/x",
-      { headers = { ["x-cxb-core-secret"] = "wrong", authorization = "Bearer " .. api.TOKEN } }).status)
+    assert.equal(401, ask("GET", "/things/x", secret()).status)
+    assert.equal("user", ask("GET", "/things/x", bearer(api.TOKEN)).answer.as)
   end)
 
-  it("with the operator's token counts only where the API is local", function()
-    for listen, status in pairs({
-      ["127.0.0.1:8080"] = 200, ["[::1]:8080"] = 200, ["localhost:1"] = 200, ["unix:/x"] = 200,
-      ["0.0.0.0:8080"] = 401, ["10.0.0.1:8080"] = 401, ["[::]:8080"] = 401,
-    }) do
-      app = api.app({ CXB_API_LISTEN = listen })
-      serve = pipeline.server(app, routes)
-      assert.equal(status, ask("GET", "/things/x", bearer(api.TOKEN)).status, listen)
+  it("with a token is judged by the record, not by the token's claims", function()
+    local user = api.user(app, "asha@example.org", "agent")
+    local function status(claims)
+      local req = ask("GET", "/things/x", bearer(api.token("asha@example.org", claims)))
+      return req.status .. " " .. (req.answer.error or "ok")
     end
+    assert.equal("403 forbidden", status({ role = "super_admin" }))
+    app.store:update("users", user._id, { set = { role = "admin" } })
+    assert.equal("200 ok", status({ role = "agent" }))
+    assert.equal("401 unauthenticated", status({ tv = 2 }))
+    assert.equal("401 unauthenticated", status({ aud = "playback" }))
+    assert.equal("200 ok", status({ exp = api.now / 1000 - 29 }))
+    assert.equal("401 token_expired", status({ exp = api.now / 1000 - 31 }))
+    app.store:update("users", user._id, { set = { is_active = false } })
+    assert.equal("401 unauthenticated", status())
+    app.store:update("users", user._id, { set = { is_active = true, must_change_password = true } })
+    assert.equal("403 password_change_required", status())
+    app.store:delete("users", user._id)
+    assert.equal("401 unauthenticated", status())
   end)
 
   it("of a worker proves the secret in either spelling, but not in two", function()

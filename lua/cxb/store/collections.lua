@@ -11,7 +11,7 @@ M.users = {
   fields = {
     email = "s", name = "s", role = "s", is_active = "b", password_hash = "s", token_version = "i",
     must_change_password = "b", agent_languages = "a", agent_primary_language = "s?", prefs = "o",
-    last_login_at = "t?",
+    last_login_at = "t?", token_kept = "s?",
   },
   unique = { { "email" } },
   indexes = { { "role" } },

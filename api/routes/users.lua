@@ -1,0 +1,236 @@
+-- The people of the deployment (api.md §5.2), each changed only by who ranks above them.
+local audit = require("services.audit")
+local documents = require("services.documents")
+local errors = require("services.errors")
+local lists = require("services.lists")
+local passwords = require("services.passwords")
+local ranks = require("services.ranks")
+local schema = require("cxb.schema")
+local user_schema = require("schemas.user")
+local users = require("services.users")
+
+local fields = { type = "object", properties = user_schema.fields }
+local last_super = errors.new(409, "last_super_admin", "The last active super_admin stays.")
+
+local function rank_error(message)
+  return errors.new(403, "rank", message)
+end
+
+-- Somebody else whom the principal may change.
+local function changeable(ctx, user)
+  if not ranks.may_change(ctx.principal, user) then
+    return nil, rank_error(user._id == ctx.principal.id and "Nobody does this to themself."
+      or "This user's rank is not below yours.")
+  end
+  return true
+end
+
+-- Refuses what would leave no active super_admin.
+local function keeps_super(ctx, user)
+  if user.role ~= "super_admin" or not user.is_active then
+    return true
+  end
+  local others, err = users.another_super(ctx.app.store, user._id)
+  if others == nil then
+    return nil, err
+  end
+  return others or nil, not others and last_super or nil
+end
+
+-- Two may take each other's rank at once: who leaves nobody behind gives it back.
+local function undo_if_last(ctx, before, after)
+  local n, err = ctx.app.store:count("users", { role = "super_admin", is_active = true },
+    { max = 1 })
+  if not n or n > 0 then
+    return n ~= nil, err and errors.of_store(err)
+  end
+  ctx.app.store:update("users", after._id, { set = { role = before.role, is_active = true } })
+  return false, last_super
+end
+
+local function note(ctx, before, after)
+  local user = after or before
+  ctx.audit = {
+    target = { type = "user", id = user._id, name = user.email },
+    changes = audit.changes(before, after),
+  }
+end
+
+-- Reads, asks what to change, writes, and makes sure that a super_admin is left.
+local function change(ctx, operations)
+  local user, before = documents.change(ctx, "users", ctx.params.id, "user", function(found)
+    return operations(found)
+  end, user_schema.shown)
+  if not user then
+    return nil, before
+  end
+  local kept, err = true, nil
+  if before.role == "super_admin" then
+    kept, err = undo_if_last(ctx, before, user)
+  end
+  if not kept then
+    return nil, err
+  end
+  note(ctx, before, user)
+  return user
+end
+
+local function demotes(found, patch)
+  return patch.role ~= nil and ranks.of(patch.role) < ranks.of(found.role)
+end
+
+local function update(ctx)
+  local patch = ctx.body
+  local user, err = change(ctx, function(found)
+    local self = found._id == ctx.principal.id
+    if demotes(found, patch) then
+      local kept, refused = keeps_super(ctx, found)
+      if not kept then
+        return nil, refused
+      elseif self then
+        return nil, rank_error("Nobody demotes themself.")
+      end
+    end
+    if not self then
+      local may, refused = changeable(ctx, found)
+      if not may then
+        return nil, refused
+      end
+    end
+    if patch.role and not ranks.may_give(ctx.principal, patch.role) then
+      return nil, rank_error("A role above your own cannot be given.")
+    end
+    return documents.operations(patch, fields)
+  end)
+  if not user then
+    return nil, err
+  end
+  return { body = user_schema.shown(user), headers = { etag = documents.etag(user) } }
+end
+
+local function toggle(ctx)
+  local user, err = change(ctx, function(found)
+    local kept, refused = keeps_super(ctx, found)
+    if kept then
+      kept, refused = changeable(ctx, found)
+    end
+    if not kept then
+      return nil, refused
+    end
+    return { set = { is_active = not found.is_active, token_version = found.token_version + 1 },
+      unset = { "token_kept" } }
+  end)
+  return user and { body = user_schema.shown(user) }, err
+end
+
+local function reset_password(ctx)
+  local given = ctx.body.password
+  local temporary = given == nil and passwords.temporary() or nil
+  local user, err = change(ctx, function(found)
+    local may, refused = changeable(ctx, found)
+    if not may then
+      return nil, refused
+    end
+    local wrong = passwords.wrong(given or temporary, found)
+    if wrong then
+      return nil, errors.invalid({ { path = "password", rule = "password", message = wrong } })
+    end
+    return users.password_operations(found, given or temporary, temporary ~= nil)
+  end)
+  return user and { body = { temporary_password = temporary } }, err
+end
+
+-- Calls an agent is on; the desk keeps them.
+local function on_call(ctx, id)
+  local store = ctx.app.store
+  if not store.collections.agent_desk_calls then
+    return 0
+  end
+  return store:count("agent_desk_calls",
+    { agent_id = id, state = { ["in"] = { "assigned", "active", "wrap_up" } } }, { max = 1 })
+end
+
+local function remove(ctx)
+  local user, err = documents.get(ctx, "users", ctx.params.id, "user")
+  local ok, refused = user ~= nil, err
+  if ok then
+    ok, refused = keeps_super(ctx, user)
+  end
+  if ok then
+    ok, refused = changeable(ctx, user)
+  end
+  if not ok then
+    return nil, refused
+  end
+  local busy, failed = on_call(ctx, user._id)
+  if not busy then
+    return nil, errors.of_store(failed)
+  elseif busy > 0 then
+    return nil, errors.new(409, "on_call", "The user is on a call.")
+  end
+  local gone
+  gone, failed = ctx.app.store:delete("users", user._id)
+  if not gone then
+    return nil, errors.of_store(failed)
+  end
+  note(ctx, user, nil)
+  return { status = 204 }
+end
+
+return {
+  {
+    verb = "GET", path = "/api/v1/users", guard = "admin", summary = "The users, by email.",
+    query = lists.query({
+      role = user_schema.fields.role,
+      q = { type = "string", minLength = 1, maxLength = 120,
+        description = "how the email or the name begins" },
+    }),
+    output = lists.answer(user_schema.output),
+    handler = function(ctx)
+      local query = ctx.query
+      local filter = { role = query.role }
+      if query.q then
+        filter.any_of = { { email = { prefix = query.q:lower() } },
+          { name = { prefix = query.q } } }
+      end
+      local body, err = lists.page(ctx, "users", filter,
+        { sort = { "email" }, show = user_schema.shown })
+      return body and { body = body }, err
+    end,
+  },
+  {
+    verb = "GET", path = "/api/v1/users/{id}", guard = "admin", summary = "One user.",
+    output = user_schema.output,
+    handler = function(ctx)
+      local user, err = documents.get(ctx, "users", ctx.params.id, "user")
+      if not user then
+        return nil, err
+      end
+      return { body = user_schema.shown(user), headers = { etag = documents.etag(user) } }
+    end,
+  },
+  {
+    verb = "PUT", path = "/api/v1/users/{id}", guard = "admin", audit = "user.update",
+    summary = "Changes name, role and languages.", input = schema.partial(fields),
+    output = user_schema.output, errors = { "rank", "last_super_admin", "version_conflict" },
+    example = { name = "Asha" }, handler = update,
+  },
+  {
+    verb = "POST", path = "/api/v1/users/{id}/deactivate", guard = "admin",
+    audit = "user.deactivate", summary = "Switches a user off, or on again; sessions end.",
+    output = user_schema.output, errors = { "rank", "last_super_admin" }, handler = toggle,
+  },
+  {
+    verb = "POST", path = "/api/v1/users/{id}/reset-password", guard = "admin",
+    audit = "user.reset_password", optional = true,
+    summary = "Gives a user a new password, by default one that has to be changed at sign-in.",
+    input = { type = "object", properties = { password = user_schema.password } },
+    output = { type = "object", properties = { temporary_password = { type = "string" } } },
+    errors = { "rank" }, handler = reset_password,
+  },
+  {
+    verb = "DELETE", path = "/api/v1/users/{id}", guard = "super", audit = "user.delete",
+    summary = "Removes a user; the audit keeps the name.", status = 204,
+    errors = { "rank", "last_super_admin", "on_call" }, handler = remove,
+  },
+}
