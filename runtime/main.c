@@ -27,6 +27,7 @@
   ROOM(cxb_audiosocket_module) \
   ROOM(cxb_speech_module)      \
   ROOM(cxb_phone_module_lua)   \
+  ROOM(cxb_contacts_module)    \
   ROOM(cxb_fault_module)
 // clang-format on
 
