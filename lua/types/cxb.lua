@@ -553,6 +553,39 @@ function cxb.phone.zones(e164) end
 ---@return boolean whether there is such a plan
 function cxb.phone.known_region(region) end
 
+---Lists of people's numbers: CSV files judged row by row and written as documents, in C.
+cxb.contacts = {}
+---(waits) Opens a CSV file and reads its header.
+---@param path string
+---@param options {region?: string, zone?: string, max_rows?: integer, numbers_only?: boolean} plan of numbers without country code ("IN"), zone_key of numbers without one ("UTC"), rows that are taken (500,000), documents hold `number` and nothing else of the file
+---@return cxb.contacts.import? import nil, code ("csv_encoding", "csv_quote", "csv_header", "csv_reserved_column", "csv_missing_column" or the file's), message, line
+function cxb.contacts.open(path, options) end
+---@class cxb.contacts.import
+local import = {}
+---(waits) Judges some more rows.
+---@return boolean? done nil, code, message, line as open()
+function import:scan() end
+---@return {rows_total: integer, accepted: integer, dnc: integer, skipped_invalid: integer, skipped_duplicate: integer, over_limit: integer, unknown_timezone: integer, columns: string[], errors: {line: integer, rule: string, value: string}[]} values masked, the first 100 errors
+function import:report() end
+---@param row integer from where, 0 first
+---@param count integer
+---@return string[] numbers good ones in E.164 form; none: the end
+---@return integer row to go on from
+function import:numbers(row, count) end
+---Marks numbers as not to be called.
+---@param numbers string[]
+function import:suppress(numbers) end
+---(waits) Marks all numbers that begin with one of these.
+---@param prefixes string[] "+9198"
+function import:suppress_prefixes(prefixes) end
+---(waits) Writes some more rows as store:insert_rows() takes them; scan() must be done.
+---@param rows integer
+---@param contact string what each document begins with: JSON of an object without its last brace
+---@param reject? string the same for refused rows; without it they are left out
+---@return boolean? more, string? contacts, string? rejects nil, code, message on failure
+function import:write(rows, contact, reject) end
+function import:close() end
+
 cxb.fs = {}
 ---(waits) the whole file
 ---@return string? data, string? code, string? message

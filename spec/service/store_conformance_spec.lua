@@ -70,6 +70,20 @@ describe("the document store on " .. backend.name, function()
     return table.concat(out, " ")
   end
 
+  it("takes documents that are JSON already, and leaves out what exists", function()
+    put({ name = "there" })
+    local inserted = assert(store:insert_rows("things", json.encode({
+      { "th_a", { owner = "o", name = "one", at = 5, box = { size = 3 } } },
+      { "th_b", { owner = "o", name = "there", at = 6 } },
+      { "th_a", { owner = "o", name = "again", at = 7 } },
+    })))
+    assert.equal(1, inserted)
+    local got = assert(store:get("things", "th_a"))
+    assert.same({ "one", 5, 3, 1, 1000 },
+      { got.name, got.at, got.box.size, got.v, got.created_at })
+    assert.equal(2, store:count("things", {}))
+  end)
+
   it("gives back what was inserted, with its own fields", function()
     local doc = put({ list = json.array(), map = { a = { 1, 2, { b = true } } }, text = 'q"é' })
     local got = store:get("things", doc._id)

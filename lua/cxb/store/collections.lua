@@ -83,12 +83,6 @@ M.calls = {
       "recording_key", "lat_bucket",
     },
   },
-
-  -- _id is the name of a job: who runs it (lease), when it last did its work.
-  locks = { prefix = "lock", fields = { lease = "o?" } },
-  system_runtime = { prefix = "run", fields = { last_run_at = "t?", state = "o?" } },
-  -- One document, "system" (api/schemas/system.lua).
-  system_settings = { prefix = "set", fields = {}, indexes = {} },
 }
 
 -- _id is the token.
@@ -113,10 +107,17 @@ M.campaigns = {
     name = "s", bot_id = "s", number_pool = "a", status = "s", config = "o", config_url = "s?",
     upload = "o?", ["upload.at"] = "t?", stats = "o?", live = "o?", ["live.last_dial_at"] = "t?",
     run_number = "i", restart_history = "a?", activity_log = "a?", started_at = "t?",
-    completed_at = "t?", completion_reason = "s?", job = "o?", ["job.at"] = "t?", lease = "o?",
-    ["lease.until"] = "t?",
+    completed_at = "t?", completion_reason = "s?", job = "o?", ["job.until"] = "t?",
+    lease = "o?", ["lease.until"] = "t?",
   },
-  indexes = { { "status", "-created_at" }, { "bot_id" }, { "name" } },
+  indexes = { { "status", "-created_at" }, { "bot_id" }, { "name" }, { "job.until" } },
+}
+
+-- Rows of an upload that were not taken.
+M.campaign_upload_rejects = {
+  prefix = "upr",
+  fields = { campaign_id = "s", upload_id = "s", line = "i", rule = "s", value = "s" },
+  indexes = { { "campaign_id", "upload_id", "line" } },
 }
 
 M.campaign_calls = {
@@ -125,7 +126,8 @@ M.campaign_calls = {
     campaign_id = "s", upload_id = "s", run_number = "i", phone_number = "s", variables = "o",
     timezone = "s?", external_id = "s?", status = "s", attempts_made = "i", next_retry_at = "t?",
     lease = "o?", ["lease.until"] = "t?", session_id = "s?", last_outcome = "s?",
-    disposition = "s?", callback = "o?", ["callback.at"] = "t?", completed_at = "t?",
+    disposition = "s?", callback = "o?", ["callback.requested_at"] = "t?",
+    ["callback.scheduled_at"] = "t?", completed_at = "t?",
     zone_key = "s?", attempt_seq = "i?", prev_status = "s?", dial = "o?", ["dial.at"] = "t?",
     leased_at = "t?", ringing_at = "t?", answered_at = "t?", amd = "o?",
   },

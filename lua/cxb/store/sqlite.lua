@@ -114,6 +114,17 @@ function M:insert_many(name, docs)
   return { inserted = #docs - #duplicates, duplicates = duplicates }
 end
 
+-- The whole list is one statement: SQLite takes the text apart.
+function M:insert_rows(name, text, now)
+  local rows, changes = run(self, ("INSERT INTO %s(_id,v,created_at,updated_at,doc) "
+    .. "SELECT value->>0,1,?,?,value->1 FROM json_each(?) WHERE true ON CONFLICT DO NOTHING")
+    :format(quote(name)), { now, now, text })
+  if not rows then
+    return nil, changes
+  end
+  return changes
+end
+
 -- The condition a statement on the table itself selects by.
 local function matching(collection, conditions, params)
   if not collection.lists or not conditions[1] then
