@@ -1,7 +1,7 @@
 -- Bots: what an empty store begins with, and reading them with the defaults of their schema.
 local json = require("cxb.json")
 local schema = require("cxb.schema")
-local bot_schema = require("schemas.bot")
+local bot_schema = require("schemas.bot").stored
 
 local M = {}
 

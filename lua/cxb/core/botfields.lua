@@ -1,120 +1,49 @@
 -- Fields of a call's configuration (core spec §4): types, bounds, defaults, and the rules that span
 -- several keys. Keys of nested objects that are not named here are kept and ignored.
 local phrases = require("cxb.phrases")
-local providers = require("providers")
 local schema = require("cxb.schema")
+local shapes = require("cxb.botshapes")
 local tz = require("cxb.tz")
 
 local M = {}
 
-local function text(default)
-  return { type = "string", default = default }
-end
-
-local function bool(default)
-  return { type = "boolean", default = default }
-end
-
-local function int(low, high, default)
-  return { type = "integer", minimum = low, maximum = high, default = default }
-end
-
-local function number(low, high, default)
-  return { type = "number", minimum = low, maximum = high, default = default }
-end
-
-local function list(items, default)
-  return { type = "array", items = items, default = default }
-end
-
-local function object(properties, required, default)
-  return { type = "object", properties = properties, required = required, default = default,
-    additionalProperties = true }
-end
-
-local function choice(...)
-  return { type = "string", enum = { ... } }
-end
-
-local function free(default)
-  return object({}, nil, default)
-end
+local text, bool, int, number, list, object, free = shapes.text, shapes.bool, shapes.int,
+  shapes.number, shapes.list, shapes.object, shapes.free
 
 local anything = { type = "any" }
-local words = list(text())
 
--- The provider of a stage and those that take over from it: the same shape, without a list of
--- their own.
-local function stage(properties, required)
-  properties.provider = text()
-  local fallback = object(properties, required)
-  local whole = {}
-  for name, property in pairs(properties) do
-    whole[name] = property
+-- With a default of its own where the field is absent.
+local function otherwise(shape, default)
+  local out = { default = default }
+  for key, value in pairs(shape) do
+    out[key] = value
   end
-  whole.fallback = list(fallback, {})
-  return object(whole, required)
+  return out
 end
 
 M.schema = object({
   session_id = { type = "string", minLength = 1, maxLength = 200 },
   webhook_url = text(), system_prompt = text(), opening_message = text(), bot_id = text(""),
   bot_version = anything, timezone = text("UTC"),
-  re_engagement = object({
-    after_seconds = number(1, 3600, 6), max_attempts = int(0, 100, 2), messages = list(text(), {}),
-    hangup_after = bool(true), final_message = text(""),
-  }),
+  re_engagement = shapes.re_engagement,
   min_words_interruption = int(0, 100, 3), max_call_duration_seconds = int(10, 7200, 600),
   voicemail_message = text(""), pre_transfer_message = text(""), tools = list(free(), {}),
   conversation_policy = free(), variables = free({}),
-  turn = object({
-    mode = { type = "string", enum = { "auto", "vad", "provider" }, default = "auto" },
-    endpoint_delay_ms = int(0, 10000, 600), dynamic = bool(true),
-    max_utterance_seconds = number(1, 600, 60), false_interruption_ms = int(0, 10000, 1200),
-    backchannels = list(text(), {}), high_intent = list(text(), {}),
-  }, nil, {}),
-  agent_desk = object({
-    hold_music = text(), hold_messages = words, hold_every_seconds = number(1, 3600, 20),
-    closing_message = text(""), stay = { type = "string", enum = { "record", "leave" },
-      default = "record" },
-  }, nil, {}),
-  transfer_targets = list(object({
-    id = text(), label = text(),
-    method = choice("websocket_reverse_transfer", "livekit_sip_refer", "agent_desk"),
-    type = choice("extension", "sip_uri", "tel_uri", "phone_number", "agent_queue"),
-    value = text(), is_default = bool(false), enabled = bool(true),
-  }, { "method", "type" }), {}),
+  turn = otherwise(shapes.turn, {}),
+  agent_desk = otherwise(shapes.agent_desk, {}),
+  transfer_targets = list(shapes.transfer_target, {}),
   transfer_numbers = { type = "object", additionalProperties = text(), default = {} },
   post_call_analysis_prompt = text(), qc_prompt = text(), post_call_cache_enabled = bool(false),
   post_call_cache_version = text(""), post_call_cache = free(),
-  auto_dispositions = { type = "object", additionalProperties = object({
-    DISPOSITION = text(), SUB_DISPOSITION = text(), CALLING_REMARKS = text(),
-  }, { "DISPOSITION" }) },
-  prompt_parts = object({
-    mode = { type = "string", enum = { "legacy", "direct" }, default = "legacy" },
-    cache_enabled = bool(false), static_system_prompt = text(""), dynamic_runtime_prompt = text(""),
-    static_version = anything, prompt_cache_key = text(),
-    prompt_cache_retention = choice("in_memory", "24h"),
-  }),
+  auto_dispositions = shapes.auto_dispositions,
+  prompt_parts = shapes.prompt_parts,
   callback_detection_enabled = bool(false), knowledge_enabled = bool(false),
   knowledge_kb_ids = list(text(), {}), knowledge_top_k = int(1, 10, 4),
   knowledge_score_threshold = number(0, 1, 0.2), knowledge_strict = bool(false),
   knowledge_fallback_message = text(""), knowledge_trigger_instructions = text(""),
   flow = text("assistant"), flow_settings = free({}), flow_version = anything,
   flow_source = { type = "string", maxLength = 262144 }, sip_context = free(),
-  stt = stage({ api_key = text(""), model = text("stt-rt-v4"), language = text("en"), url = text(),
-    extra = free({}) }, { "provider" }),
-  llm = stage({ api_key = text(""), model = text(), temperature = number(0, 2, 0.7),
-    max_tokens = int(1, 100000, 256), base_url = text(), extra = free({}) },
-    { "provider" }),
-  tts = stage({ api_key = text(""), voice = text(), voice_id = text(), model = text(),
-    language = text("en"), speed = number(0.5, 2, 1), url = text(), extra = free({}) },
-    { "provider" }),
-  vad = object({
-    confidence = number(0, 1, 0.5), threshold = number(0, 1), start_secs = number(0, 10),
-    start_ms = number(0, 10000), stop_secs = number(0, 10), stop_ms = number(0, 10000),
-    min_volume = number(0, 1, 0),
-  }, nil, {}),
+  stt = shapes.stt, llm = shapes.llm, tts = shapes.tts, vad = otherwise(shapes.vad, {}),
   recording_enabled = bool(true), max_silence_seconds = int(0, 7200, 30), apology_message = text(),
   timeout_message = text(),
 })
@@ -128,47 +57,19 @@ function rules.session_id(value)
   return not value:match("^[%w._:%-]+$") and "must be of A-Z a-z 0-9 . _ : -"
 end
 
-local function known_providers(kind, value)
-  local choices = { value }
-  for _, fallback in ipairs(value.fallback) do
-    choices[#choices + 1] = fallback
-  end
-  for _, one in ipairs(choices) do
-    if providers[kind][one.provider] == nil then
-      return ("there is no %s provider %q"):format(kind, one.provider)
-    end
+for _, kind in ipairs({ "stt", "llm", "tts" }) do
+  rules[kind] = function(value)
+    return shapes.unknown_provider(kind, value)
   end
 end
-
-function rules.stt(value)
-  return known_providers("stt", value)
-end
-
-function rules.tts(value)
-  return known_providers("tts", value)
-end
-
-function rules.llm(value)
-  for _, one in ipairs({ value, unpack(value.fallback) }) do
-    if one.provider ~= "rules" and (one.model or "") == "" then
-      return "model is required"
-    end
-  end
-  return known_providers("llm", value)
-end
-
----Tools that Core brings itself; no bot may have one of the same name.
-M.built_in_tools = { end_call = true, transfer_call = true, detected_voicemail = true,
-  search_knowledge = true }
 
 function rules.tools(value)
   local seen = {}
   for i, tool in ipairs(value) do
-    local fn = type(tool["function"]) == "table" and tool["function"] or tool
-    local name = fn.name
+    local name = shapes.definition_of(tool).name
     if type(name) ~= "string" or #name > 64 or not name:match("^[%w_-]+$") then
       return ("tool %d has no name of A-Z a-z 0-9 _ -"):format(i)
-    elseif M.built_in_tools[name] then
+    elseif shapes.built_in_tools[name] then
       return ("%s is built in"):format(name)
     elseif seen[name] then
       return ("%s is there twice"):format(name)
@@ -177,24 +78,11 @@ function rules.tools(value)
   end
 end
 
--- The transfer methods and what each can reach.
-local reachable = {
-  websocket_reverse_transfer = { extension = true, sip_uri = true, tel_uri = true,
-    phone_number = true },
-  livekit_sip_refer = { sip_uri = true, tel_uri = true, phone_number = true },
-  agent_desk = { agent_queue = true },
-}
-local prefixes = { sip_uri = "^sips?:.", tel_uri = "^tel:." }
-
 function rules.transfer_targets(value)
   for i, target in ipairs(value) do
-    local name = target.id or target.label or tostring(i)
-    if not reachable[target.method][target.type] then
-      return ("target %s: %s does not take %s"):format(name, target.method, target.type)
-    elseif target.type ~= "agent_queue" and (target.value or "") == "" then
-      return ("target %s has no value"):format(name)
-    elseif prefixes[target.type] and not target.value:match(prefixes[target.type]) then
-      return ("target %s: its value is no %s"):format(name, target.type)
+    local why = shapes.bad_target(target)
+    if why then
+      return ("target %s: %s"):format(target.id or target.label or tostring(i), why)
     end
   end
 end
