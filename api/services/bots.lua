@@ -80,8 +80,16 @@ function M.seed(store, dir)
   return true
 end
 
--- Stored bots were checked when they were written; one that an edited file spoiled says so here.
-local function complete(doc)
+---The version of a bot's content: that of its document changes with its caches, too.
+---@return integer
+function M.version(bot)
+  return bot.version or bot.v
+end
+
+---A stored bot with its defaults. It was checked when it was written; one that an edited file
+---spoiled says so here.
+---@return table? bot, table? err "invalid" (fields)
+function M.complete(doc)
   for name, value in pairs(doc) do
     if value == json.null then
       doc[name] = nil
@@ -105,7 +113,7 @@ function M.active(store, id)
   elseif doc.is_active == false or doc.deleted_at then
     return nil, { code = "not_found" }
   end
-  return complete(doc)
+  return M.complete(doc)
 end
 
 local row_fields = { "name", "description", "is_active", "flow", "timezone", "deleted_at" }

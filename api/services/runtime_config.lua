@@ -3,8 +3,14 @@ local body = require("services.body")
 local bots = require("services.bots")
 local calls = require("services.calls")
 local errors = require("services.errors")
+local flows = require("services.flows")
 local hours = require("services.hours")
 local json = require("cxb.json")
+local live_prompt_cache = require("services.live_prompt_cache")
+local post_call_cache = require("services.post_call_cache")
+local prefetch = require("services.prefetch")
+local prompts = require("services.prompts")
+local provider_keys = require("services.provider_keys")
 local template = require("cxb.template")
 local variables = require("services.variables")
 
@@ -16,44 +22,32 @@ local copied = {
   "max_call_duration_seconds", "max_silence_seconds", "tools", "conversation_policy",
   "transfer_numbers", "transfer_targets", "auto_dispositions", "knowledge_enabled",
   "knowledge_kb_ids", "knowledge_top_k", "knowledge_score_threshold", "knowledge_strict",
-  "knowledge_trigger_instructions", "knowledge_fallback_message", "prompt_parts", "stt", "llm",
-  "tts", "vad", "turn", "recording_enabled",
-}
-local rendered = {
-  "system_prompt", "opening_message", "voicemail_message", "pre_transfer_message",
-  "post_call_analysis_prompt", "qc_prompt",
+  "knowledge_trigger_instructions", "knowledge_fallback_message", "vad", "turn", "agent_desk",
+  "recording_enabled",
 }
 local maps = { "flow_settings", "transfer_numbers" }
 local lists = { "tools", "transfer_targets", "knowledge_kb_ids" }
-
--- Providers that work without a key; keys of the others come from the settings.
-local keyless = { embedded = true, rules = true, none = true }
-
-local function missing_key(bot)
-  for _, part in ipairs({ "stt", "llm", "tts" }) do
-    local chosen = bot[part]
-    local provider = chosen and chosen.provider
-    if provider and not keyless[provider] and (chosen.api_key or "") == "" then
-      return ("no key for %s provider %s"):format(part, tostring(provider))
-    end
-  end
-end
 
 local function event_of(text)
   return text and body.parse(text) or {}
 end
 
-local function answer(bot, call, vars, webhook_url)
+local function answer(bot, call, parts)
   local out = {
-    session_id = call._id, bot_id = bot._id, bot_version = bot.v, webhook_url = webhook_url,
-    variables = vars, callback_detection_enabled = false, post_call_cache_enabled = false,
-    post_call_cache_version = "",
+    session_id = call._id, bot_id = bot._id, bot_version = bots.version(bot),
+    variables = next(parts.vars) and parts.vars or json.object({}),
+    callback_detection_enabled = parts.listens,
+    flow_version = parts.flow_version, flow_source = parts.flow_source,
+    sip_context = parts.sip_context,
   }
   for _, name in ipairs(copied) do
     out[name] = bot[name]
   end
-  for _, name in ipairs(rendered) do
-    out[name] = bot[name] and template.render(bot[name], vars)
+  for _, source in ipairs({ parts.texts, parts.stages, post_call_cache.of_call(bot),
+    live_prompt_cache.of_call(bot, parts.texts.prompt_parts) }) do
+    for name, value in pairs(source) do
+      out[name] = value
+    end
   end
   for _, name in ipairs(maps) do
     if type(out[name]) == "table" and next(out[name]) == nil then
@@ -66,23 +60,101 @@ local function answer(bot, call, vars, webhook_url)
   return out
 end
 
+local function text(value)
+  return type(value) == "string" and value ~= "" and value or nil
+end
+
 -- The skeleton of the call: what is known before it begins.
-local function skeleton(bot, query, event, flags, crm)
-  local function text(value)
-    return type(value) == "string" and value ~= "" and value or nil
-  end
+local function skeleton(bot, query, flags, parts)
+  local event, crm, warnings = parts.event, parts.crm, parts.warnings
   local caller = text(query.caller_id) or text(event.callerId)
   return {
-    bot_id = bot._id, bot_version = bot.v, flow = bot.flow,
+    bot_id = bot._id, bot_version = bots.version(bot), flow = bot.flow,
     direction = event.callDirection == "outgoing" and "outgoing" or "incoming",
     stream_id = text(query.stream_id) or text(event.streamId),
     caller_id = caller, customer_number = caller, did = text(event.did),
     number_rev = calls.reversed(caller),
     campaign_id = flags.campaign_id, campaign_call_id = flags.campaign_call_id,
     campaign_attempt = flags.campaign_attempt, run_number = flags.campaign_run_number,
-    skip_post_push = flags.skip_post_push or nil,
-    connected_event = next(event) and event or nil, crm_data = crm and next(crm) and crm or nil,
+    skip_post_push = flags.skip_post_push or nil, sip_context = parts.sip_context,
+    connected_event = next(event) and event or nil, crm_data = next(crm) and crm or nil,
+    config_warnings = warnings[1] and json.array(warnings) or nil,
   }
+end
+
+local function active_bot(app, bot_id)
+  local bot, err = bots.active(app.store, bot_id)
+  if bot then
+    return bot
+  elseif err.code == "not_found" then
+    return nil, errors.new(404, "unknown_bot", "There is no active bot of this id.")
+  elseif err.code == "invalid" then
+    return nil, errors.new(503, "bot_invalid", ("The bot is not valid: %s %s."):format(
+      err.fields[1].path, err.fields[1].message), { fields = err.fields })
+  end
+  return nil, errors.of_store(err)
+end
+
+-- A call that began before its configuration was asked for: a test call, with what it is to know.
+local function test_of(app, session_id)
+  if not session_id then
+    return {}
+  end
+  local call, err = app.store:get("calls", session_id)
+  if not call and err.code ~= "not_found" then
+    return nil, errors.of_store(err)
+  end
+  return call and call.call_type == "test" and call.test or {}
+end
+
+-- Callbacks are listened for when both the campaign and the bot want it.
+local function listens_for_callbacks(app, bot, campaign_id)
+  if not bot.callback_prompt_injection or not campaign_id then
+    return false
+  end
+  local campaign, err = app.store:get("campaigns", campaign_id)
+  if not campaign and err.code ~= "not_found" then
+    return nil, errors.of_store(err)
+  end
+  local detection = campaign and campaign.config and campaign.config.callback_detection
+  return type(detection) == "table" and detection.enabled == true
+end
+
+-- Steps 3 and 4: what is known of the caller.
+local function gather(app, bot, flags, event, test)
+  for name, value in pairs(test.variables or {}) do
+    event[name] = value
+  end
+  local sip_event, headers = variables.sip_headers(flags.sip_candidate_headers,
+    bot.sip_header_config)
+  for name, value in pairs(sip_event) do
+    event[name] = value
+  end
+  local parts = { event = event, warnings = {}, now = cxb.time.now(),
+    sip_context = headers and { headers = headers } or nil }
+  local mock = test.mock_crm or flags.mock_crm
+  parts.crm = mock or {}
+  parts.vars = variables.all(event, parts.crm, bot.timezone, parts.now)
+  if not mock and not flags.skip_prefetch then
+    local warning
+    parts.crm, warning = prefetch.fetch(app, bot.crm_prefetch, parts.vars)
+    parts.warnings[1] = warning
+    template.flatten(parts.vars, "crm.", parts.crm)
+  end
+  return parts
+end
+
+-- The flow's code that this call runs: the published version, or the draft a test call asks for.
+local function choose_flow(app, bot, test, parts)
+  local flow, err = flows.stored(app, bot.flow)
+  if err then
+    return nil, errors.of_store(err)
+  end
+  parts.flow_version = flow and flow.active_version
+  if test.use_draft and flow and flow.draft then
+    parts.flow_source = flow.draft.source
+  end
+  return true
 end
 
 ---(waits) The configuration of one call, its skeleton durable.
@@ -93,37 +165,48 @@ end
 ---@return table? answer, api.error? err
 function M.build(app, bot_id, query, webhook_url)
   local flags, event = variables.part(event_of(query.connected_event))
-  local bot, err = bots.active(app.store, bot_id)
-  if not bot and err.code == "not_found" then
-    return nil, errors.new(404, "unknown_bot", "There is no active bot of this id.")
-  elseif not bot and err.code == "invalid" then
-    return nil, errors.new(503, "bot_invalid", ("The bot is not valid: %s %s."):format(
-      err.fields[1].path, err.fields[1].message), { fields = err.fields })
-  elseif not bot then
-    return nil, errors.of_store(err)
+  local bot, err = active_bot(app, bot_id)
+  if not bot then
+    return nil, err
   end
-  local now = cxb.time.now()
-  local open, why = hours.open(bot.active_hours, bot.timezone, now)
+  local open, why = hours.open(bot.active_hours, bot.timezone, cxb.time.now())
   if not open then
     return nil, errors.new(503, "outside_active_hours", why)
   end
-  why = missing_key(bot)
-  if why then
-    return nil, errors.new(503, "provider_key_missing", why)
+  local stages, test, parts, ok
+  stages, err = provider_keys.stages(app, bot)
+  if not stages then
+    return nil, err
   end
-  local session_id = flags.campaign_session_id or cxb.crypto.uuid7()
-  local call, failed = calls.begin(app.store, session_id, function(found)
-    local test = found and found.call_type == "test" and found.test or {}
-    for name, value in pairs(test.variables or {}) do
-      event[name] = value
-    end
-    return skeleton(bot, query, event, flags, test.mock_crm or flags.mock_crm)
-  end)
+  local weaker = err
+  test, err = test_of(app, flags.campaign_session_id)
+  if not test then
+    return nil, err
+  end
+  parts = gather(app, bot, flags, event, test)
+  parts.stages = stages
+  for _, warning in ipairs(weaker) do
+    table.insert(parts.warnings, warning)
+  end
+  parts.listens, err = listens_for_callbacks(app, bot, flags.campaign_id)
+  if parts.listens == nil then
+    return nil, err
+  end
+  ok, err = choose_flow(app, bot, test, parts)
+  if not ok then
+    return nil, err
+  end
+  parts.texts = prompts.render(bot, parts.vars, parts.listens)
+  local call, failed = calls.begin(app.store, flags.campaign_session_id or cxb.crypto.uuid7(),
+    function()
+      return skeleton(bot, query, flags, parts)
+    end)
   if not call then
     return nil, errors.of_store(failed)
   end
-  local vars = variables.all(event, call.crm_data, bot.timezone, now)
-  return answer(bot, call, vars, webhook_url)
+  local out = answer(bot, call, parts)
+  out.webhook_url = webhook_url
+  return out
 end
 
 return M

@@ -107,6 +107,20 @@ local function contents_of(self, messages, kept)
   return contents, system
 end
 
+---The body that has a lasting prompt kept with its tools.
+---@param model string full name
+---@param static string
+---@param tools table[] in the shape of chat completions
+---@param ttl_seconds integer
+---@return string JSON
+function M.kept_body(model, static, tools, ttl_seconds)
+  return json.encode({
+    model = model, ttl = ("%ds"):format(ttl_seconds),
+    systemInstruction = { parts = { { text = static } } },
+    tools = tools and #tools > 0 and tools_of(tools) or nil,
+  })
+end
+
 ---The body of a request.
 ---@param self table {stage, signatures}
 ---@return string JSON

@@ -80,10 +80,10 @@ local function host_of(location)
     or ("https://%s-aiplatform.googleapis.com"):format(location)
 end
 
----@param options table {stage, settings, vars}; extra.project_id and extra.location of the stage
----@return table? llm, string? code, string? message
-function M.open(options)
-  local stage = options.stage
+---Where a stage's model is and how one is let in; prompts are kept there too (cxb.kept_prompts).
+---@param stage table with extra.project_id and extra.location
+---@return table? door, string? code, string? message
+function M.door(stage)
   local extra = stage.extra or {}
   local account, why = account_of(stage.api_key or "")
   if why then
@@ -96,28 +96,40 @@ function M.open(options)
     return nil, "invalid", "extra.project_id and extra.location are expected"
   end
   local base = (stage.base_url or host_of(location)):gsub("/+$", "")
-  local function authorize(headers)
-    local token, code, message = stage.api_key, nil, nil
-    if account then
-      token, code, message = token_of(account)
-    end
-    if not token then
-      return nil, code, message
-    end
-    headers.authorization = "Bearer " .. token
-    return true
+  local place = ("projects/%s/locations/%s"):format(project, location)
+  local model = ("%s/publishers/google/models/%s"):format(place, stage.model)
+  return {
+    name = "vertex", account = account, base = base .. "/v1",
+    model_url = ("%s/v1/%s"):format(base, model),
+    kept_url = ("%s/v1/%s/cachedContents"):format(base, place), kept_model = model,
+    authorize = function(headers)
+      local token, code, message = stage.api_key, nil, nil
+      if account then
+        token, code, message = token_of(account)
+      end
+      if not token then
+        return nil, code, message
+      end
+      headers.authorization = "Bearer " .. token
+      return true
+    end,
+  }
+end
+
+---@param options table {stage, settings, vars}
+---@return table? llm, string? code, string? message
+function M.open(options)
+  local door, code, message = M.door(options.stage)
+  if not door then
+    return nil, code, message
   end
   if not options.cold then
-    exchange.warm(base .. "/")
+    exchange.warm((door.base:gsub("/v1$", "/")))
   end
-  if account and not options.cold then
-    cxb.task.spawn("vertex token", token_of, account)
+  if door.account and not options.cold then
+    cxb.task.spawn("vertex token", token_of, door.account)
   end
-  return gemini.open(options, {
-    name = "vertex", authorize = authorize,
-    model_url = ("%s/v1/projects/%s/locations/%s/publishers/google/models/%s"):format(base,
-      project, location, stage.model),
-  })
+  return gemini.open(options, door)
 end
 
 return M

@@ -55,6 +55,19 @@ local function renderer(variables, unresolved)
   end
 end
 
+---The variables of a call with those of its policy's facts beside them (policy.<fact>).
+---@param policy? table
+---@param variables table<string, any>
+---@return table<string, any>
+function M.view(policy, variables)
+  local kind = M.kind_of(policy)
+  if not kind then
+    return variables
+  end
+  return facts.variables(facts.known(kind, policy.facts, variables),
+    setmetatable({}, { __index = variables }))
+end
+
 ---The system prompt of a call. Without a policy that counts it is the bot's own, rendered.
 ---@param bot_system_prompt string
 ---@param policy? table type; enabled, goal, facts (fact → variable), conduct (rules), scenarios
