@@ -1,6 +1,23 @@
--- POST /api/v1/call-results: what a worker delivers after each call (api.md §5.7).
+-- What workers and carriers deliver about calls (api.md §5.7): the result after each call, the
+-- carrier's own record of it, and what happens while it lasts.
+local cdr = require("services.cdr")
+local errors = require("services.errors")
 local json = require("cxb.json")
 local results = require("services.results")
+
+local LIVE_MAX = 64 * 1024
+
+-- Told to whoever watches, kept nowhere.
+local function live(ctx)
+  local events = ctx.app.events
+  if events then
+    local id = ctx.params.session_id
+    local said = { session_id = id, seq = ctx.body.seq, events = ctx.body.events }
+    events:publish("call:" .. id, "call.live", said)
+    events:publish("calls", "call.live", said)
+  end
+  return { status = 204 }
+end
 
 return {
   {
@@ -29,5 +46,24 @@ return {
         { "warnings", json.array(kept.warnings) },
       }) }
     end,
+  },
+  {
+    verb = "POST", path = "/api/v1/cdr", guard = "secret",
+    summary = "The carrier's record of a call, found by its stream.",
+    input = "object",
+    output = { type = "object", required = { "status" }, properties = {
+      status = { type = "string", enum = { "ok", "not_found", "ignored" } },
+      stream_id = { type = "string" }, reason = { type = "string" },
+    } },
+    handler = function(ctx)
+      local answer, err = cdr.ingest(ctx.app.store, ctx.body)
+      return answer and { body = answer }, err and errors.of_store(err)
+    end,
+  },
+  {
+    verb = "POST", path = "/api/v1/calls/{session_id}/live", guard = "secret", status = 204,
+    summary = "What happens in a call right now, for whoever watches; nothing is kept.",
+    input = "object", body_max = LIVE_MAX,
+    handler = live,
   },
 }

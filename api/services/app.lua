@@ -4,6 +4,7 @@ local brief_memory = require("services.brief_memory")
 local first_admin = require("services.first_admin")
 local secrets = require("cxb.secrets")
 local vault = require("services.vault")
+local webhook = require("cxb.webhook")
 
 local M = {}
 M.__index = M
@@ -61,6 +62,15 @@ local function with_keys(self, found)
   return true
 end
 
+-- Keys of the signatures on Core's deliveries; without any, none is looked at.
+local function webhook_keys(text)
+  local keys = text and webhook.keys(text)
+  if text and not keys then
+    return nil, "CXB_WEBHOOK_SECRET: the value is not valid, expected whsec_<base64>"
+  end
+  return keys or false
+end
+
 local function load_secrets(self)
   local settings, names = self.settings, {}
   for _, name in ipairs(settings.MONGODB_URI and shared or {}) do
@@ -85,6 +95,10 @@ local function load_secrets(self)
     if #value < SECRET_MIN then
       return nil, ("%s: %d bytes, expected at least %d"):format(name, #value, SECRET_MIN)
     end
+  end
+  found.webhook, why = webhook_keys(found.webhook)
+  if found.webhook == nil then
+    return nil, why
   end
   for _, secret in ipairs(made_once) do
     local value = settings[secret.variable] or values[secret.variable]
@@ -144,6 +158,17 @@ function M:boot()
   end
   self.ready = true
   return true
+end
+
+---Where people, CRMs and calls find us when no request says it.
+---@return string base URL without a slash at its end
+function M:public_base()
+  local settings = self.settings
+  local base = settings.CXB_PUBLIC_URL or settings.CXB_INTERNAL_URL
+  if not base and not settings.CXB_API_LISTEN:match("^unix:") then
+    base = "http://" .. settings.CXB_API_LISTEN
+  end
+  return ((base or "http://localhost"):gsub("/+$", ""))
 end
 
 ---Whether the store answers now.

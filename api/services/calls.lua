@@ -116,7 +116,8 @@ local row_fields = {
 local time_fields = {
   "started_at", "answered_at", "ended_at", "completed_at", "created_at", "updated_at",
 }
-local hidden = { "_id", "result_hash", "journal_hash", "result_fields", "number_rev", "test" }
+local hidden = { "_id", "result_hash", "journal_hash", "result_fields", "number_rev", "test",
+  "fanout", "terms", "lat_bucket" }
 
 ---A stored call as the wire shows it.
 ---@return table

@@ -84,15 +84,11 @@ local function take(self, state, now)
   if not state.made then
     state.made = store:upsert("locks", { _id = name }, { on_insert = {} }) ~= nil
   end
-  local token = cxb.crypto.hex(cxb.crypto.random(8))
-  local taken = store:update("locks", name,
-    { set = { lease = { owner = self.owner, ["until"] = now + LEASE_MS, token = token } } },
-    { expect = { any_of = { { ["lease.until"] = { exists = false } },
-      { ["lease.until"] = { lte = now } } } } })
-  if not taken then
+  local taken = store:lease("locks", { _id = name }, { owner = self.owner, ttl_ms = LEASE_MS })
+  if not taken or not taken[1] then
     return false
   end
-  state.token, state.until_ms = token, now + LEASE_MS
+  state.token, state.until_ms = taken[1].lease.token, now + LEASE_MS
   return read_memory(self, state)
 end
 

@@ -28,6 +28,7 @@ local router = require("cxb.router")
 local schema = require("cxb.schema")
 local upload = require("services.upload")
 local url = require("cxb.url")
+local webhook = require("cxb.webhook")
 
 local M = {}
 
@@ -141,6 +142,16 @@ local function read_input(route, ctx)
   return true
 end
 
+-- A signature on one of Core's deliveries must be right if we know its secret.
+local function check_signature(_, ctx)
+  local keys, headers = ctx.app.secrets and ctx.app.secrets.webhook, ctx.req.headers
+  if keys and ctx.principal.kind == "core" and headers["webhook-signature"]
+    and not webhook.verify(keys, headers, ctx.raw or "") then
+    return nil, errors.new(403, "bad_signature", "The signature does not verify.")
+  end
+  return true
+end
+
 local function check_guard(route, ctx)
   local principal, refused = guards.judge(route.guard, ctx)
   ctx.principal = principal
@@ -154,7 +165,9 @@ local function read_upload(route, ctx)
   return upload.receive(ctx, route.upload)
 end
 
-local steps = { check_guard, check_params, check_query, read_upload, read_input }
+local steps = {
+  check_guard, check_params, check_query, read_upload, read_input, check_signature,
+}
 
 local function run(route, ctx)
   if #ctx.req.path + #ctx.req.query > (route.url_max or URL_MAX) then

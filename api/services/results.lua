@@ -1,88 +1,15 @@
--- Results of calls (api.md §5.7): kept whatever arrives, however often, in whatever order.
+-- Results of calls (api.md §5.7): kept whatever arrives, however often, in whatever order. What
+-- else follows from one (campaign, CRM, …) is written down with it as steps: fanout.lua.
+local call_latency = require("services.call_latency")
+local call_terms = require("services.call_terms")
 local calls = require("services.calls")
 local errors = require("services.errors")
-local json = require("cxb.json")
-local result_schema = require("schemas.result")
-local schema = require("cxb.schema")
+local fanout = require("services.fanout")
+local result_body = require("services.result_body")
 
 local M = {}
 
-local EXTRA_MAX = 64 * 1024
-
 local failed = { error = true, no_answer = true, rejected = true }
-
--- `connected_event` of a result is the raw one: its "_" keys are ours and end here.
-local function without_flags(event)
-  local clean = {}
-  for key, value in pairs(event) do
-    if type(key) ~= "string" or key:sub(1, 1) ~= "_" then
-      clean[key] = value
-    end
-  end
-  return clean
-end
-
--- Unknown and refused fields, as many as fit, smallest names first.
-local function fit(extra, rejected, warnings)
-  local room, names = EXTRA_MAX, {}
-  local function take(map, kept, path)
-    for name in pairs(map) do
-      names[#names + 1] = name
-    end
-    table.sort(names)
-    for i, name in ipairs(names) do
-      local size = #name + #json.encode(map[name]) + 4
-      if size <= room then
-        kept[name] = map[name]
-        room = room - size
-      else
-        warnings[#warnings + 1] = { path = path .. name, rule = "too_large",
-          message = "is not kept: more than 64 KiB of other fields" }
-      end
-      names[i] = nil
-    end
-  end
-  local kept, kept_rejected = {}, {}
-  take(rejected, kept_rejected, "")
-  take(extra, kept, "")
-  if next(kept_rejected) then
-    kept.rejected = kept_rejected
-  end
-  return next(kept) and kept or nil
-end
-
----Judges a decoded body field by field. Nulls are dropped: blank never erases.
----@return {session_id: string, fields: table, extra?: table, warnings: table[]}?, api.error?
-function M.judge(payload)
-  local id, wrong = schema.check_property(result_schema, "session_id", payload.session_id)
-  if not id then
-    return nil, errors.invalid({ wrong })
-  end
-  local fields, extra, rejected, warnings = {}, {}, {}, {}
-  for name, value in pairs(payload) do
-    local known = result_schema.properties[name]
-    if known and value ~= json.null and name ~= "session_id" then
-      local kept, bad = schema.check_property(result_schema, name, value)
-      if bad then
-        rejected[name] = value
-        warnings[#warnings + 1] = bad
-      else
-        fields[name] = kept
-      end
-    elseif not known and value ~= json.null then
-      local place = name == "rejected" and rejected or extra
-      place[name] = value
-    end
-  end
-  if fields.connected_event then
-    fields.connected_event = without_flags(fields.connected_event)
-  end
-  extra = fit(extra, rejected, warnings)
-  table.sort(warnings, function(a, b)
-    return a.path < b.path
-  end)
-  return { session_id = id, fields = fields, extra = extra, warnings = warnings }
-end
 
 local function status_of(disconnected_by)
   if failed[disconnected_by] then
@@ -108,7 +35,9 @@ local function derive(set, found)
   if type(analysis.SUB_DISPOSITION) == "string" then
     set.sub_disposition = analysis.SUB_DISPOSITION
   end
-  if (value("recording_key") or value("recording_url")) and not value("recording_access_token") then
+  if found and found.recording_access_token then
+    set.recording_access_token = nil -- a call's own token stays: others have the link already
+  elseif (value("recording_key") or value("recording_url")) and not set.recording_access_token then
     set.recording_access_token = cxb.crypto.base64url(cxb.crypto.random(24))
   end
   if not value("customer_number") and value("caller_id") then
@@ -118,6 +47,8 @@ local function derive(set, found)
   set.direction = value("direction") or value("call_direction") or "incoming"
   set.call_type = value("call_type") or "bot"
   set.started_at = value("started_at") or value("created_at") or cxb.time.now()
+  set.terms = call_terms.of(value("transcript"))
+  set.lat_bucket = call_latency.bucket(value("latency"))
 end
 
 local function merged_map(old, new)
@@ -178,16 +109,20 @@ local function changes(found, result, hash)
   if result.extra then
     set.extra = merged_map(found and found.extra, result.extra)
   end
+  if found and found.lost then
+    unset[#unset + 1] = "lost"
+  end
   derive(set, found)
+  set.fanout = fanout.begin()
   return set, unset
 end
 
----(waits) Keeps one result; it is durable when this returns.
+---(waits) Keeps one result; it is durable when this returns, and what follows from it has begun.
 ---@param body string as received
 ---@param payload table decoded
 ---@return {session_id: string, duplicate: boolean, warnings: table[]}?, api.error?
 function M.ingest(app, body, payload)
-  local result, refused = M.judge(payload)
+  local result, refused = result_body.judge(payload)
   if not result then
     return nil, refused
   end
@@ -197,6 +132,10 @@ function M.ingest(app, body, payload)
   end)
   if not call then
     return nil, errors.of_store(outcome)
+  end
+  if outcome ~= "unchanged" then
+    cxb.fault.pass("fanout.kept")
+    fanout.start(app, call)
   end
   return {
     session_id = result.session_id, duplicate = outcome == "unchanged", outcome = outcome,

@@ -6,6 +6,7 @@ local M = {}
 
 local base32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567" -- RFC 4648
 local id_length = 26
+local tolerance_s = 300
 
 local function to_base32(bytes, length)
   local out, held, bits = {}, 0, 0
@@ -43,21 +44,51 @@ function M.id(idempotency_key)
   return "msg_" .. to_base32(cxb.crypto.sha256(idempotency_key), id_length)
 end
 
----@param keys string[] as M.keys() gives them
----@param idempotency_key string
----@param body string
----@param seconds? integer of the attempt; now
----@return table<string, string> headers
-function M.sign(keys, idempotency_key, body, seconds)
-  local id = M.id(idempotency_key)
-  local stamp = ("%d"):format(seconds or math.floor(cxb.time.now() / 1000))
-  local signed = ("%s.%s.%s"):format(id, stamp, body)
-  local list = {}
+-- "v1,…" of each key over what is signed.
+local function signatures(keys, id, stamp, body)
+  local signed, list = ("%s.%s.%s"):format(id, stamp, body), {}
   for i, key in ipairs(keys) do
     list[i] = "v1," .. cxb.crypto.base64(cxb.crypto.hmac_sha256(key, signed))
   end
+  return list
+end
+
+---@param keys string[] as M.keys() gives them
+---@param id string of the message, the same on every attempt
+---@param body string
+---@param seconds? integer of the attempt; now
+---@return table<string, string> headers
+function M.sign_as(keys, id, body, seconds)
+  local stamp = ("%d"):format(seconds or math.floor(cxb.time.now() / 1000))
   return { ["webhook-id"] = id, ["webhook-timestamp"] = stamp,
-    ["webhook-signature"] = table.concat(list, " ") }
+    ["webhook-signature"] = table.concat(signatures(keys, id, stamp, body), " ") }
+end
+
+---Headers of one of our own deliveries, whose id follows from its key.
+---@param idempotency_key string
+---@return table<string, string> headers
+function M.sign(keys, idempotency_key, body, seconds)
+  return M.sign_as(keys, M.id(idempotency_key), body, seconds)
+end
+
+---Whether one of the signatures was made with one of the keys, at most five minutes ago.
+---@param keys string[]
+---@param headers table<string, string> lower-case names
+---@param body string as received
+---@return boolean
+function M.verify(keys, headers, body)
+  local id, stamp = headers["webhook-id"] or "", headers["webhook-timestamp"] or ""
+  local seconds = stamp:match("^%d+$") and tonumber(stamp)
+  if id == "" or not seconds or math.abs(cxb.time.now() / 1000 - seconds) > tolerance_s then
+    return false
+  end
+  local found = false
+  for _, expected in ipairs(signatures(keys, id, stamp, body)) do
+    for given in (headers["webhook-signature"] or ""):gmatch("%S+") do
+      found = cxb.crypto.equal(given, expected) or found
+    end
+  end
+  return found
 end
 
 return M

@@ -63,7 +63,9 @@ describe("results", function()
       fresh = fresh + (answer.answer.duplicate and 0 or 1)
     end
     assert.equal(1, fresh)
-    assert.equal(1, call("thousand").v)
+    process.wait_until("its steps", function()
+      return call("thousand").v == 2
+    end)
   end)
 
   it("that differ and arrive at once are all merged", function()
@@ -90,11 +92,15 @@ describe("results", function()
     client:kill("KILL")
     api:run()
     local kept = call("killed")
-    assert.same({ "completed", 1 }, { kept.status, kept.v })
+    assert.equal("completed", kept.status)
     local again = api:ask("POST", "/api/v1/call-results",
       { body = body, headers = { ["content-type"] = "application/json" } })
     assert.same({ 200, true }, { again.status, again.answer.duplicate })
-    assert.same(kept, call("killed"))
+    local later = call("killed")
+    for _, answer in ipairs({ kept, later }) do
+      answer.v, answer.updated_at = nil, nil -- its steps may have been done meanwhile
+    end
+    assert.same(kept, later)
   end)
 
   it("acknowledged before a kill at any moment are there afterwards, each once", function()
@@ -128,7 +134,7 @@ describe("results", function()
       for _, id in ipairs(unanswered) do
         assert.equal(200, post(result(id)).status)
         assert.equal("completed", call(id).status)
-        assert.is_true(post(result(id)).answer.duplicate == false or call(id).v <= 2)
+        assert.is_true(post(result(id)).answer.duplicate == false or call(id).v <= 3)
       end
     end
   end)

@@ -63,7 +63,7 @@ describe("a result", function()
     post({ session_id = "s1", disconnected_by = "bot" })
     local answer = post({ session_id = "s1", disconnected_by = "bot" })
     assert.is_true(answer.duplicate)
-    assert.equal(1, stored().v)
+    assert.equal(2, stored().v) -- the result, and that its steps are done
   end)
 
   it("with another body merges, and blank never erases", function()
@@ -128,8 +128,8 @@ describe("a result", function()
     post({ session_id = "s1", disconnected_by = "bot", status = "failed", v = 9, _id = "x",
       call_type = "agent", result_hash = "x", disposition = "Sold" })
     local call = stored()
-    assert.same({ "completed", 1, "bot", nil }, { call.status, call.v, call.call_type,
-      call.disposition })
+    assert.same({ "completed", "bot", nil }, { call.status, call.call_type, call.disposition })
+    assert.same({ 9, "x" }, { call.extra.v, call.extra._id })
     assert.equal("failed", call.extra.status)
   end)
 

@@ -238,9 +238,9 @@ M.agent_assist_moments = {
 M.crm_deliveries = {
   prefix = "dlv",
   fields = {
-    session_id = "s", kind = "s", bot_id = "s?", url = "s?", state = "s", attempts = "i",
-    next_at = "t?", body = "s?", log = "a?", lease = "o?", ["lease.until"] = "t?",
-    delivered_at = "t?",
+    session_id = "s", kind = "s", bot_id = "s?", url = "s?", host = "s", state = "s",
+    attempts = "i", next_at = "t?", since = "t", body = "s?", log = "a?", lease = "o?",
+    ["lease.until"] = "t?", delivered_at = "t?",
   },
   unique = { { "session_id", "kind" } },
   indexes = { { "state", "next_at" }, { "bot_id", "-created_at" }, { "-created_at" } },

@@ -1,0 +1,123 @@
+-- Deliveries to a bot's CRM (api.md §5.19): one row a call, made by the fan-out of its result and
+-- sent by crm_outbox.lua until it is acknowledged or given up.
+local errors = require("services.errors")
+local url = require("cxb.url")
+
+local M = {}
+
+M.KIND = "post_call"
+
+---The push of a bot, when it has one that is on.
+---@return table?
+function M.push_of(bot)
+  local push = bot and bot.post_call_push
+  if type(push) == "table" and push.enabled and type(push.url) == "string" then
+    return push
+  end
+end
+
+local function wake(app)
+  if app.jobs then
+    app.jobs:wake("crm_outbox")
+  end
+end
+
+---(waits) The row of a call that is over, if its bot wants one; made once, whatever comes again.
+---@return true?, table? err
+function M.enqueue(app, call)
+  if call.skip_post_push or call.call_type ~= "bot" or call.redacted_at or not call.bot_id then
+    return true
+  end
+  local bot, err = app.store:get("bots", call.bot_id)
+  if not bot then
+    return err.code == "not_found" or nil, err
+  end
+  local push = M.push_of(bot)
+  if not push then
+    return true
+  end
+  local now = cxb.time.now()
+  local row
+  row, err = app.store:upsert("crm_deliveries", { session_id = call._id, kind = M.KIND }, {
+    on_insert = {
+      bot_id = call.bot_id, url = push.url, host = url.origin(push.url) or push.url,
+      state = "pending", attempts = 0, next_at = now, since = now, log = {},
+    },
+  })
+  if not row then
+    return nil, err
+  end
+  if row.state == "pending" then
+    wake(app)
+  end
+  return true
+end
+
+-- What is set when a row is to be sent again from the beginning.
+local function again()
+  local now = cxb.time.now()
+  return { set = { state = "pending", attempts = 0, next_at = now, since = now } }
+end
+
+---(waits) Sends a row again: one that is dead, delivered or waiting.
+---@return table? row, api.error? err
+function M.replay(app, id)
+  local row, err = app.store:get("crm_deliveries", id)
+  if row then
+    row, err = app.store:update("crm_deliveries", id, again(), { expect = { v = row.v,
+      state = { ["in"] = { "pending", "delivered", "dead" } } } })
+  end
+  if row then
+    wake(app)
+    return row
+  elseif err.code == "not_found" then
+    return nil, errors.not_found("delivery")
+  elseif err.code == "conflict" then
+    return nil, errors.new(409, "invalid_state", "The delivery is being sent right now.",
+      { more = { status = "sending" } })
+  end
+  return nil, errors.of_store(err)
+end
+
+---(waits) Sends all rows of a filter again, 10,000 at most.
+---@return integer? n, table? err
+function M.replay_all(app, filter, max)
+  local n = 0
+  while n < max do
+    local rows, err = app.store:find("crm_deliveries", filter,
+      { sort = { "created_at" }, limit = math.min(500, max - n), fields = { "state" } })
+    if not rows then
+      return nil, err
+    elseif #rows == 0 then
+      break
+    end
+    local moved = 0
+    for _, row in ipairs(rows) do
+      local done = app.store:update("crm_deliveries", row._id, again(), { expect = { v = row.v } })
+      moved = moved + (done and 1 or 0)
+    end
+    n = n + moved
+    if moved == 0 or #rows < 500 then
+      break
+    end
+  end
+  wake(app)
+  return n
+end
+
+---(waits) Removes a dead row.
+---@return true?, api.error? err
+function M.remove(app, id)
+  local row, err = app.store:get("crm_deliveries", id)
+  if not row then
+    return nil, err.code == "not_found" and errors.not_found("delivery") or errors.of_store(err)
+  elseif row.state ~= "dead" then
+    return nil, errors.new(409, "invalid_state", "Only a dead delivery can be deleted.",
+      { more = { status = row.state } })
+  end
+  local gone
+  gone, err = app.store:delete("crm_deliveries", id, { expect = { v = row.v } })
+  return gone and true, err and errors.of_store(err)
+end
+
+return M

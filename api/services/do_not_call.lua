@@ -1,0 +1,33 @@
+-- A caller who asked not to be called again goes on the list (api.md §5.7): the analysis says so,
+-- and the bot has not switched it off.
+local M = {}
+
+local yes = { [true] = true, ["true"] = true, yes = true }
+
+local function asked(call)
+  local analysis = call.post_call_analysis or {}
+  local said = analysis.do_not_call
+  return yes[type(said) == "string" and said:lower() or said] or false
+end
+
+---(waits)
+---@return true?, table? err
+function M.of_call(app, call)
+  local number = call.customer_number
+  if call.call_type == "test" or not asked(call) or not (number or ""):match("^%+%d+$") then
+    return true
+  end
+  local bot, err = app.store:get("bots", call.bot_id or "")
+  if not bot and err.code ~= "not_found" then
+    return nil, err
+  elseif bot and bot.dnc_auto == false then
+    return true
+  end
+  local entry
+  entry, err = app.store:upsert("dnc", { number = number, scope = "global" }, { on_insert = {
+    reason = "The caller asked not to be called.", source = "caller_request", by = call._id,
+  } })
+  return entry and true, err
+end
+
+return M

@@ -1,0 +1,110 @@
+-- What follows from a result (api.md §5.7), as steps that are each at most once in effect: a step
+-- that ran already finds what it made, or a state that is not the expected one. `calls.fanout`
+-- {pending, at, rev, tries, steps} is written in the same update as the result, so whatever dies in
+-- between, the job of that name finds what is left.
+local crm = require("services.crm")
+local dirty_hours = require("services.dirty_hours")
+local do_not_call = require("services.do_not_call")
+local recording_tokens = require("services.recording_tokens")
+
+local M = {}
+
+local STALE_MS, LONGEST_MS, BATCH = 10000, 10 * 60 * 1000, 100
+
+-- In this order; each run(app, call) answers true, or nil and an error: then it is done again.
+local steps = {
+  { name = "token", run = recording_tokens.register },
+  { name = "dnc", run = do_not_call.of_call },
+  { name = "crm", run = crm.enqueue },
+  { name = "stats", run = dirty_hours.of_call },
+}
+
+---The steps of a result that has just been merged, for the same update.
+---@return table
+function M.begin()
+  local names = {}
+  for i, step in ipairs(steps) do
+    names[i] = step.name
+  end
+  return { pending = true, at = cxb.time.now(), rev = cxb.crypto.hex(cxb.crypto.random(6)),
+    tries = 0, steps = names }
+end
+
+local function wanted(names)
+  local set = {}
+  for _, name in ipairs(names or {}) do
+    set[name] = true
+  end
+  return set
+end
+
+-- Writes down what is left; false when a later result has begun its own steps meanwhile.
+local function settle(app, call, left)
+  local fanout, now = call.fanout, cxb.time.now()
+  local tries = (fanout.tries or 0) + 1
+  local set = { ["fanout.pending"] = #left > 0, ["fanout.steps"] = left, ["fanout.tries"] = tries }
+  if #left > 0 then
+    local wait = math.min(STALE_MS * 2 ^ (tries - 1), LONGEST_MS)
+    set["fanout.at"] = now + wait - STALE_MS
+  end
+  return app.store:update("calls", call._id, { set = set },
+    { expect = { ["fanout.rev"] = fanout.rev, ["fanout.pending"] = true } }) ~= nil
+end
+
+local function announce(app, call)
+  if app.events then
+    app.events:publish("calls", "call.finished", {
+      session_id = call._id, status = call.status, bot_id = call.bot_id,
+      campaign_id = call.campaign_id, disconnected_by = call.disconnected_by,
+      disposition = call.disposition, call_duration_seconds = call.call_duration_seconds,
+    })
+  end
+end
+
+---(waits) Runs the steps of a call that are left.
+---@param call table as stored
+---@return integer left
+function M.run(app, call)
+  local todo, left = wanted(call.fanout.steps), {}
+  for _, step in ipairs(steps) do
+    if todo[step.name] then
+      local ok, done, err = xpcall(step.run, debug.traceback, app, call)
+      if not ok or not done then
+        left[#left + 1] = step.name
+        cxb.log.error("a step after a result failed", { step = step.name, session_id = call._id,
+          error = not ok and done or err and (err.message or err.code) })
+      end
+      cxb.fault.pass("fanout." .. step.name)
+    end
+  end
+  if settle(app, call, left) and #left == 0 then
+    cxb.fault.pass("fanout.settled")
+    announce(app, call)
+  end
+  return #left
+end
+
+---Begins the steps of a result that has just been kept, beside its answer.
+function M.start(app, call)
+  cxb.task.spawn("fanout", function()
+    cxb.task.tag({ session_id = call._id })
+    M.run(app, call)
+  end)
+end
+
+---(waits) Steps that whoever began them did not finish.
+---@return integer? calls, table? err
+function M.sweep(app)
+  local calls, err = app.store:find("calls",
+    { ["fanout.pending"] = true, ["fanout.at"] = { lte = cxb.time.now() - STALE_MS } },
+    { sort = { "fanout.at" }, limit = BATCH })
+  if not calls then
+    return nil, err
+  end
+  for _, call in ipairs(calls) do
+    M.run(app, call)
+  end
+  return #calls
+end
+
+return M
