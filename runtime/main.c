@@ -20,6 +20,7 @@
   ROOM(cxb_guard_module)       \
   ROOM(cxb_ws_module)          \
   ROOM(cxb_sqlite_module)      \
+  ROOM(cxb_mongo_module)       \
   ROOM(cxb_redis_module)       \
   ROOM(cxb_outbox_module)      \
   ROOM(cxb_journal_module)     \
