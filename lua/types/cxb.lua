@@ -278,10 +278,10 @@ local mongo = {}
 ---@param opts? {socket_timeout_ms?: integer} 10000: how long a command may take
 ---@return cxb.mongo.client?, string? code, string? message "invalid"
 function cxb.mongo.open(uri, opts) end
----(waits) One command on the primary. `command`: json.object{{name, value}, ...}, its name first; keys of plain
----tables inside are data, any text. json.array() is a list though empty, {__name="mongo.date"} a metatable that makes
----{ms} a date. Dates come back as milliseconds. code: "unavailable" (may or may not have been done), "duplicate",
----"server"; writeErrors are part of an answer.
+---(waits) One command on the primary: {{name, value}, ...} with a metatable {__name="mongo.own"}, as each operator in
+---it; keys of other tables are data, any text. json.array() is a list though empty, a metatable {__name="mongo.date"}
+---makes {ms} a date. Dates come back as milliseconds. code: "unavailable" (may or may not have been done),
+---"duplicate", "too_large" (above 16 MiB) or "server"; writeErrors are part of an answer.
 ---@param database string
 ---@param command table
 ---@return table? reply, string? code, string? message, table? reply_of_error

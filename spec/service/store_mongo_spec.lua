@@ -7,11 +7,11 @@ local World = require "support.world"
 
 local array = json.array
 
--- ordered("k", v, ...): an object whose keys come in this order.
+-- ordered("k", v, ...): what the program says itself, in this order.
 local function ordered(...)
   local out, items = {}, { ... }
   for i = 1, select("#", ...), 2 do out[#out + 1] = { items[i], items[i + 1] } end
-  return json.object(out)
+  return setmetatable(out, { __name = "mongo.own" })
 end
 
 local function date(ms) return setmetatable({ ms }, { __name = "mongo.date" }) end
@@ -70,6 +70,8 @@ describe("cxb.mongo", function()
     } }
     insert(doc)
     assert.same(doc, find()[1])
+    insert({ _id = "b", o = json.object({ { "$z", 1 }, { "a.", json.object({}) } }) })
+    assert.same({ ["$z"] = 1, ["a."] = {} }, find()[2].o)
   end)
 
   it("refuses what BSON cannot hold", function()

@@ -14,7 +14,7 @@ enum { MAX_DEPTH = 64, MAX_EXACT_BITS = 53, SHORT_KEY = 256 };
 
 static const char json_key; /* the registry's: cxb.json */
 
-typedef enum { PLAIN, LIST, OBJECT, RAW, DATE } shape;
+typedef enum { PLAIN, LIST, OBJECT, OWN, RAW, DATE } shape;
 
 void cxb_bson_lua_open(lua_State *L) {
   lua_pushlightuserdata(L, (void *)&json_key);
@@ -44,6 +44,7 @@ static shape shape_of(lua_State *L, int index) {
     if (name)
       found = strcmp(name, "json.array") == 0    ? LIST
               : strcmp(name, "json.object") == 0 ? OBJECT
+              : strcmp(name, "mongo.own") == 0   ? OWN
               : strcmp(name, "json.raw") == 0    ? RAW
               : strcmp(name, "mongo.date") == 0  ? DATE
                                                  : PLAIN;
@@ -99,20 +100,32 @@ static void append_plain(lua_State *L, int index, bson_t *out, int depth) {
   }
 }
 
-static void append_object(lua_State *L, int index, bson_t *out, int depth) {
-  int n = (int)lua_objlen(L, index);
+/* {{key, value}, ...} */
+static void append_ordered(lua_State *L, int index, bson_t *out, int depth, bool data) {
+  int n = (int)lua_objlen(L, index), top = lua_gettop(L);
   for (int i = 1; i <= n; i++) {
+    const char *key;
     size_t len;
     lua_rawgeti(L, index, i);
-    lua_rawgeti(L, -1, 1);
-    lua_rawgeti(L, -2, 2);
-    const char *key = lua_tolstring(L, -2, &len);
-    if (!key)
-      luaL_error(L, "a key is a %s", luaL_typename(L, -2));
-    if (!lua_isnil(L, -1))
-      append_value(L, lua_gettop(L), out, key, len, depth);
-    lua_pop(L, 3);
+    lua_rawgeti(L, top + 1, 1);
+    lua_rawgeti(L, top + 1, 2);
+    if (!lua_isstring(L, top + 2))
+      luaL_error(L, "a key is a %s", luaL_typename(L, top + 2));
+    if (data)
+      data_key(L, top + 2, &key, &len);
+    else
+      key = lua_tolstring(L, top + 2, &len);
+    if (!lua_isnil(L, top + 3))
+      append_value(L, top + 3, out, key, len, depth);
+    lua_settop(L, top);
   }
+}
+
+static void append_fields(lua_State *L, int index, shape kind, bson_t *out, int depth) {
+  if (kind == PLAIN)
+    append_plain(L, index, out, depth);
+  else
+    append_ordered(L, index, out, depth, kind == OBJECT);
 }
 
 static void append_list(lua_State *L, int index, bson_t *out, int depth) {
@@ -157,7 +170,7 @@ static void append_table(lua_State *L, int index, bson_t *out, const char *key, 
     bson_append_array_end(out, &child);
   } else {
     bson_append_document_begin(out, key, len, &child);
-    (kind == OBJECT ? append_object : append_plain)(L, index, &child, depth + 1);
+    append_fields(L, index, kind, &child, depth + 1);
     bson_append_document_end(out, &child);
   }
 }
@@ -203,7 +216,7 @@ static void append_value(lua_State *L, int index, bson_t *out, const char *key, 
 }
 
 void cxb_bson_append_table(lua_State *L, int index, bson_t *out) {
-  (shape_of(L, index) == OBJECT ? append_object : append_plain)(L, index, out, 1);
+  append_fields(L, index, shape_of(L, index), out, 1);
 }
 
 /* ---- from BSON ---- */

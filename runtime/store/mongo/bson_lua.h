@@ -2,10 +2,11 @@
  * Whole numbers up to 2^53 are int64, others double. A table with the metatable name "mongo.date"
  * holds milliseconds and is a date; dates come back as milliseconds.
  *
- * Keys: an ordered object (json.object) is the program's own (a command, an operator), its keys go
- * as they are. Those of plain tables are data and may be anything; MongoDB's look-alikes refuse
- * some, so "." "%" NUL and a leading "$" are written %2E %25 %00 %24, and turned back. For the same
- * reason a list inside a list is written {"%L": [...]}. */
+ * Keys are data and may be anything; MongoDB's look-alikes refuse some, so "." "%" NUL and a
+ * leading
+ * "$" are written %2E %25 %00 %24, and turned back. For the same reason a list inside a list is
+ * written {"%L": [...]}. A list {{key, value}, ...} with the metatable name "mongo.own" is the
+ * program's own (a command, an operator): ordered as json.object's, keys as they are. */
 #pragma once
 #include <bson/bson.h>
 #include <lua.h>

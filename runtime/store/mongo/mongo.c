@@ -18,12 +18,16 @@ struct cxb_mongo {
   atomic_bool looking; /* while away: one command is looking for it */
 };
 
+/* A document, and what a command has around it. */
+enum { MOST_BYTES = 16 * 1024 * 1024 + 16 * 1024 };
+
 /* Server errors that mean "ask again soon", not "your command is wrong": no primary (189, 10058,
  * 10107, 13435, 13436), stepping down or shutting down (91, 11600, 11602), interrupted waiting for
  * the write concern (64), out of reach (6, 7, 89, 9001). */
 static const int passing[] = {6,     7,     64,    89,    91,    189,  9001,
                               10058, 10107, 11600, 11602, 13435, 13436};
 static const int duplicate[] = {11000, 11001, 12582};
+static const int too_large[] = {10334, 17419, 17420};
 
 static bool among(int code, const int *list, size_t n) {
   for (size_t i = 0; i < n; i++)
@@ -117,6 +121,8 @@ static void fail_with(cxb_mongo_answer *out, const bson_error_t *error) {
     int number = (int)error->code;
     if (among(number, duplicate, sizeof duplicate / sizeof *duplicate))
       code = "duplicate";
+    else if (among(number, too_large, sizeof too_large / sizeof *too_large))
+      code = "too_large";
     else if (!among(number, passing, sizeof passing / sizeof *passing))
       code = "server";
   }
@@ -218,6 +224,10 @@ void cxb_mongo_command(cxb_mongo *mongo, const char *db, const bson_t *command, 
                        int64_t since, cxb_mongo_answer *out) {
   *out = (cxb_mongo_answer){0};
   bool looks = false;
+  if (command->len > MOST_BYTES) {
+    fail(out, "too_large", "%u bytes, expected at most %d", command->len, MOST_BYTES);
+    return;
+  }
   if (atomic_load(&mongo->away)) {
     looks = !atomic_exchange(&mongo->looking, true);
     if (!looks) {

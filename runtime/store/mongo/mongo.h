@@ -23,14 +23,14 @@ void cxb_mongo_unref(cxb_mongo *mongo);
 typedef struct cxb_mongo_answer {
   bson_t **replies; /* the command's, then one a getMore */
   size_t count;
-  const char *code; /* NULL: done; "unavailable", "duplicate" or "server" */
+  const char *code; /* NULL: done; "unavailable", "duplicate", "too_large" or "server" */
   char message[512];
 } cxb_mongo_answer;
 
 /* Runs a command on the primary; `all`: fetches every batch of its cursor. `since` (cxb_mono_ms):
  * when it was asked for; one that waited CXB_MONGO_QUEUE_MS is "unavailable" unsent. While the
  * server is known to be away one command at a time looks for it, and the others are "unavailable"
- * at once. "duplicate" and "server" keep the server's reply. From any thread. */
+ * at once. Other failures than that keep the server's reply. From any thread. */
 void cxb_mongo_command(cxb_mongo *mongo, const char *db, const bson_t *command, bool all,
                        int64_t since, cxb_mongo_answer *out);
 void cxb_mongo_answer_free(cxb_mongo_answer *answer);
