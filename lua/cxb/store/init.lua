@@ -11,9 +11,11 @@ M.__index = M
 
 local function no_observer() end
 
----(waits) Opens the store and makes what is missing in it.
+---(waits) Opens the store and makes what is missing in it: a MongoDB's database, or a SQLite file.
 ---@class cxb.store.options
----@field path string of the SQLite file
+---@field uri? string of a MongoDB
+---@field database? string in it
+---@field path? string of the SQLite file
 ---@field collections? table default: cxb.store.collections
 ---@field observe? fun(op: string, backend: string, seconds: number)
 ---@field now? function
@@ -24,15 +26,17 @@ local function no_observer() end
 ---@return table? store, {code: string, message: string}? err
 function M.open(options)
   local self = setmetatable({
-    kind = "sqlite",
+    kind = options.uri and "mongodb" or "sqlite",
     collections = options.collections or require("cxb.store.collections"),
     now = options.now or cxb.time.now,
     mono = options.mono or cxb.time.mono,
     crypto = options.crypto or cxb.crypto,
     observe = options.observe or no_observer,
   }, M)
-  local backend = require("cxb.store.sqlite").new(options.driver or cxb.sqlite, self.collections)
-  local ok, err = backend:open(options.path)
+  local backend = options.uri
+    and require("cxb.store.mongo").new(options.driver or cxb.mongo, self.collections)
+    or require("cxb.store.sqlite").new(options.driver or cxb.sqlite, self.collections)
+  local ok, err = backend:open(options)
   if not ok then
     return nil, err
   end

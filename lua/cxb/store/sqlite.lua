@@ -61,8 +61,9 @@ end
 
 ---(waits) Opens the file and makes what is missing in it.
 ---@return true?, {code: string, message: string}? err
-function M:open(path)
-  local db, code, message = self.driver.open(path, { sync = "full" })
+---@param options {path: string}
+function M:open(options)
+  local db, code, message = self.driver.open(options.path, { sync = "full" })
   if not db then
     return nil, failure(code, message)
   end
