@@ -193,6 +193,13 @@ describe("the document store on " .. backend.name, function()
     assert.is_nil(doc.missing)
   end)
 
+  it("answers the whole of a field that a path asks for a part of", function()
+    put({ box = { size = 7, colour = "red" } })
+    local doc = store:find("things", {}, { fields = { "box.size" }, sort = { "box.size" } })[1]
+    assert.same({ size = 7, colour = "red" }, doc.box)
+    assert.is_nil(doc.name)
+  end)
+
   it("sets, removes, adds and appends in one step", function()
     local doc = put({ rank = 1, old = "x", log = { "a" } })
     now = 2000

@@ -131,8 +131,8 @@ local function conditions_of(self, name, filter)
 end
 
 ---Filters: equality, {["in"]=, ne=, gt=, gte=, lt=, lte=, exists=, prefix=, has_all=}, dotted
----paths, one level of any_of. `fields` limits the answer to these (`_id` and the common ones always
----come); `skip` leaves out so many at the beginning.
+---paths, one level of any_of. `fields` limits the answer to these, whole though a path names a
+---part (`_id` and the common ones always come); `skip` leaves out so many at the beginning.
 ---@class cxb.store.find_options
 ---@field sort? string[]
 ---@field limit? integer 50
@@ -153,12 +153,12 @@ function M:find(name, filter, options)
     end
   end
   local limit = options.limit or 50
-  local fields = options.fields
-  if fields then
-    fields = { unpack(fields) }
-    for _, key in ipairs(keys) do
-      fields[#fields + 1] = key.field
-    end
+  local fields = options.fields and {}
+  for _, field in ipairs(options.fields or {}) do
+    fields[#fields + 1] = query.path(field)[1]
+  end
+  for _, key in ipairs(fields and keys or {}) do
+    fields[#fields + 1] = query.path(key.field)[1]
   end
   local docs, err = timed(self, "find", name, conditions,
     { keys = keys, after = after, limit = limit + 1, skip = options.skip or 0, fields = fields })
