@@ -1,89 +1,142 @@
--- Bots as far as they are read, and the browser test call (api.md §5.4).
-local bots = require("services.bots")
-local calls = require("services.calls")
+-- Bots: made, read, changed, copied, removed (api.md §5.4).
+local audit = require("services.audit")
+local bot_schema = require("schemas.bot")
+local documents = require("services.documents")
+local editing = require("services.bot_editing")
 local errors = require("services.errors")
-local json = require("cxb.json")
+local bots = require("services.bots")
 local lists = require("services.lists")
-local pipeline = require("services.pipeline")
-local tickets = require("services.tickets")
-local times = require("cxb.times")
+local live_prompt_cache = require("services.live_prompt_cache")
+local schema = require("cxb.schema")
+local view = require("services.bot_view")
 
-local bot_params = { type = "object", properties = { id = { type = "string", format = "id" } } }
+local patch_schema = schema.partial(bot_schema.input)
+patch_schema.title = "BotPatch"
 
--- The front that serves this page also carries call sockets; without one, the public URL does.
-local function socket_base(ctx)
-  local origin, public = pipeline.origin(ctx), ctx.app.settings.CXB_PUBLIC_URL
-  local base = origin.scheme .. "://" .. origin.host
-  if not origin.proxied and public then
-    base = public:gsub("/+$", "")
+local function current(ctx)
+  return function(doc)
+    return schema.shape(bot_schema.output, view.shown(ctx.app, doc))
   end
-  return (base:gsub("^http", "ws"))
 end
 
-local function test_call(ctx)
-  local bot, err = bots.active(ctx.app.store, ctx.params.id)
-  if not bot then
-    if err.code == "not_found" then
-      return nil, errors.not_found("bot")
-    end
-    return nil, err.code == "invalid" and errors.invalid(err.fields) or errors.of_store(err)
-  end
-  local session_id = cxb.crypto.uuid7()
-  local call
-  call, err = calls.begin_test(ctx.app.store, session_id, bot, ctx.body)
-  if not call then
+local function answer(ctx, doc, status)
+  local shown, err = view.one(ctx.app, doc)
+  if not shown then
     return nil, errors.of_store(err)
   end
-  local ticket, expires_at = tickets.test_call(ctx.app, bot._id, session_id)
-  return { body = {
-    ws_url = ("%s/browser/%s"):format(socket_base(ctx), bot._id), ticket = ticket,
-    session_id = session_id, expires_at = times.format(expires_at),
-  } }
+  return { status = status, body = shown, headers = { etag = documents.etag(doc) } }
 end
 
-local function shown(bot)
-  return {
-    id = bot._id, v = bot.v, name = bot.name, description = bot.description, flow = bot.flow,
-    is_active = bot.is_active, timezone = bot.timezone,
+local function note(ctx, before, after)
+  local doc = after or before
+  ctx.audit = {
+    target = { type = "bot", id = doc._id, name = doc.name },
+    changes = audit.changes(before and editing.content(before), after and editing.content(after)),
   }
 end
+
+local function list(ctx)
+  local filter, err = bots.filter(ctx.app.store, ctx.query.q)
+  if not filter then
+    return nil, errors.of_store(err)
+  end
+  local page
+  page, err = lists.page(ctx, "bots", filter, { sort = { "name" } })
+  if not page then
+    return nil, err
+  end
+  page.items, err = view.all(ctx.app, page.items)
+  if not page.items then
+    return nil, errors.of_store(err)
+  end
+  return { body = page }
+end
+
+local example = {
+  name = "Reception", opening_message = "Hello {{crm.name}}, how can I help?",
+  system_prompt = "You answer for a dentist.", timezone = "Asia/Kolkata",
+  active_hours = { enabled = true, days = { "mon", "tue" }, start_time = "09:00",
+    end_time = "18:00" },
+}
 
 return {
   {
     verb = "GET", path = "/api/v1/bots", guard = "admin",
-    summary = "Bots by name.",
-    output = lists.answer({ type = "object", additionalProperties = true }),
-    query = {
-      type = "object",
-      properties = {
-        limit = { type = "integer", minimum = 1, maximum = 200, default = 50 },
-        after = { type = "string", maxLength = 2048 },
-      },
-    },
+    summary = "Bots by name, without their texts.",
+    query = lists.query({ q = { type = "string", maxLength = 120 } }),
+    output = lists.answer(view.row), handler = list,
+  },
+  {
+    verb = "POST", path = "/api/v1/bots", guard = "admin", status = 201, audit = "bot.create",
+    summary = "Makes a bot.",
+    input = bot_schema.input, output = bot_schema.output, errors = { "url_not_allowed" },
+    example = example,
     handler = function(ctx)
-      local found, next_or_err = bots.list(ctx.app.store, ctx.query)
-      if not found then
-        return nil, errors.of_store(next_or_err)
+      local bot, err = editing.create(ctx, ctx.body)
+      if not bot then
+        return nil, err
       end
-      for i, bot in ipairs(found) do
-        found[i] = shown(bot)
-      end
-      return { body = { items = json.array(found), next = next_or_err or json.null } }
+      note(ctx, nil, bot)
+      return answer(ctx, bot)
     end,
   },
   {
-    verb = "POST", path = "/api/v1/bots/{id}/test-call", guard = "admin", params = bot_params,
-    summary = "A test call from a browser.",
-    output = { type = "object", additionalProperties = true },
-    input = {
-      type = "object",
-      required = { "kind" },
-      properties = {
-        kind = { type = "string", enum = { "browser" } },
-        variables = { type = "object", additionalProperties = { type = "any" } },
-        mock_crm = { type = "object", additionalProperties = { type = "any" } },
-      },
-    },
-    handler = test_call,
+    verb = "GET", path = "/api/v1/bots/{id}", guard = "admin",
+    summary = "A bot with who uses it and what is doubtful about it.",
+    output = bot_schema.output,
+    handler = function(ctx)
+      local bot, err = documents.get(ctx, "bots", ctx.params.id, "bot")
+      if not bot then
+        return nil, err
+      end
+      return answer(ctx, bot)
+    end,
+  },
+  {
+    verb = "PUT", path = "/api/v1/bots/{id}", guard = "admin", audit = "bot.update",
+    summary = "Changes the fields given; each change is a version.",
+    input = patch_schema, output = bot_schema.output,
+    errors = { "version_conflict", "url_not_allowed" },
+    example = { opening_message = "Good morning." },
+    handler = function(ctx)
+      local after, before = editing.patch(ctx, ctx.params.id, ctx.body, current(ctx))
+      if not after then
+        return nil, before
+      end
+      note(ctx, before, after)
+      return answer(ctx, after)
+    end,
+  },
+  {
+    verb = "DELETE", path = "/api/v1/bots/{id}", guard = "admin", status = 204,
+    summary = "Hides a bot; calls keep its name.", audit = "bot.delete",
+    errors = { "bot_in_use" },
+    handler = function(ctx)
+      local bot, err = editing.remove(ctx, ctx.params.id)
+      if not bot then
+        return nil, err
+      end
+      note(ctx, bot, nil)
+      local state = bot.live_prompt_cache_state
+      if type(state) == "table" and state.prompt_cache_key then
+        cxb.task.spawn("prompt cache", live_prompt_cache.drop, ctx.app, bots.complete(bot) or bot,
+          "disable", "the bot is deleted")
+      end
+      return { status = 204 }
+    end,
+  },
+  {
+    verb = "POST", path = "/api/v1/bots/{id}/clone", guard = "admin", status = 201,
+    summary = "A new bot with the content of this one.", audit = "bot.clone",
+    input = { type = "object", properties = { name = bot_schema.input.properties.name } },
+    optional = true, output = bot_schema.output, example = { name = "Reception 2" },
+    handler = function(ctx)
+      local bot, err = editing.clone(ctx, ctx.params.id, ctx.body.name)
+      if not bot then
+        return nil, err
+      end
+      note(ctx, nil, bot)
+      return answer(ctx, bot)
+    end,
   },
 }

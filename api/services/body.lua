@@ -45,7 +45,9 @@ end
 ---@return string? text, table|api.error object_or_err
 function M.read(req, max, optional)
   local kind = req.headers["content-type"]
-  if kind and not kind:lower():match("^application/json%s*;?") then
+  local absent = optional and (req.headers["content-length"] or "0") == "0"
+    and not req.headers["transfer-encoding"]
+  if kind and not absent and not kind:lower():match("^application/json%s*;?") then
     return nil, errors.new(415, "unsupported_media_type", "The body must be application/json.")
   end
   local text, code = req:body(max)

@@ -116,13 +116,38 @@ function M.active(store, id)
   return M.complete(doc)
 end
 
-local row_fields = { "name", "description", "is_active", "flow", "timezone", "deleted_at" }
+-- Bots are few: those of a search are found by looking at all names.
+local function matching(store, words)
+  local ids, after = {}, nil
+  repeat
+    local page, next_or_err = store:find("bots", { deleted_at = { exists = false } },
+      { sort = { "name" }, limit = 200, after = after, fields = { "name" } })
+    if not page then
+      return nil, next_or_err
+    end
+    for _, bot in ipairs(page) do
+      if bot.name:lower():find(words, 1, true) then
+        ids[#ids + 1] = bot._id
+      end
+    end
+    after = next_or_err
+  until not after
+  return ids
+end
 
----(waits) One page of bots by name, without their texts.
----@return table[]? bots, table|string? err_or_next
-function M.list(store, query)
-  return store:find("bots", { deleted_at = { exists = false } },
-    { sort = { "name" }, limit = query.limit, after = query.after, fields = row_fields })
+---(waits) The filter of a list of bots.
+---@param q? string part of the name
+---@return table? filter, table? err of the store
+function M.filter(store, q)
+  local filter = { deleted_at = { exists = false } }
+  if (q or "") ~= "" then
+    local ids, err = matching(store, q:lower())
+    if not ids then
+      return nil, err
+    end
+    filter._id = { ["in"] = ids }
+  end
+  return filter
 end
 
 return M

@@ -1,4 +1,5 @@
 -- The calls collection: skeletons, lists and single calls as the wire shows them.
+local bots = require("services.bots")
 local json = require("cxb.json")
 local times = require("cxb.times")
 local tickets = require("services.tickets")
@@ -66,9 +67,11 @@ end
 ---@return table? call, table? err
 function M.begin_test(store, id, bot, request)
   return store:insert("calls", {
-    _id = id, call_type = "test", status = "in_progress", bot_id = bot._id, bot_version = bot.v,
-    flow = bot.flow, direction = "incoming", started_at = cxb.time.now(), skip_post_push = true,
-    test = { variables = request.variables, mock_crm = request.mock_crm },
+    _id = id, call_type = "test", status = "in_progress", bot_id = bot._id,
+    bot_version = bots.version(bot), flow = bot.flow, direction = "incoming",
+    started_at = cxb.time.now(), skip_post_push = true,
+    test = { variables = request.variables, mock_crm = request.mock_crm,
+      use_draft = request.use_draft },
   })
 end
 

@@ -1,0 +1,198 @@
+-- stores: both
+local support = require("support.world")
+local process = require("support.api_process")
+
+describe("bots", function()
+  local world, api
+
+  setup(function()
+    world = support.new()
+    api = process.start(world)
+  end)
+
+  teardown(function()
+    world:close()
+  end)
+
+  local function ask(verb, path, body, headers)
+    return api:ask(verb, "/api/v1/bots" .. path, { body = body, headers = headers })
+  end
+
+  local function make(fields)
+    fields.name = fields.name or "Reception"
+    local made = ask("POST", "", fields)
+    assert.equal(201, made.status, made.body)
+    return made.answer
+  end
+
+  it("are made, read, changed and listed", function()
+    local bot = make({ name = "Zahnarzt Berlin", opening_message = "Hallo {{crm.name}}",
+      active_hours = { enabled = true, start_time = "22:00", end_time = "06:00" },
+      re_engagement = { messages = { "Still there?" } } })
+    assert.matches("^bot_%x+$", bot.id)
+    assert.same({ "assistant", true, 7, "embedded", 3, true, 1 }, { bot.flow, bot.is_active,
+      #bot.active_hours.days, bot.stt.provider, bot.min_words_interruption, bot.dnc_auto,
+      bot.version })
+    local changed = ask("PUT", "/" .. bot.id, { opening_message = "Guten Tag",
+      min_words_interruption = 0 })
+    assert.same({ 200, "Guten Tag", 0, 2 }, { changed.status, changed.answer.opening_message,
+      changed.answer.min_words_interruption, changed.answer.version })
+    local read = ask("GET", "/" .. bot.id)
+    assert.same({ "Guten Tag", "22:00" }, { read.answer.opening_message,
+      read.answer.active_hours.start_time })
+    assert.equal(changed.headers.etag, read.headers.etag)
+    changed = ask("PUT", "/" .. bot.id, { min_words_interruption = require("cxb.json").null })
+    assert.equal(3, changed.answer.min_words_interruption)
+    local found = ask("GET", "?q=zahnARZT").answer
+    assert.same({ 1, bot.id, nil }, { found.total, found.items[1].id,
+      found.items[1].opening_message })
+    assert.equal(0, ask("GET", "?q=nobody-has-this").answer.total)
+    assert.equal(404, ask("GET", "/bot_nobody").status)
+  end)
+
+  it("are not overwritten by who has not seen the last change", function()
+    local bot = make({})
+    local etag = ask("GET", "/" .. bot.id).headers.etag
+    assert.equal(200, ask("PUT", "/" .. bot.id, { description = "a" }, { ["if-match"] = etag })
+      .status)
+    local refused = ask("PUT", "/" .. bot.id, { description = "b" }, { ["if-match"] = etag })
+    assert.same({ 409, "version_conflict", "a" }, { refused.status, refused.answer.error,
+      refused.answer.current.description })
+    assert.equal(200, ask("PUT", "/" .. bot.id, { description = "c" }).status)
+  end)
+
+  it("name all that is wrong with them at once", function()
+    local function wrong(fields)
+      fields.name = fields.name or "x"
+      local answer = ask("POST", "", fields)
+      assert.equal(422, answer.status)
+      local paths = {}
+      for _, field in ipairs(answer.answer.fields) do
+        paths[#paths + 1] = field.path .. " " .. field.rule
+      end
+      return paths
+    end
+    assert.same({ "max_call_duration_seconds range", "min_words_interruption range",
+      "nonsense unknown_field", "opening_message length", "stt.api_key unknown_field" }, wrong({
+        max_call_duration_seconds = 5, min_words_interruption = 11, nonsense = 1,
+        opening_message = ("x"):rep(4001), stt = { provider = "deepgram", api_key = "k" } }))
+    assert.same({ "flow unknown_flow", "llm provider", "tools[0].name format",
+      "tools[1].function.name reserved", "tools[2].parameters.properties.x.type json_schema",
+      "tools[3].http.timeout_ms range", "tools[3].name unique" }, wrong({ flow = "nobody",
+        llm = { provider = "openai" }, tools = {
+          { name = "Get" }, { type = "function", ["function"] = { name = "end_call" } },
+          { name = "a", parameters = { type = "object", properties = { x = { type = "foo" } } } },
+          { name = "a", http = { url = "{{crm.base}}/x", timeout_ms = 50 } } } }))
+    assert.same({ "transfer_targets[0].type transfer_target",
+      "transfer_targets[1].value transfer_target", "transfer_targets[2].type transfer_target",
+      "transfer_targets[4].id unique", "transfer_targets[4].is_default unique" },
+      wrong({ transfer_targets = {
+        { method = "livekit_sip_refer", type = "extension", value = "1" },
+        { method = "livekit_sip_refer", type = "sip_uri", value = "tel:+91" },
+        { method = "agent_desk", type = "phone_number", value = "+91" },
+        { id = "a", method = "agent_desk", type = "agent_queue", is_default = true },
+        { id = "a", method = "livekit_sip_refer", type = "tel_uri", value = "tel:+911",
+          is_default = true } } }))
+    assert.same({ "active_hours.start_time format", "crm_prefetch.url required",
+      "knowledge_top_k range", "widget_allowed_origins[0] rule" }, (function()
+        local list = wrong({ active_hours = { start_time = "25:00" }, knowledge_top_k = 11,
+          widget_allowed_origins = { "example.org/x" } })
+        local more = wrong({ crm_prefetch = { enabled = true } })
+        table.insert(list, 2, more[1])
+        return list
+      end)())
+  end)
+
+  it("keep each version of their content, and go back to one as a new one", function()
+    local bot = make({ system_prompt = "one", qc_prompt = "q" })
+    ask("PUT", "/" .. bot.id, { system_prompt = "two", description = "new" })
+    local list = ask("GET", "/" .. bot.id .. "/versions").answer
+    assert.same({ 2, 2, 1, process.ADMIN }, { list.total, list.items[1].version,
+      list.items[2].version, list.items[1].by })
+    assert.equal("one", ask("GET", "/" .. bot.id .. "/versions/1").answer.bot.system_prompt)
+    assert.equal(404, ask("GET", "/" .. bot.id .. "/versions/9").status)
+    assert.equal(404, ask("GET", "/" .. bot.id .. "/versions/x").status)
+    local back = ask("POST", "/" .. bot.id .. "/rollback", { version = 1 })
+    assert.same({ 200, 3, "one", "q" }, { back.status, back.answer.version,
+      back.answer.system_prompt, back.answer.qc_prompt })
+    assert.is_nil(back.answer.description)
+    assert.equal(404, ask("POST", "/" .. bot.id .. "/rollback", { version = 7 }).status)
+  end)
+
+  it("are copied without what belongs to their calls and keys", function()
+    local bot = make({ name = "Original", system_prompt = "P" })
+    assert.equal(200, ask("POST", "/" .. bot.id .. "/widget-key").status)
+    local copy = ask("POST", "/" .. bot.id .. "/clone")
+    assert.same({ 201, "Original (copy)", "P", 1 }, { copy.status, copy.answer.name,
+      copy.answer.system_prompt, copy.answer.version })
+    assert.not_equal(bot.id, copy.answer.id)
+    assert.is_nil(copy.answer.widget_api_key)
+    assert.equal("Twin", ask("POST", "/" .. bot.id .. "/clone", { name = "Twin" }).answer.name)
+  end)
+
+  it("show a widget key once and masked ever after", function()
+    local bot = make({})
+    local made = ask("POST", "/" .. bot.id .. "/widget-key").answer.widget_api_key
+    assert.matches("^wk_[%w_-]+$", made)
+    assert.equal(35, #made)
+    local shown = ask("GET", "/" .. bot.id)
+    assert.equal(made:sub(1, 4) .. "••••••" .. made:sub(-4), shown.answer.widget_api_key)
+    local again = ask("POST", "/" .. bot.id .. "/widget-key").answer.widget_api_key
+    assert.not_equal(made, again)
+  end)
+
+  it("keep the secrets that sign their pushes sealed, and those sent back masked", function()
+    local bot = make({ post_call_push = { url = "https://93.184.216.34/x",
+      signing_secrets = { "whsec_first-of-the-secrets" } } })
+    local masked = bot.post_call_push.signing_secrets[1]
+    assert.equal("whse••••••rets", masked)
+    local changed = ask("PUT", "/" .. bot.id, { post_call_push = { url = "https://93.184.216.34/x",
+      signing_secrets = { masked, "whsec_second-of-the-secrets" } } })
+    assert.same({ masked, masked }, changed.answer.post_call_push.signing_secrets)
+    for _, name in ipairs(cxb.fs.list(api.dir .. "/state")) do
+      local text = cxb.fs.read(api.dir .. "/state/" .. name) or ""
+      assert.is_nil(text:find("of-the-secrets", 1, true), name)
+    end
+  end)
+
+  it("warn of what is doubtful though it may be saved", function()
+    local bot = make({ timezone = "Mars/Base", stt = { provider = "deepgram" },
+      opening_message = "{{nope.x}} {{system.moon}} {{crm.name}} {{policy.due_date}}",
+      conversation_policy = { type = "taxes" } })
+    local codes = {}
+    for i, warning in ipairs(bot.warnings) do
+      codes[i] = warning.code .. " " .. warning.path
+    end
+    table.sort(codes)
+    assert.same({ "empty_prompt system_prompt", "provider_key_missing stt",
+      "unknown_policy conversation_policy.type", "unknown_timezone timezone",
+      "unknown_variable opening_message", "unknown_variable opening_message",
+      "unknown_variable opening_message" }, codes)
+    assert.same({}, make({ system_prompt = "P" }).warnings)
+  end)
+
+  it("show their prompts as a call would have them", function()
+    local bot = make({ system_prompt = "For {{crm.name}} {{nobody}} on {{call.x}}",
+      conversation_policy = { type = "collection_pre_due" }, opening_message = "Hi {{name}}" })
+    local shown = ask("POST", "/" .. bot.id .. "/preview-prompt", { variables = { x = 7 },
+      crm = { name = "Asha", emi_amount = 500 } }).answer
+    assert.matches("^For Asha {{nobody}} on 7\n", shown.system_prompt)
+    assert.truthy(shown.system_prompt:find("पाँच सौ रुपये", 1, true))
+    assert.same({ "Hi Asha", { "nobody" } }, { shown.opening_message, shown.unresolved })
+  end)
+
+  it("are deleted for operators and calls to come, while their calls keep their name", function()
+    local bot = make({})
+    assert.equal(204, ask("DELETE", "/" .. bot.id).status)
+    assert.equal(404, ask("GET", "/" .. bot.id).status)
+    assert.equal(404, ask("PUT", "/" .. bot.id, { name = "x" }).status)
+    assert.equal(404, ask("DELETE", "/" .. bot.id).status)
+    assert.equal(404, api:ask("GET", "/api/v1/config/" .. bot.id).status)
+  end)
+
+  it("may be changed by administrators only", function()
+    assert.equal(401, api:ask("GET", "/api/v1/bots", { secret = false }).status)
+    assert.equal(401, api:ask("POST", "/api/v1/bots", { secret = false, body = { name = "x" } })
+      .status)
+  end)
+end)
