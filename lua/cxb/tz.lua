@@ -163,6 +163,37 @@ function M.offset(zone, ms)
   return low == 0 and found.before or found.offsets[low]
 end
 
+---The moment a zone's wall clock shows a time of day. A time that a change to summer time leaves
+---out means the first moment after it; one that comes twice means the first, or with `late` the
+---second.
+---@param zone string
+---@param day integer days since 1970-01-01 (cxb.times.days)
+---@param minute integer of the day, may be beyond it
+---@param late? boolean
+---@return number ms
+function M.utc(zone, day, minute, late)
+  local naive = day * 86400 + minute * 60
+  local before = M.offset(zone, (naive - 93600) * 1000)
+  local after = M.offset(zone, (naive + 93600) * 1000)
+  local first, second = naive - math.max(before, after), naive - math.min(before, after)
+  local first_holds = first + M.offset(zone, first * 1000) == naive
+  local second_holds = second + M.offset(zone, second * 1000) == naive
+  if first_holds and second_holds then
+    return (late and second or first) * 1000
+  elseif first_holds or second_holds then
+    return (first_holds and first or second) * 1000
+  end
+  while second - first > 1 do
+    local middle = floor((first + second) / 2)
+    if M.offset(zone, middle * 1000) == before then
+      first = middle
+    else
+      second = middle
+    end
+  end
+  return second * 1000
+end
+
 ---The wall clock of a zone: year, month, day, hour, minute, second, weekday (1 Monday … 7 Sunday).
 ---@return table<string, integer>
 function M.wall(zone, ms)
