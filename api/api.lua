@@ -7,6 +7,7 @@ if not settings then
 end
 local App = require("services.app")
 local Jobs = require("services.jobs")
+local local_operator = require("services.local_operator")
 local pipeline = require("services.pipeline")
 
 local address = App.address(settings.CXB_API_LISTEN)
@@ -47,7 +48,10 @@ return {
     { addr = address },
     { addr = "unix:" .. control .. "/api.sock", control = true },
   },
-  http = serve,
+  http = function(req)
+    serve(req)
+  end,
+  control = { request = local_operator.verb(serve) },
   memory_mb = 512, -- a result of 16 MiB is held several times over while it is read and written
   -- A later generation opens the store before it takes work; `--check` opens nothing.
   selftest = function()

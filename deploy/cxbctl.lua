@@ -5,7 +5,8 @@
 local args = require("cxbctl.args")
 local output = require("cxbctl.output")
 
-local names = { "up", "down", "status", "reload", "call", "calls", "outbox", "nginx", "version" }
+local names = { "up", "down", "status", "reload", "call", "calls", "outbox", "admin", "nginx",
+  "version" }
 
 local function overview()
   local lines = { "usage: cxbctl VERB [options]", "" }

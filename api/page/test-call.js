@@ -1,5 +1,5 @@
-// The page: sign in, choose a bot, call, watch, and look at what was kept.
-import { api, fleet, setToken } from "./client.js";
+// The page: set up or sign in, choose a bot, call, watch, and look at what was kept.
+import { api, fleet, hasSession, needsSetup, setUp, setupToken, signIn } from "./client.js";
 import { Call } from "./call.js";
 import { Transcript } from "./transcript.js";
 
@@ -30,7 +30,17 @@ async function showFleet() {
   $("fleet").textContent = seen ? `${seen.free} of ${seen.all} workers free` : "";
 }
 
+// One of the page's first cards, or none.
+function show(name) {
+  for (const id of ["set-up", "sign-in", "place"]) $(id).hidden = id !== name;
+}
+
 async function begin() {
+  showFleet();
+  if (!hasSession()) {
+    show(await door());
+    return;
+  }
   try {
     const { items } = await api("/bots?limit=200");
     $("bot").replaceChildren(...items.filter((bot) => bot.is_active !== false).map((bot) => {
@@ -39,16 +49,34 @@ async function begin() {
       option.textContent = bot.name;
       return option;
     }));
-    $("sign-in").hidden = true;
-    $("place").hidden = false;
+    show("place");
     notice($("bot").options.length ? null : "There is no active bot yet.");
     $("call").disabled = !$("bot").options.length;
   } catch (error) {
-    $("sign-in").hidden = error.status !== 401;
-    $("place").hidden = true;
     notice(error.status === 401 ? null : error.message);
+    show(error.status === 401 ? await door() : null);
   }
-  showFleet();
+}
+
+// What a visitor without a session sees.
+async function door() {
+  const needed = await needsSetup().catch(() => false);
+  if (needed) $("setup-token").value ||= setupToken();
+  return needed ? "set-up" : "sign-in";
+}
+
+// Sends a form of the door; its refusal is the notice.
+function enter(form, send) {
+  $(form).addEventListener("submit", async (event) => {
+    event.preventDefault();
+    try {
+      await send();
+      begin();
+    } catch (error) {
+      notice(error.message);
+      if (error.code === "already_bootstrapped") show("sign-in");
+    }
+  });
 }
 
 function variables() {
@@ -190,11 +218,11 @@ $("dial").addEventListener("submit", (event) => {
   event.preventDefault();
   if (!call) place();
 });
-$("sign-in").addEventListener("submit", (event) => {
-  event.preventDefault();
-  setToken($("token").value);
-  begin();
-});
+enter("sign-in", () => signIn($("email").value, $("password").value));
+enter("set-up", () => setUp({
+  token: $("setup-token").value.trim(), email: $("setup-email").value,
+  name: $("setup-name").value, password: $("setup-password").value,
+}));
 $("hangup").addEventListener("click", () => call?.hangUp());
 $("mute").addEventListener("click", ({ currentTarget }) => {
   const muted = currentTarget.getAttribute("aria-pressed") !== "true";

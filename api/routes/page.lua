@@ -33,6 +33,13 @@ return {
     end,
   },
   {
+    verb = "GET", path = "/setup", guard = "open", early = true,
+    summary = "The same page, which also makes the first administrator.", media = "text/html",
+    handler = function(ctx)
+      return send(ctx, "index.html")
+    end,
+  },
+  {
     verb = "GET", path = "/{file}", guard = "open", early = true,
     summary = "What the page is made of.", media = "text/javascript",
     params = { type = "object", properties = { file = { type = "string", maxLength = 64 } } },

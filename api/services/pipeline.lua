@@ -153,7 +153,14 @@ local function check_signature(_, ctx)
 end
 
 local function check_guard(route, ctx)
-  local principal, refused = guards.judge(route.guard, ctx)
+  local principal, refused
+  if not ctx.operator then
+    principal, refused = guards.judge(route.guard, ctx)
+  elseif ctx.operator.routes[route.verb .. " " .. route.path] then
+    principal = ctx.operator.principal
+  else
+    refused = errors.new(403, "forbidden", "Not by the control socket.")
+  end
   ctx.principal = principal
   return principal, refused
 end
@@ -253,7 +260,7 @@ end
 ---Builds the function that serves every request.
 ---@param app table
 ---@param routes table[] declarations, by M.routes()
----@return fun(req: cxb.request)
+---@return fun(req: cxb.request, operator?: table) operator: services.local_operator asks
 function M.server(app, routes)
   local table_of_routes = router.new()
   for _, route in ipairs(routes) do
@@ -262,11 +269,12 @@ function M.server(app, routes)
     table_of_routes:add(route.verb, route.path, route)
   end
   app.routes = routes
-  return function(req)
+  return function(req, operator)
     local from = cxb.time.mono()
     cxb.task.tag({ request_id = req.id })
     local ctx = {
       app = app, req = req, request_id = req.id, client = client_of(app, req),
+      operator = operator,
       query = url.parse_query(req.query),
     }
     local found, params, allowed = table_of_routes:match(req.method, req.path)

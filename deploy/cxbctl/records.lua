@@ -1,57 +1,56 @@
--- Stored calls, read from the API.
+-- Stored calls, read from the API: over its control socket here, which the operator of the machine
+-- may open; of another host with an API key (CXB_API_KEY, scope calls:read).
 
-local json = require("cjson.safe")
-local envfile = require("cxb.envfile")
+local json = require("cxb.json")
 local paths = require("cxbctl.paths")
 
 local M = {}
 
--- The header that opens internal routes; empty when there is no secret to be read.
-local function secret_header()
-  local secret = cxb.process.env("CXBCORE_SECRET")
-  if not secret or secret == "" then
-    local values = envfile.read(paths.state_dir() .. "/secrets.env")
-    secret = values and values.CXBCORE_SECRET
-  end
-  return secret and { ["X-CXB-Core-Secret"] = secret } or {}
+local function said(status, body)
+  if status == 200 then return body end
+  return nil, ("the API answers %s: %s"):format(tostring(status),
+    type(body) == "table" and tostring(body.message or body.error) or tostring(body):sub(1, 200))
 end
 
--- One request to the API; through the front's URL when one is given, else over its socket here.
-local function request(method, path, url, body)
-  local headers = secret_header()
-  headers["Content-Type"] = body and "application/json" or nil
+-- (waits) One request to the API of this machine.
+local function ask_here(method, path, query, body)
+  local answer, code, message = cxb.process.control(paths.run_dir() .. "/ctl/api.sock",
+    { verb = "request", method = method, path = path, query = query, body = body }, 10000)
+  if not answer then return nil, ("the API does not answer: %s"):format(message or code) end
+  if answer.ok ~= true then return nil, tostring(answer.error) end
+  return said(answer.status, answer.body)
+end
+
+-- (waits) A GET through a front.
+local function ask_there(url, path, query)
   local answer, code, message = cxb.http.request({
-    url = (url or "http+unix:" .. paths.run_dir() .. "/api-1.sock:") .. path, method = method,
-    headers = headers, body = body and json.encode(body), timeout_ms = 10000,
+    url = url .. path .. (query and "?" .. query or ""), timeout_ms = 10000,
+    headers = { ["X-API-Key"] = cxb.process.env("CXB_API_KEY") },
   })
   if not answer then return nil, ("the API does not answer: %s"):format(message or code) end
-  local said = json.decode(answer.body or "")
-  if answer.status ~= 200 then
-    return nil, ("the API answers %d: %s"):format(answer.status,
-      type(said) == "table" and (said.message or said.error) or (answer.body or ""):sub(1, 200))
-  end
-  if type(said) ~= "table" then return nil, "the API's answer is not JSON" end
-  return said
+  return said(answer.status, json.decode_object(answer.body or "") or answer.body)
 end
 
 ---(waits) GET of an API path.
 ---@param path string "/api/v1/calls"
----@param url? string
+---@param query? string
+---@param url? string of another host's front
 ---@return table? body, string? why
-function M.get(path, url)
-  return request("GET", path, url)
+function M.get(path, query, url)
+  if url then return ask_there((url:gsub("/+$", "")), path, query) end
+  return ask_here("GET", path, query)
 end
 
----(waits) What opens the browser's socket for one test call: {ticket, session_id}.
+---(waits) What opens the browser's socket for one test call here: {ticket, session_id}.
 ---@return table? ticket, string? why
-function M.ticket(bot, url)
-  return request("POST", ("/api/v1/bots/%s/test-call"):format(bot), url, { kind = "browser" })
+function M.ticket(bot)
+  return ask_here("POST", ("/api/v1/bots/%s/test-call"):format(bot), nil, { kind = "browser" })
 end
 
 ---(waits) The newest calls.
 ---@return table[]? items, string? why
 function M.list(limit, url)
-  local body, why = M.get("/api/v1/calls?limit=" .. limit, url)
+  local body, why = M.get("/api/v1/calls", "limit=" .. limit, url)
   return body and body.items, why
 end
 
@@ -68,7 +67,7 @@ function M.wait_result(matches, timeout_ms, url)
       if matches(row) then
         why = "the call has not ended"
         if row.status ~= "in_progress" then
-          return M.get("/api/v1/calls/" .. row.session_id, url)
+          return M.get("/api/v1/calls/" .. row.session_id, nil, url)
         end
       end
     end

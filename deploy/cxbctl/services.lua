@@ -37,11 +37,18 @@ local function fleet_free(url, workers)
   return free == workers, ("%s of %d workers are free"):format(tostring(free), workers)
 end
 
+-- For the API alone.
+local first_admin = { "CXB_ADMIN_EMAIL", "CXB_ADMIN_PASSWORD" }
+local hidden, shown = {}, {}
+for _, name in ipairs(first_admin) do
+  hidden[name], shown[name] = "", cxb.process.env(name)
+end
+
 ---Variables that every service of this machine reads alike.
 ---@param site cxbctl.site
 function M.environment(site)
   local url = "http://127.0.0.1:" .. site.port
-  return merged(cxb.process.environ(), {
+  return merged(cxb.process.environ(), hidden, {
     CXB_RUN_DIR = site.run_dir,
     CXB_STATE_DIR = site.state_dir,
     CXBCORE_WORKERS = tostring(site.workers),
@@ -65,7 +72,7 @@ function M.list(site, nginx_conf)
   add("speech", { site.program, "speech.lua" }, {}, function()
     return answers("http+unix:" .. site.run_dir .. "/speech.sock:/health")
   end)
-  add("api", { site.program, "api.lua" }, {}, function()
+  add("api", { site.program, "api.lua" }, shown, function()
     return answers("http+unix:" .. site.run_dir .. "/api-1.sock:/health")
   end)
   for n = 1, site.workers do

@@ -12,7 +12,8 @@ supervisor.__index = supervisor
 local FIRST_MS, LAST_MS, STEADY_MS = 200, 5000, 10000
 local NEVER_AGAIN = 78 -- the service says that a restart will not help
 
----@param opts {log_dir: string, on_line: fun(name: string, line: string), on_change: fun()}
+---@param opts table log_dir, on_line(name, line), on_change(), private?(name, line): whether a line
+---is kept from log and view
 function M.new(opts)
   return setmetatable({ opts = opts, children = {}, order = {} }, supervisor)
 end
@@ -22,9 +23,11 @@ local function follow(self, child, log)
   while true do
     local line = child.process:line()
     if not line then return end
-    log:write(line)
-    child.last = line
-    self.opts.on_line(child.name, line)
+    if not (self.opts.private and self.opts.private(child.name, line)) then
+      log:write(line)
+      child.last = line
+      self.opts.on_line(child.name, line)
+    end
   end
 end
 

@@ -19,19 +19,21 @@ local function need_driver(world)
   end
 end
 
-local function token(site)
-  return assert(require("cxb.envfile").read(site.state_dir .. "/secrets.env")).CXB_OPERATOR_TOKEN
-end
+local administrator = { CXB_ADMIN_EMAIL = "ada@example.org",
+  CXB_ADMIN_PASSWORD = "correct horse battery" }
 
--- Uses the page; what it showed.
+-- Uses the page; what it showed. The first use of a site sets it up.
 local function use_page(world, site, ...)
-  local p = world:start({ "node", folder .. "/test_call.mjs", "--url",
-    site.url .. "/#token=" .. token(site), ... })
+  local link = not site.entered and assert(site.process:output():match("Set up: (%S+)"))
+  site.entered = true
+  local p = world:start({ "node", folder .. "/test_call.mjs", "--url", link or site.url .. "/", ... },
+    administrator)
   local code = p:wait(150000)
   local report = json.decode_object(p.log[#p.log] or "")
   assert(report, p:output())
   assert.is_nil(report.failure)
   assert.equal(0, code)
+  assert.equal(link and "Set up" or "Sign in", report.door)
   return report
 end
 

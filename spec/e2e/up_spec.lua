@@ -99,10 +99,10 @@ describe("cxbctl up", function()
     local site = platform.up(world, { workers = 1 })
     assert.equal(384, cxb.fs.stat(site.state_dir .. "/secrets.env").mode)
     local secrets = {}
-    for name, value in world:read(site.state_dir .. "/secrets.env"):gmatch("([%w_]+)=(%S+)") do
-      if name ~= "CXB_OPERATOR_TOKEN" then secrets[#secrets + 1] = value end
+    for _, value in world:read(site.state_dir .. "/secrets.env"):gmatch("([%w_]+)=(%S+)") do
+      secrets[#secrets + 1] = value
     end
-    assert.is_true(#secrets >= 2)
+    assert.is_true(#secrets >= 3)
     local places = { site.process:output() }
     for _, pid in pairs(site:pids()) do
       places[#places + 1] = world:read(("/proc/%d/environ"):format(pid))
@@ -111,9 +111,36 @@ describe("cxbctl up", function()
     for _, name in ipairs(cxb.fs.list(site.state_dir .. "/logs")) do
       places[#places + 1] = world:read(site.state_dir .. "/logs/" .. name)
     end
-    for _, text in ipairs(places) do
+    local setup = world:read(site.state_dir .. "/setup_token"):match("%S+")
+    for i, text in ipairs(places) do
       for _, secret in ipairs(secrets) do assert.is_nil(text:find(secret, 1, true)) end
+      assert.equal(i == 1, text:find(setup, 1, true) ~= nil)
     end
+  end)
+
+  it("prints the setup link once; who has set up is shown where to go", function()
+    local site = platform.up(world, { workers = 1 })
+    local token = world:read(site.state_dir .. "/setup_token"):match("%S+")
+    assert.matches(("Set up: %s/setup#token=%s"):format(site.url, token), site.process:output(),
+      1, true)
+    assert.equal(200, assert(cxb.http.request({ url = site.url .. "/setup" })).status)
+    site.process:kill("INT")
+    assert.equal(0, site.process:wait(30000))
+    site = platform.up(world, { workers = 1, dir = site.dir })
+    assert.is_nil(site.process:output():find(token, 1, true))
+    assert.matches("setup_token", site.process:output(), 1, true)
+    local env = { CXB_ADMIN_PASSWORD = "short" }
+    for name, value in pairs(site.env) do env[name] = value end
+    local words = { "admin", "create", "--email", "Ada@Example.org", "--name", "Ada" }
+    assert.equal(1, (platform.cxbctl(world, env, words)))
+    env.CXB_ADMIN_PASSWORD = "correct horse battery"
+    assert.equal(0, (platform.cxbctl(world, env, words)))
+    assert.equal(1, (platform.cxbctl(world, env, words)))
+    assert.is_nil(cxb.fs.stat(site.state_dir .. "/setup_token"))
+    site.process:kill("INT")
+    assert.equal(0, site.process:wait(30000))
+    site = platform.up(world, { workers = 1, dir = site.dir })
+    assert.matches("Test call: " .. site.url .. "/", site.process:output(), 1, true)
   end)
 
   it("says which service did not start, and why, and stops the others", function()
@@ -181,8 +208,8 @@ describe("cxbctl", function()
   end)
 
   it("explains each verb with an example", function()
-    for _, verb in ipairs({ "up", "down", "status", "reload", "call", "calls", "outbox", "nginx",
-      "version" }) do
+    for _, verb in ipairs({ "up", "down", "status", "reload", "call", "calls", "outbox", "admin",
+      "nginx", "version" }) do
       local code, text = run(verb, "--help")
       assert.equal(0, code)
       assert.matches("example: ", text, 1, true)

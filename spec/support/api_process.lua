@@ -9,6 +9,10 @@ local M = { SECRET = ("0123456789abcdef"):rep(2) }
 M.ADMIN, M.PASSWORD = "admin@example.org", "correct horse battery"
 local JWT_SECRET = ("fedcba9876543210"):rep(2)
 
+---Variables of an API that tokens of this module open.
+M.IDENTITY = { CXBCORE_SECRET = M.SECRET, JWT_SECRET = JWT_SECRET, CXB_ADMIN_EMAIL = M.ADMIN,
+  CXB_ADMIN_PASSWORD = M.PASSWORD }
+
 local api = {}
 api.__index = api
 
@@ -20,9 +24,11 @@ function M.start(world, options)
   local self = setmetatable({ world = world, dir = dir, socket = dir .. "/api.sock" }, api)
   self.env = {
     CXB_API_LISTEN = "unix:" .. self.socket, CXB_RUN_DIR = dir, CXB_STATE_DIR = dir .. "/state",
-    CXBCORE_SECRET = M.SECRET, JWT_SECRET = JWT_SECRET, CXB_ADMIN_EMAIL = M.ADMIN,
-    CXB_ADMIN_PASSWORD = M.PASSWORD, PATH = cxb.process.env("PATH"),
+    PATH = cxb.process.env("PATH"),
   }
+  for name, value in pairs(M.IDENTITY) do
+    self.env[name] = value
+  end
   for name, value in pairs(options.env or {}) do
     self.env[name] = value ~= "" and value or nil
   end

@@ -42,9 +42,10 @@ end
 ---(waits) An API on this site's state; the bot `spec` runs the flow.
 function site:start_api()
   local env = {
-    CXB_RUN_DIR = self.dir, CXB_STATE_DIR = self.state_dir, CXBCORE_SECRET = api_process.SECRET,
+    CXB_RUN_DIR = self.dir, CXB_STATE_DIR = self.state_dir,
     PATH = cxb.process.env("PATH"), CXB_BOTS_SEED_DIR = self.dir .. "/bots",
   }
+  for name, value in pairs(api_process.IDENTITY) do env[name] = value end
   for name, value in pairs(self.api_env) do env[name] = value end
   if not self.bot_made then
     self.bot_made = true
@@ -62,10 +63,10 @@ function site:kill_api()
   self.api_process:wait(15000)
 end
 
----(waits) JSON of a GET with the secret, or nil.
+---(waits) JSON of a GET as the administrator, or nil.
 function site:ask(path)
   local body, answer = support.get_json(url_of(self, path),
-    { ["x-cxb-core-secret"] = api_process.SECRET })
+    { authorization = "Bearer " .. api_process.token() })
   return type(answer) == "table" and answer.status == 200 and body or nil
 end
 

@@ -98,8 +98,11 @@ function M.run(options, _, out)
     return 2
   end
   local front, ticket = options.url or targets.front_url()
-  if options.transport == "browser" then
-    ticket, why = records.ticket(options.bot, options.url)
+  if options.transport == "browser" and options.url then
+    out:fail("a browser's call is placed on this machine only", "leave out --url")
+    return 2
+  elseif options.transport == "browser" then
+    ticket, why = records.ticket(options.bot)
     if not ticket then
       out:fail(why, "cxbctl status")
       return 1

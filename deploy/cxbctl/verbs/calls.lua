@@ -8,7 +8,7 @@ local M = {
   example = "cxbctl calls --limit 5",
   options = {
     { name = "limit", value = "N", type = "int", min = 1, max = 200, default = 20, help = "rows" },
-    { name = "url", value = "URL", help = "of the front; else the API's socket here" },
+    { name = "url", value = "URL", help = "of another host; needs CXB_API_KEY" },
   },
 }
 

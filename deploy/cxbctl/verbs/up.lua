@@ -76,9 +76,8 @@ local function claim(site)
     return nil, "another `cxbctl up` is starting here", "cxbctl status"
   end
   local values, why = secrets.ensure(site.state_dir,
-    { "CXBCORE_SECRET", "JWT_SECRET", "CXB_OPERATOR_TOKEN" })
+    { "CXBCORE_SECRET", "JWT_SECRET", "CXB_SECRETS_KEY" })
   if not values then return nil, why end
-  site.token = values.CXB_OPERATOR_TOKEN
   return true
 end
 
@@ -89,12 +88,24 @@ local function settings_of(site)
   })
 end
 
-local function remember(site, settings, sup)
+local function write_up(site, settings, sup)
   local self = cxb.process.pid
   cxb.fs.write(paths.up_file(site.run_dir), json.encode({
     pid = self, started = pids.started(self), url = "http://127.0.0.1:" .. site.port,
     version = cxb.version, state_dir = site.state_dir, front = settings, services = sup:records(),
   }), { mode = 384 })
+end
+
+-- One write at a time, the last of them with the last state.
+local function remember(site, settings, sup)
+  site.changed = true
+  if site.writing then return end
+  site.writing = true
+  while site.changed do
+    site.changed = false
+    write_up(site, settings, sup)
+  end
+  site.writing = false
 end
 
 -- Sockets and the file about this run; state and logs stay.
@@ -119,6 +130,16 @@ local function stop(sup, interrupted)
     sup:signal(".", "KILL")
     sup:wait_stopped(".", 2000)
   end
+end
+
+-- Where a person goes first: the API prints the setup link once, when nobody can sign in yet.
+local function first_steps(site, url)
+  if site.setup then return "Set up: " .. site.setup end
+  local answer = cxb.http.request({ url = url .. "/api/v1/auth/bootstrap", timeout_ms = 5000 })
+  if answer and (answer.body or ""):find('"needed":true', 1, true) then
+    return ("Set up: %s/setup (the token is in %s/setup_token)"):format(url, site.state_dir)
+  end
+  return ("Test call: %s/"):format(url)
 end
 
 local function start(site, sup, main, stopping)
@@ -158,6 +179,12 @@ function M.run(options, _, out)
   sup = supervisor.new({
     log_dir = site.state_dir .. "/logs",
     on_change = function() remember(site, settings, sup) end,
+    -- For this terminal only: it would be a secret in a log.
+    private = function(_, line)
+      local link = line:match("^setup: (%S+)$")
+      site.setup = link or site.setup
+      return link ~= nil
+    end,
     on_line = function(name, line)
       -- While services wait for each other at the start, their complaints mean nothing yet.
       local text = logs.view(name, line, out, options.verbose, not started)
@@ -168,11 +195,12 @@ function M.run(options, _, out)
   started, why = start(site, sup, main, function() return signals > 0 end)
   if started then
     local url = "http://127.0.0.1:" .. site.port
-    if out.json then out:object({ ok = true, url = url, workers = site.workers }) end
+    if out.json then
+      out:object({ ok = true, url = url, workers = site.workers, setup = site.setup })
+    end
     out:say(("%s  %d workers, ready in %.1f s; logs in %s/logs; Ctrl-C stops"):format(
       out:paint("bold", url), site.workers, (cxb.time.mono() - began) / 1000, site.state_dir))
-    -- The operator's own token, for the page: in the fragment, which browsers keep to themselves.
-    out:say(("Test call: %s/#token=%s"):format(url, site.token))
+    out:say(first_steps(site, url))
     while signals == 0 do cxb.time.sleep(50) end
     out:say("stopping: calls have 10 s to end, Ctrl-C again ends them now")
   elseif signals == 0 then

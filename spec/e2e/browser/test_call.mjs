@@ -1,6 +1,7 @@
 // Uses the test-call page as a person would, in Debian's Chromium, with a WAV file for a microphone:
-//   node test_call.mjs --url http://127.0.0.1:8080/#token=… [--bot demo] [--wav speech.wav]
+//   node test_call.mjs --url http://127.0.0.1:8080/ [--bot demo] [--wav speech.wav]
 //        [--say TEXT] [--seconds 20] [--screenshot FILE] [--deny-microphone]
+// Signs in with CXB_ADMIN_EMAIL and CXB_ADMIN_PASSWORD; with a setup link for --url, sets up first.
 // Prints one JSON object about what the page showed. The call ends when the bot hangs up, or is hung
 // up once the bot has answered (a turn after the last input) or after --seconds.
 import { parseArgs } from "node:util";
@@ -58,6 +59,7 @@ function phase(page) { return page.locator("main").getAttribute("data-phase"); }
 
 async function run(page) {
   await page.goto(options.url);
+  await enter(page);
   report.token_in_address = page.url().includes("token");
   const call = page.getByRole("button", { name: "Test call" });
   await page.getByRole("combobox", { name: "Bot" }).selectOption(options.bot);
@@ -75,6 +77,19 @@ async function run(page) {
   }
   await talk(page);
   await stored(page);
+}
+
+// Makes the administrator, or signs in as it.
+async function enter(page) {
+  const { CXB_ADMIN_EMAIL: email, CXB_ADMIN_PASSWORD: password } = process.env;
+  const button = page.getByRole("button", { name: /^(Set up|Sign in)$/ });
+  await button.waitFor();
+  report.door = await button.textContent();
+  const form = page.locator("form:visible").filter({ has: button });
+  await form.getByLabel("Email").fill(email);
+  await form.getByLabel("Password").fill(password);
+  if (report.door === "Set up") await form.getByLabel("Name").fill("Ada");
+  await button.click();
 }
 
 // The loudest the page ever showed of either side.
