@@ -126,7 +126,7 @@ describe("bots", function()
     assert.same({ 201, "Original (copy)", "P", 1 }, { copy.status, copy.answer.name,
       copy.answer.system_prompt, copy.answer.version })
     assert.not_equal(bot.id, copy.answer.id)
-    assert.is_nil(copy.answer.widget_api_key)
+    assert.equal(require("cxb.json").null, copy.answer.widget_api_key)
     assert.equal("Twin", ask("POST", "/" .. bot.id .. "/clone", { name = "Twin" }).answer.name)
   end)
 

@@ -39,6 +39,29 @@ describe("active hours", function()
     assert.is_false(open(every, "02:00", "03:00", "Europe/Berlin", "2026-03-29T01:00:00Z"))
   end)
 
+  it("are right in each minute of the days on which the clock jumps", function()
+    -- Europe/Berlin: 02:00 → 03:00 at 2026-03-29T01:00Z, 03:00 → 02:00 at 2026-10-25T01:00Z.
+    for _, case in ipairs({
+      { "2026-03-29", "01:30", "03:30", { 30, 90 }, { 1410, 1440 } },
+      { "2026-03-29", "02:00", "03:00" },
+      { "2026-03-29", "22:00", "06:00", { 0, 240 }, { 1200, 1440 } },
+      { "2026-10-25", "02:00", "03:00", { 0, 120 } },
+      { "2026-10-25", "01:30", "02:30", { 0, 30 }, { 60, 90 } },
+      { "2026-10-25", "22:00", "06:00", { 0, 300 }, { 1260, 1440 } },
+    }) do
+      local midnight = times.parse(case[1] .. "T00:00:00Z")
+      local window = { enabled = true, days = every, start_time = case[2], end_time = case[3] }
+      for minute = 0, 1439 do
+        local expected = false
+        for i = 4, #case do
+          expected = expected or (minute >= case[i][1] and minute < case[i][2])
+        end
+        local is = hours.open(window, "Europe/Berlin", midnight + minute * 60000)
+        assert.equal(expected, is, ("%s %s-%s, minute %d"):format(case[1], case[2], case[3], minute))
+      end
+    end
+  end)
+
   it("that are off are always open", function()
     assert.is_true(hours.open(nil, "UTC", 0))
     assert.is_true(hours.open({ enabled = false }, "UTC", 0))
