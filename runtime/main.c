@@ -6,6 +6,7 @@
 #define ROOMS(ROOM)            \
   ROOM(cxb_crypto_module)      \
   ROOM(cxb_json_module)        \
+  ROOM(cxb_words_module)       \
   ROOM(cxb_log_module)         \
   ROOM(cxb_metrics_module)     \
   ROOM(cxb_scoreboard_module)  \

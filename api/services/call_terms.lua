@@ -9,27 +9,17 @@ local WORDS_MAX, BYTES_MAX = 400, 64
 ---@param source string
 ---@return string[]
 function M.words(source)
-  local out, seen = {}, {}
-  for _, word in ipairs(text.words(source)) do
-    if #word <= BYTES_MAX and not seen[word] then
-      seen[word] = true
-      out[#out + 1] = word
-    end
-  end
-  return out
+  return text.distinct_words({ source }, WORDS_MAX, BYTES_MAX)
 end
 
 ---@param transcript? {text?: string}[]
 ---@return string[]? terms nil: nothing was said
 function M.of(transcript)
   local lines = {}
-  for i, entry in ipairs(transcript or {}) do
-    lines[i] = type(entry.text) == "string" and entry.text or ""
+  for _, entry in ipairs(transcript or {}) do
+    lines[#lines + 1] = type(entry.text) == "string" and entry.text or nil
   end
-  local words = M.words(table.concat(lines, " "))
-  for i = #words, WORDS_MAX + 1, -1 do
-    words[i] = nil
-  end
+  local words = text.distinct_words(lines, WORDS_MAX, BYTES_MAX)
   return words[1] and words or nil
 end
 

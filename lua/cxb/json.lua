@@ -2,7 +2,7 @@
 -- numbers are exact to 2^53, text is UTF-8.
 local getmetatable, setmetatable, type = getmetatable, setmetatable, type
 
-local M = { null = require("cjson").null }
+local M = {}
 
 local array_mt = { __name = "json.array" }
 local raw_mt = { __name = "json.raw" }
@@ -34,7 +34,10 @@ function M.is_ordered(value)
   return getmetatable(value) == object_mt
 end
 
-local encode, decode = require("cxb.json_codec")(array_mt, raw_mt, object_mt)
+local encode, decode, null = require("cxb.json_codec")(array_mt, raw_mt, object_mt)
+
+---A JSON null; the same as cjson.null.
+M.null = null
 
 ---Keys of plain objects come in alphabetical order when `sorted`: equal values, equal text. An
 ---error() for what JSON cannot hold: infinite numbers, functions, more than 64 levels.

@@ -1,14 +1,21 @@
 -- Words, what was heard of them, and how alike two words are.
+local splitter = require("cxb.words")
+
 local M = {}
 
 ---Lower-case words without punctuation; digits are words; apostrophes are dropped (i'm → im).
----@param text string
+---@type fun(text: string): string[]
+M.words = splitter.words
+
+---The words of a list of texts in the order they first come, each once.
+---@param texts string[]
+---@param most integer
+---@param longest integer bytes; a longer word is left out
 ---@return string[]
-function M.words(text)
-  local out = {}
-  text = text:lower():gsub("\226\128\153", "'"):gsub("'", ""):gsub("।", " "):gsub("॥", " ")
-  for word in text:gmatch("[%w\128-\255]+") do
-    out[#out + 1] = word
+function M.distinct_words(texts, most, longest)
+  local out, seen = {}, {}
+  for i = 1, #texts do
+    splitter.distinct(texts[i], seen, out, most, longest)
   end
   return out
 end

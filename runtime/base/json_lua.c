@@ -339,7 +339,8 @@ static int l_decode(lua_State *L) {
 
 /* ---- */
 
-/* codec(array_mt, raw_mt, object_mt) → encode, decode for values marked by these metatables */
+/* codec(array_mt, raw_mt, object_mt) → encode, decode for values marked by these metatables, null
+ */
 static int l_codec(lua_State *L) {
   for (int i = UP_ARRAY; i <= UP_OBJECT; i++)
     luaL_checktype(L, i, LUA_TTABLE);
@@ -349,7 +350,9 @@ static int l_codec(lua_State *L) {
   lua_insert(L, 1);
   lua_pushcclosure(L, l_encode, UP_OBJECT);
   lua_insert(L, 1);
-  return 2;
+  lua_settop(L, 2);
+  lua_pushlightuserdata(L, NULL);
+  return 3;
 }
 
 static void open_json(lua_State *L, cxb_generation *gen) {

@@ -2,6 +2,18 @@ require("spec.support.pure")
 local text = require("cxb.text")
 local numbers = require("cxb.numbers")
 
+describe("words", function()
+  it("are lower case, without punctuation and apostrophes, in any script", function()
+    assert.same({ "im", "its", "no", "5", "naïve", "नमस्ते", "आप", "ok" },
+      text.words("I'm — it’s No.5 naïve, नमस्ते।आप॥ (OK)\n"))
+    assert.same({}, text.words(" ,.'’ "))
+  end)
+
+  it("can be had each once, in order, so many at most, none too long", function()
+    assert.same({ "a", "b", "c" }, text.distinct_words({ "a b A", "toolong b c d" }, 3, 6))
+  end)
+end)
+
 describe("words heard", function()
   it("are cut at a word boundary by share of time", function()
     assert.equal("Hello, this is", text.heard("Hello, this is Asha speaking.", 1000, 1900))

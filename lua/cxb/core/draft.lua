@@ -23,6 +23,9 @@ local function compile(source, name, env)
   return chunk and setfenv(chunk, env), why
 end
 
+-- What the host lends to the helpers: pure functions.
+local lent = { ["cxb.words"] = true, ["cxb.json_codec"] = true }
+
 -- Helpers are loaded anew for each draft, from the installation's own files.
 local function require_in(env)
   local loaded = {}
@@ -30,6 +33,10 @@ local function require_in(env)
     if type(name) ~= "string" or not name:match("^cxb%.[%w_.]+$") or name:find("..", 1, true)
       or name:match("^cxb%.core") then
       error(("module %s is not for flows"):format(tostring(name)), 2)
+    end
+    if lent[name] then
+      local value = require(name)
+      return type(value) == "table" and copy(value, 0) or value
     end
     if loaded[name] == nil then
       local path = ("%s/lua/%s.lua"):format(cxb.root, (name:gsub("%.", "/")))

@@ -130,6 +130,15 @@ local function conditions_of(self, name, filter)
   return conditions
 end
 
+-- A path asks for the whole field it leads into.
+local function whole_fields(fields)
+  local out = fields and {}
+  for i, field in ipairs(fields or {}) do
+    out[i] = query.path(field)[1]
+  end
+  return out
+end
+
 ---Filters: equality, {["in"]=, ne=, gt=, gte=, lt=, lte=, exists=, prefix=, has_all=}, dotted
 ---paths, one level of any_of. `fields` limits the answer to these, whole though a path names a
 ---part (`_id` and the common ones always come); `skip` leaves out so many at the beginning.
@@ -153,10 +162,7 @@ function M:find(name, filter, options)
     end
   end
   local limit = options.limit or 50
-  local fields = options.fields and {}
-  for _, field in ipairs(options.fields or {}) do
-    fields[#fields + 1] = query.path(field)[1]
-  end
+  local fields = whole_fields(options.fields)
   for _, key in ipairs(fields and keys or {}) do
     fields[#fields + 1] = query.path(key.field)[1]
   end
@@ -173,11 +179,13 @@ function M:find(name, filter, options)
 end
 
 ---One document, atomically: {set={}, unset={names}, inc={}, push={}}.
----@param options? {expect?: table} a filter the document must match
+---`fields` limits the answer as in find: {} where only the success matters.
+---@param options? {expect?: table, fields?: string[]} expect: a filter the document must match
 ---@return table? doc after the change, table? err "conflict" | "not_found"
 function M:update(name, id, ops, options)
+  options = options or {}
   return timed(self, "update", name, id, query.operations(ops),
-    conditions_of(self, name, options and options.expect), self.now())
+    conditions_of(self, name, options.expect), self.now(), whole_fields(options.fields))
 end
 
 ---The same change to every document that matches; each of them is changed once.

@@ -151,12 +151,21 @@ local function modify(self, name, filter, update, sort, wanted)
   return type(reply.value) == "table" and words.read(reply.value) or nil
 end
 
-function M:update(name, id, ops, conditions, now)
+-- Look-alikes of MongoDB do not limit what findAndModify answers.
+local function only(doc, fields)
+  local out = { _id = doc._id, v = doc.v, created_at = doc.created_at, updated_at = doc.updated_at }
+  for _, field in ipairs(fields) do
+    out[field] = doc[field]
+  end
+  return out
+end
+
+function M:update(name, id, ops, conditions, now, fields)
   local collection = self.collections[name]
   local doc, err = modify(self, name, by_id(collection, id, conditions),
     words.update(collection, ops, now), nil, ops.set)
   if doc or err then
-    return doc, err
+    return doc and fields and only(doc, fields) or doc, err
   end
   return why_not(self, name, id)
 end

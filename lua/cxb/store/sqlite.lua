@@ -179,14 +179,15 @@ function M:find(name, conditions, options)
   return rows and documents(rows), err
 end
 
-function M:update(name, id, ops, conditions, now)
+function M:update(name, id, ops, conditions, now, fields)
   local params = {}
   local doc = sql.changed(ops, params)
   params[#params + 1] = now
   params[#params + 1] = id
   local filter = sql.where(self.collections[name], conditions, params)
   local rows, err = run(self, ("UPDATE %s SET doc=%s,v=v+1,updated_at=? WHERE _id=? AND %s "
-    .. "RETURNING _id,v,created_at,updated_at,doc"):format(quote(name), doc, filter), params)
+    .. "RETURNING _id,v,created_at,updated_at,%s"):format(quote(name), doc, filter,
+    sql.projection(fields)), params)
   if not rows then
     return nil, err
   elseif rows[1] then
