@@ -29,12 +29,14 @@ if #files == 0 then
   return 2
 end
 
+local at_end = cxb and require "support.at_end" -- before the runner, which forgets what specs load
 local failed, why = require "cxb.testing.runner".run(files, { filter = filter })
 if not failed then
   io.stderr:write("spec/run.lua: ", why, "\n")
   failed = 1
 end
 io.stdout:flush()
+if at_end then at_end.run() end
 
 local code = failed > 0 and 1 or 0
 if cxb then return code end

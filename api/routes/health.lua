@@ -1,5 +1,6 @@
 -- GET /health, /health/live, /health/ready, /metrics (api.md §5.1).
 local json = require("cxb.json")
+local open_store = require("services.open_store")
 
 local function state(ctx, healthy)
   local app, reload, why = ctx.app, cxb.process.reload_state()
@@ -10,7 +11,7 @@ local function state(ctx, healthy)
     { "reload", reload },
     { "reload_error", why ~= "" and why or nil },
     { "uptime_seconds", math.floor((cxb.time.mono() - app.started_at) / 1000) },
-    { "store", { kind = app.store and app.store.kind or "sqlite", ok = healthy } },
+    { "store", { kind = open_store.kind(app.settings), ok = healthy } },
     { "cache", { kind = "memory", ok = true } },
   })
 end

@@ -2,6 +2,7 @@
 local bots = require("services.bots")
 local brief_memory = require("services.brief_memory")
 local first_admin = require("services.first_admin")
+local open_store = require("services.open_store")
 local secrets = require("cxb.secrets")
 local vault = require("services.vault")
 local webhook = require("cxb.webhook")
@@ -9,7 +10,6 @@ local webhook = require("cxb.webhook")
 local M = {}
 M.__index = M
 
-local STORE_RETRY_MS = 30000
 local SECRET_MIN = 32
 
 local made_once = {
@@ -110,27 +110,6 @@ local function load_secrets(self)
   return with_keys(self, found)
 end
 
-local function observe(op, backend, seconds)
-  cxb.metrics.observe("cxb_store_op_seconds", { op = op, backend = backend }, seconds)
-end
-
--- Another process may hold the file for a moment; one that cannot be written is told at once.
-local function open_store(self)
-  local path = self.settings.CXB_STATE_DIR .. "/cxb.db"
-  local deadline = cxb.time.mono() + STORE_RETRY_MS
-  while true do
-    local store, err = require("cxb.store").open({ path = path, observe = observe })
-    if store then
-      self.store = store
-      return true
-    end
-    if err.cause ~= "busy" or cxb.time.mono() > deadline then
-      return nil, ("CXB_STATE_DIR: %s: %s"):format(path, err.message)
-    end
-    cxb.time.sleep(250)
-  end
-end
-
 ---(waits) Makes ready to serve; repeating it is harmless.
 ---@return true?, string? why
 function M:boot()
@@ -142,11 +121,13 @@ function M:boot()
   if not ok and why ~= "exists" then
     return nil, ("CXB_STATE_DIR: %s: %s"):format(settings.CXB_STATE_DIR, message or why)
   end
-  for _, step in ipairs({ load_secrets, open_store }) do
-    ok, why = step(self)
-    if not ok then
-      return nil, why
-    end
+  ok, why = load_secrets(self)
+  if not ok then
+    return nil, why
+  end
+  self.store, why = open_store.open(settings)
+  if not self.store then
+    return nil, why
   end
   ok, why = first_admin.prepare(self)
   if not ok then
@@ -154,7 +135,7 @@ function M:boot()
   end
   local seeded, err = bots.seed(self.store, settings.CXB_BOTS_SEED_DIR or cxb.root .. "/lua/bots")
   if not seeded then
-    return nil, "CXB_STATE_DIR: " .. err.message
+    return nil, open_store.variable(settings) .. ": " .. err.message
   end
   self.ready = true
   return true

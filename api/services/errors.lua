@@ -9,6 +9,7 @@ local from_store = {
   not_found = { 404, "not_found", "There is no such object." },
   conflict = { 409, "conflict", "The object was changed meanwhile." },
   duplicate = { 409, "duplicate", "It exists already." },
+  too_large = { 413, "too_large", "The object is larger than the store can hold." },
   bad_cursor = { 400, "invalid_query", "The cursor does not belong to this list." },
 }
 

@@ -1,3 +1,4 @@
+-- stores: both
 local support = require("support.world")
 local process = require("support.api_process")
 local json = require("cxb.json")

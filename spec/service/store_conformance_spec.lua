@@ -53,8 +53,6 @@ describe("the document store on " .. backend.name, function()
     backend.close(store)
   end)
 
-  teardown(backend.stop or function() end)
-
   local function put(fields)
     serial = serial + 1
     local doc = { owner = "o", name = "n" .. serial, at = serial }

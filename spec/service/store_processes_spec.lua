@@ -76,8 +76,6 @@ describe("one store in two processes on " .. backend.name, function()
     world:close()
   end)
 
-  teardown(backend.stop or function() end)
-
   it("loses no write of either, gives no lease to both and lets one win each round", function()
     local rounds, running = 12, {}
     local options = backend.address(store)

@@ -1,4 +1,5 @@
 -- The real API in a process of its own, on a Unix socket in a temporary folder.
+local backing = require("support.backing")
 local json = require("cxb.json")
 local jwt = require("cxb.jwt")
 local support = require("support.world")
@@ -27,6 +28,9 @@ function M.start(world, options)
     PATH = cxb.process.env("PATH"),
   }
   for name, value in pairs(M.IDENTITY) do
+    self.env[name] = value
+  end
+  for name, value in pairs(backing.env()) do
     self.env[name] = value
   end
   for name, value in pairs(options.env or {}) do

@@ -1,7 +1,6 @@
 -- The back ends of the document store that the conformance spec runs on. A back end:
 --   name          as titles have it
 --   skip?         fun(): it calls pending() where it cannot run
---   stop?         fun(): ends what it has started
 --   open          fun(collections, options): a store on data of its own; again(store) opens a second
 --                 store on the same data, close(store) ends and forgets all of it
 --   address(store)  what opens the same data in another process
@@ -38,12 +37,12 @@ M[1] = {
   end,
 }
 
-local server, world
+local backing = require("support.backing")
 
--- A database of a MongoDB; the server runs from the first use on.
+-- A database of the Mongo-wire server, which runs from the first use on.
 local function mongo(database, collections, options)
   local store = assert(require("cxb.store").open({
-    uri = server.uri, database = database, collections = collections, now = options.now,
+    uri = backing.server().uri, database = database, collections = collections, now = options.now,
   }))
   store.reopen = function(other)
     return mongo(database, other or collections, options)
@@ -53,28 +52,19 @@ end
 
 M[2] = {
   name = "the Mongo wire",
-  skip = function()
-    if not server then
-      world = require("support.world").new()
-      server = require("support.mongo_server").new(world):start()
-    end
-  end,
+  skip = backing.server,
   open = function(collections, options)
-    return mongo(server:env().MONGODB_DB, collections, options or {})
+    return mongo(backing.server():env().MONGODB_DB, collections, options or {})
   end,
   again = function(store, collections)
     return store.reopen(collections)
   end,
   address = function(store)
-    return { uri = server.uri, database = store.backend.database }
+    return { uri = backing.server().uri, database = store.backend.database }
   end,
   close = function(store)
     store.backend:drop()
     store:close()
-  end,
-  stop = function()
-    world:close()
-    server = nil
   end,
 }
 

@@ -1,0 +1,50 @@
+-- The store the settings name: a MongoDB, or a SQLite file of this machine.
+local M = {}
+
+local RETRY_MS, PAUSE_MS = 30000, 250
+
+---@return "mongodb"|"sqlite"
+function M.kind(settings)
+  return settings.MONGODB_URI and "mongodb" or "sqlite"
+end
+
+---The variable that says where the store is; messages about it begin with its name.
+---@return string
+function M.variable(settings)
+  return settings.MONGODB_URI and "MONGODB_URI" or "CXB_STATE_DIR"
+end
+
+local function observe(op, backend, seconds)
+  cxb.metrics.observe("cxb_store_op_seconds", { op = op, backend = backend }, seconds)
+end
+
+-- A server may still be starting, another process may hold the file for a moment; an address that
+-- is none and a file that cannot be written are told at once.
+local function passes(err)
+  return err.code == "unavailable" and (err.cause == "busy" or err.cause == "unavailable")
+end
+
+---(waits) Opens it and makes what is missing in it, for 30 s if need be.
+---@return table? store, string? why naming the variable
+function M.open(settings)
+  local path = settings.CXB_STATE_DIR .. "/cxb.db"
+  local where = settings.MONGODB_URI
+    and { uri = settings.MONGODB_URI, database = settings.MONGODB_DB } or { path = path }
+  where.observe = observe
+  local deadline, told = cxb.time.mono() + RETRY_MS, false
+  while true do
+    local store, err = require("cxb.store").open(where)
+    if store then
+      return store
+    elseif not passes(err) or cxb.time.mono() > deadline then
+      return nil, where.uri and ("MONGODB_URI: " .. err.message)
+        or ("CXB_STATE_DIR: %s: %s"):format(path, err.message)
+    elseif not told then
+      cxb.log.warn("waiting for the store", { kind = M.kind(settings), error = err.message })
+      told = true
+    end
+    cxb.time.sleep(PAUSE_MS)
+  end
+end
+
+return M

@@ -1,0 +1,43 @@
+-- What the services of a spec keep their data in: SQLite each, or with CXB_SPEC_STORE=mongo (the
+-- second run of specs that say `-- stores: both`) a database each on one Mongo-wire server.
+local at_end = require "support.at_end"
+local MongoServer = require "support.mongo_server"
+local World = require "support.world"
+
+local M = {}
+
+---Whether the specs run on MongoDB.
+M.mongo = cxb.process.env("CXB_SPEC_STORE") == "mongo"
+
+local server
+
+---(waits) The Mongo-wire server of this spec file; pending where there is none.
+function M.server()
+  if not server then
+    local world = World.new()
+    at_end.add(function() world:close() end)
+    server = MongoServer.new(world):start()
+  end
+  return server
+end
+
+---(waits) Variables of a service with data of its own.
+---@return table<string, string>
+function M.env()
+  if not M.mongo then return {} end
+  local env = M.server():env()
+  local database = env.MONGODB_DB
+  at_end.add(function() M.drop(database) end)
+  env.CXB_PUBLIC_URL = "http://localhost"
+  env.CXB_SECRETS_KEY = cxb.crypto.base64(("k"):rep(32))
+  return env
+end
+
+---(waits) Forgets a database of the server.
+function M.drop(database)
+  local client = assert(cxb.mongo.open(server.uri))
+  client:run(database, setmetatable({ { "dropDatabase", 1 } }, { __name = "mongo.own" }))
+  client:close()
+end
+
+return M
