@@ -41,6 +41,7 @@ struct cxb_http_request {
   bool http11, keep_alive, upgrade, websocket, expect_continue;
   bool head_done, complete, dispatched; /* parsed to here */
   bool started, finished, taken, chunked, no_body, slot;
+  bool deserted;  /* its peer went before it was answered */
   bool handed_on; /* the task that ends next is not the one that answers */
   int status;
   int64_t began_ms;

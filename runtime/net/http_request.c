@@ -111,6 +111,7 @@ static void keep_head(cxb_http_request *req) {
 void cxb_http_request_detach(cxb_http_request *req) {
   keep_head(req);
   req->conn = NULL;
+  req->deserted = !req->started && !req->finished;
   settle(req);
   wake(req);
   cxb_http_request_unref(req);

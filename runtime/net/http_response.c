@@ -91,6 +91,8 @@ static int done(cxb_http_request *req) {
 
 int cxb_http_respond(cxb_http_request *req, int status, const char *headers, const void *body,
                      size_t len) {
+  if (req->deserted)
+    return CXB_ECLOSED;
   if (req->started || req->finished)
     return CXB_EINVAL;
   if (!req->conn)
@@ -112,6 +114,8 @@ void cxb_http_refuse(cxb_http_request *req, int status, const char *code, int re
 }
 
 int cxb_http_start(cxb_http_request *req, int status, const char *headers, int64_t length) {
+  if (req->deserted)
+    return CXB_ECLOSED;
   if (req->started || req->finished)
     return CXB_EINVAL;
   if (!req->conn)

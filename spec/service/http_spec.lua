@@ -52,6 +52,11 @@ return {
         x = req.headers["x-one"] }))
       f:close()
       return
+    elseif path == "/late" then
+      while not cxb.fs.stat(dir .. "/gone") do cxb.time.sleep(5) end
+      local ok, code = req:respond(200, "late")
+      local f = io.open(dir .. "/late", "w") f:write(tostring(ok), " ", tostring(code)) f:close()
+      return
     elseif path == "/trailer" then
       local body = req:body()
       return req:respond(200, { body = body, headers = req.headers })
@@ -227,6 +232,17 @@ s = connect(); s.sendall(b"GET /after?a=1 HTTP/1.1\r\nHost: a\r\nX-One: 1\r\n\r\
 s.sendall(b"GET /hello HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"); drain(s)]]
     local seen = json.decode(cxb.fs.read(dir .. "/after"))
     assert.same({ query = "a=1", remote = "unix", x = "1", headers = { host = "a", ["x-one"] = "1" } }, seen)
+  end)
+
+  it("whose peer has gone is told so by its answer, which is no mistake of the script", function()
+    raw [[
+s = connect(); s.sendall(b"GET /late HTTP/1.1\r\nHost: a\r\n\r\n")
+s.shutdown(socket.SHUT_RDWR); s.close()]]
+    assert.equal("hello", get("/hello").body)
+    cxb.fs.write(dir .. "/gone", "")
+    World.wait_until("the answer", function()
+      return cxb.fs.read(dir .. "/late") == "nil closed"
+    end)
   end)
 
   it("has no header that came behind its body", function()
