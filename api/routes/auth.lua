@@ -44,9 +44,14 @@ local function signed_in(ctx, user, password)
   return after or user
 end
 
+-- Whom a sign-in names, for the audit: what is no address may be a password in the wrong field.
+local function attempted(email)
+  return { type = "user", name = email:match("^[^%s@]+@[^%s@]+$") }
+end
+
 local function login(ctx)
   local app, input = ctx.app, ctx.body
-  ctx.audit = { target = { type = "user", name = input.email } }
+  ctx.audit = { target = attempted(input.email), changes = {} }
   local attempt, refused = attempts.begin(app, input.email, ctx.client)
   if not attempt then
     return nil, refused
@@ -140,7 +145,7 @@ local function change_password(ctx)
   if not changed then
     return nil, errors.of_store(failed)
   end
-  ctx.audit = { target = { type = "user", id = user._id, name = user.email } }
+  ctx.audit = { target = { type = "user", id = user._id, name = user.email }, changes = {} }
   return { status = 204 }
 end
 
@@ -242,7 +247,7 @@ return {
     },
     output = session_output, errors = { "bad_setup_token", "already_bootstrapped" },
     handler = function(ctx)
-      ctx.audit = { target = { type = "user", name = ctx.body.email } }
+      ctx.audit = { target = attempted(ctx.body.email), changes = {} }
       local user, err = first_admin.claim(ctx.app, ctx.body)
       if not user then
         return nil, err

@@ -144,6 +144,7 @@ return {
   },
   {
     verb = "POST", path = "/api/v1/bots/{id}/preview-prompt", guard = "admin",
+    audit = false,
     summary = "The bot's texts as a call with these variables would have them.",
     input = { type = "object", properties = {
       variables = { type = "object", additionalProperties = { type = "any" } },

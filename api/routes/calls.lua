@@ -11,7 +11,7 @@ local seconds = { type = "number", minimum = 0 }
 
 return {
   {
-    verb = "GET", path = "/api/v1/calls", guard = "admin",
+    verb = "GET", path = "/api/v1/calls", guard = { "admin", "key" }, scope = "calls:read",
     summary = "Calls, newest first.",
     output = lists.answer({ type = "object", additionalProperties = true }),
     query = {

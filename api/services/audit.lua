@@ -1,92 +1,75 @@
--- Who did what (api.md §5.20): one row an operator's change, append only.
-local json = require("cxb.json")
+-- Who did what (api.md §5.20): one row a state-changing request of a person or a key, append only.
+-- A route names its action (`audit = "bot.update"`; false: not worth a row, like a heartbeat); its
+-- handler may say more in ctx.audit = {target = {type, id, name}, changes = audit.changes(a, b)}.
+local changes = require("services.audit_changes")
 
 local M = {}
 
-local HIDDEN = "•••"
-local MAX_CHANGES, MAX_TEXT = 100, 512
+M.changes = changes.between
 
--- Never told, whatever the object: names of fields, or parts of them.
-local secret_words = { "password", "secret", "token", "api_key", "access_key", "key_hash" }
+local changing = { POST = true, PUT = true, PATCH = true, DELETE = true }
+-- Refusals worth a row: somebody tried what is not allowed to them.
+local telling = { [401] = true, [403] = true, [429] = true }
 
-local function is_secret(path)
-  local lower = path:lower()
-  if lower:match("^api_keys%.") or lower:match("headers%.") then
-    return true
+local function action_of(route)
+  if route.audit ~= nil then
+    return route.audit or nil
   end
-  local last = lower:match("([^.%[%]]+)[%[%]%d]*$") or lower
-  for _, word in ipairs(secret_words) do
-    if last:find(word, 1, true) then
-      return true
-    end
-  end
-  return false
+  return changing[route.verb] and ("%s.%s"):format(route.group or "api", route.verb:lower()) or nil
 end
 
-local function told(path, value)
-  if value == nil or value == json.null then
-    return json.null
-  elseif is_secret(path) or (type(value) == "string" and value:match("^enc:v1:")) then
-    return HIDDEN
-  elseif type(value) == "table" then
-    local text = json.encode(value, true)
-    return #text <= MAX_TEXT and value or text:sub(1, MAX_TEXT)
-  elseif type(value) == "string" then
-    return #value <= MAX_TEXT and value or value:sub(1, MAX_TEXT)
-  end
-  return value
+local people = { user = true, key = true, ticket = true }
+
+local function actor_of(ctx)
+  local principal = ctx.principal or {}
+  local known = people[principal.kind] and principal.kind ~= "ticket"
+  return {
+    type = principal.id == "operator" and "operator" or known and principal.kind or "anyone",
+    id = known and principal.id or nil, name = known and principal.name or nil, ip = ctx.client,
+  }
 end
 
-local function is_map(value)
-  return type(value) == "table" and not json.is_array(value) and next(value) ~= nil
+-- The object a route's path names.
+local function target_of(ctx)
+  local told = ctx.audit and ctx.audit.target
+  if told then
+    return told
+  end
+  local name = ctx.route.path:match("{([%w_]+)}")
+  return { type = ctx.route.group, id = name and ctx.params[name] or nil }
 end
 
-local function differ(a, b)
-  if type(a) == "table" and type(b) == "table" then
-    return json.encode(a, true) ~= json.encode(b, true)
+-- Whether this request is one that the audit tells of.
+local function is_told(ctx, err)
+  local principal = ctx.principal
+  if not principal or principal.kind == "core" or principal.kind == "near" then
+    return false
+  elseif not people[principal.kind] and not ctx.audit then
+    return false
   end
-  return a ~= b
+  return not err or telling[err.status] or false
 end
 
-local function compare(path, before, after, out)
-  if is_map(before) and is_map(after) then
-    local names = {}
-    for _, map in ipairs({ before, after }) do
-      for name in pairs(map) do
-        names[name] = true
-      end
-    end
-    for name in pairs(names) do
-      compare(path == "" and tostring(name) or path .. "." .. name, before[name], after[name], out)
-    end
-  elseif differ(before, after) then
-    out[#out + 1] = { path = path, from = told(path, before), to = told(path, after) }
+---(waits) Writes the row of an answered request, if it has one.
+---@param answer? table|string
+---@param err? table the refusal
+function M.record(ctx, answer, err)
+  local route = ctx.route
+  local action = action_of(route)
+  if not action or not ctx.app.store or not is_told(ctx, err)
+    or (ctx.audit and ctx.audit.skip) then
+    return
   end
-end
-
-local own = { v = true, updated_at = true, created_at = true }
-
----What is different between two versions of an object: {path, from, to} each, secrets hidden.
----@param before? table nil: it was made
----@param after? table nil: it is gone
----@return table[]
-function M.changes(before, after)
-  local out = {}
-  before, after = before or {}, after or {}
-  for _, map in ipairs({ before, after }) do
-    for name in pairs(map) do
-      if not own[name] and (map == before or before[name] == nil) then
-        compare(tostring(name), before[name], after[name], out)
-      end
-    end
+  local more = ctx.audit or {}
+  local row, failed = ctx.app.store:insert("audit_log", {
+    at = cxb.time.now(), actor = actor_of(ctx), action = action, target = target_of(ctx),
+    request_id = ctx.request_id, result = err and err.code or "ok",
+    changes = more.changes or changes.asked(not err and answer and ctx.body or nil),
+  })
+  if not row then
+    cxb.log.error("audit row lost", { route = route.verb .. " " .. route.path, action = action,
+      error = failed.message })
   end
-  table.sort(out, function(a, b)
-    return a.path < b.path
-  end)
-  for i = #out, MAX_CHANGES + 1, -1 do
-    out[i] = nil
-  end
-  return json.array(out)
 end
 
 return M

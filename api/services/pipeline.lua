@@ -18,8 +18,11 @@
 --   media        content type of the answer when it is not JSON
 --   errors       codes of its own, for the documentation
 --   example      an input that is accepted
+--   audit        the action its row in the audit names, "bot.update"; false: no row. Without it,
+--                what people and keys POST, PUT, PATCH or DELETE is told by its file's name
 --   early        answers before the store is open
 --   handler      fun(ctx): {status?, body?, headers?} | "answered" | nil, api.error
+local audit = require("services.audit")
 local body = require("services.body")
 local errors = require("services.errors")
 local guards = require("services.guards")
@@ -282,6 +285,7 @@ function M.server(app, routes)
     if route then
       ctx.params, ctx.route = params, route
       answer, err = guarded(route, ctx, route.verb .. " " .. route.path)
+      audit.record(ctx, answer, err)
     elseif params == "method_not_allowed" then
       err = errors.new(405, "method_not_allowed", "Not for this path.",
         { headers = { allow = table.concat(allowed, ", ") } })
