@@ -75,6 +75,7 @@ return object({
   knowledge = object({
     vectordb_url = { type = "string", format = "url" }, vectordb_api_key = secret(),
     vectordb_collection = text(128, "cxb_knowledge_chunks"), embedding_model = text(128),
+    embedding_url = { type = "string", format = "url", default = "https://api.openai.com/v1" },
     embedding_dimensions = integer(1, 8192, 768), chunk_size_chars = integer(100, 8000, 1200),
     chunk_overlap_chars = integer(0, 4000, 180), max_upload_mb = integer(1, 200, 20),
     tenant_id = text(64),

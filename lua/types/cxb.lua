@@ -531,6 +531,7 @@ function cxb.crypto.password_hash(text) end
 ---@return boolean
 function cxb.crypto.password_verify(text, hash) end
 function cxb.crypto.uuid4() end
+function cxb.crypto.uuid5(name) end            ---of a name, always the same; in the name space of URLs
 function cxb.crypto.uuid7() end
 function cxb.crypto.hex(data) end
 function cxb.crypto.base64(data) end

@@ -122,3 +122,16 @@ void cxb_uuid7(char out[CXB_UUID_LEN]) {
     b[i] = (uint8_t)(ms >> (40 - 8 * i));
   uuid_text(out, b, 7);
 }
+
+void cxb_uuid5(const void *name, size_t len, char out[CXB_UUID_LEN]) {
+  static const uint8_t urls[16] = {0x6b, 0xa7, 0xb8, 0x11, 0x9d, 0xad, 0x11, 0xd1,
+                                   0x80, 0xb4, 0x00, 0xc0, 0x4f, 0xd4, 0x30, 0xc8};
+  uint8_t b[EVP_MAX_MD_SIZE];
+  EVP_MD_CTX *sum = EVP_MD_CTX_new();
+  if (!sum || EVP_DigestInit_ex(sum, EVP_sha1(), NULL) != 1 ||
+      EVP_DigestUpdate(sum, urls, sizeof urls) != 1 || EVP_DigestUpdate(sum, name, len) != 1 ||
+      EVP_DigestFinal_ex(sum, b, NULL) != 1)
+    abort();
+  EVP_MD_CTX_free(sum);
+  uuid_text(out, b, 5);
+}

@@ -29,3 +29,5 @@ void cxb_random(void *out, size_t len); /* aborts the process when the system ha
 #define CXB_UUID_LEN 37
 void cxb_uuid4(char out[CXB_UUID_LEN]);
 void cxb_uuid7(char out[CXB_UUID_LEN]); /* time-sortable (RFC 9562) */
+/* Of a name, always the same (RFC 9562 §5.5), in the name space of URLs. */
+void cxb_uuid5(const void *name, size_t len, char out[CXB_UUID_LEN]);

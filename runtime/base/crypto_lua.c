@@ -108,6 +108,15 @@ static int l_uuid4(lua_State *L) {
   return 1;
 }
 
+static int l_uuid5(lua_State *L) {
+  size_t len;
+  const char *name = luaL_checklstring(L, 1, &len);
+  char out[CXB_UUID_LEN];
+  cxb_uuid5(name, len, out);
+  lua_pushstring(L, out);
+  return 1;
+}
+
 static int l_uuid7(lua_State *L) {
   char out[CXB_UUID_LEN];
   cxb_uuid7(out);
@@ -177,6 +186,7 @@ static void open_crypto(lua_State *L, cxb_generation *gen) {
                                  {"equal", l_equal},
                                  {"random", l_random},
                                  {"uuid4", l_uuid4},
+                                 {"uuid5", l_uuid5},
                                  {"uuid7", l_uuid7},
                                  {"hex", l_hex},
                                  {"rs256", l_rs256},

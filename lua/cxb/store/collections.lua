@@ -198,20 +198,26 @@ M.live_prompt_cache_events = {
 
 M.knowledge_bases = {
   prefix = "kb",
-  fields = { name = "s", status = "s", tenant_id = "s?" },
+  fields = {
+    name = "s", status = "s", tenant_id = "s?", description = "s?", default_language = "s?",
+    revision = "i",
+  },
   indexes = { { "tenant_id" } },
 }
 
 M.knowledge_documents = {
   prefix = "doc",
-  fields = { kb_id = "s", name = "s", parse_status = "s", parse_error = "s?" },
-  indexes = { { "kb_id" } },
+  fields = {
+    kb_id = "s", name = "s", parse_status = "s", parse_error = "s?", bytes = "i",
+    chunk_count = "i?", characters = "i?",
+  },
+  indexes = { { "kb_id" }, { "parse_status" } },
 }
 
 -- _id is {document_id}_chunk_{i}.
 M.knowledge_chunks = {
   prefix = "chunk",
-  fields = { kb_id = "s", document_id = "s", text = "s" },
+  fields = { kb_id = "s", document_id = "s", title = "s", n = "i", text = "s" },
   indexes = { { "document_id" }, { "kb_id" } },
 }
 
