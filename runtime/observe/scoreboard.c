@@ -22,7 +22,7 @@ typedef struct layout {
   _Atomic int32_t workers, host_draining;
   int32_t pad[12];
   cxb_scoreboard_row rows[CXB_SCOREBOARD_ROWS];
-  cxb_metric_block metrics[CXB_SCOREBOARD_ROWS];
+  _Alignas(8) unsigned char metrics[CXB_SCOREBOARD_ROWS][CXB_METRIC_BLOCK_SIZE(CXB_METRIC_SERIES)];
 } layout;
 
 struct cxb_scoreboard {
@@ -78,8 +78,10 @@ int cxb_scoreboard_attach(cxb_scoreboard *sb, int id) {
   sb->id = id;
   cxb_scoreboard_row *row = &sb->map->rows[id - 1];
   memset(row, 0, sizeof *row);
-  sb->map->metrics[id - 1].used = sb->map->metrics[id - 1].refused = 0;
-  cxb_metric_use(&sb->map->metrics[id - 1]);
+  cxb_metric_block *metrics = cxb_scoreboard_metrics(sb, id);
+  metrics->used = metrics->refused = 0;
+  metrics->room = CXB_METRIC_SERIES;
+  cxb_metric_use(metrics);
   row->since_ms = cxb_now_ms();
   row->heartbeat_ms = cxb_mono_ms();
   row->pid = getpid();
@@ -126,7 +128,7 @@ bool cxb_scoreboard_row_get(const cxb_scoreboard *sb, int id, cxb_scoreboard_row
 }
 
 cxb_metric_block *cxb_scoreboard_metrics(cxb_scoreboard *sb, int id) {
-  return &sb->map->metrics[id - 1];
+  return (cxb_metric_block *)(void *)sb->map->metrics[id - 1];
 }
 
 void cxb_scoreboard_close(cxb_scoreboard *sb) {

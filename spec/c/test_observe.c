@@ -24,14 +24,21 @@ static void a_series_needs_a_declared_family(void **state) {
   assert_int_equal(cxb_metric_declare("cxb_m", CXB_GAUGE_MAX, "m", NULL, 0), 0);
 }
 
+static cxb_metric_block *block_of(uint32_t room) {
+  cxb_metric_block *b = calloc(1, CXB_METRIC_BLOCK_SIZE(room));
+  assert_non_null(b);
+  b->room = room;
+  return b;
+}
+
 static void rendering_sums_counters_and_takes_the_greatest_of_max_gauges(void **state) {
-  static cxb_metric_block a, b;
-  cxb_metric_use(&a);
+  cxb_metric_block *a = block_of(64), *b = block_of(64);
+  cxb_metric_use(a);
   cxb_metric_add("cxb_n_total", "k=\"v\"", 2);
   cxb_metric_set("cxb_m", "", 7);
   cxb_metric_observe("cxb_t_seconds", "", 0.5);
-  cxb_metric_block *blocks[] = {&a, &b};
-  memcpy(&b, &a, sizeof a);
+  cxb_metric_block *blocks[] = {a, b};
+  memcpy(b, a, CXB_METRIC_BLOCK_SIZE(64));
   cxb_metric_set("cxb_m", "", 3);
   cxb_buf out = {0};
   assert_int_equal(cxb_metric_render(&out, blocks, 2), 0);
@@ -40,18 +47,42 @@ static void rendering_sums_counters_and_takes_the_greatest_of_max_gauges(void **
   assert_non_null(strstr(out.data, "cxb_t_seconds_bucket{le=\"0.1\"} 0\n"));
   assert_non_null(strstr(out.data, "cxb_t_seconds_bucket{le=\"1\"} 2\n"));
   assert_non_null(strstr(out.data, "cxb_t_seconds_bucket{le=\"+Inf\"} 2\n"));
+  assert_non_null(strstr(out.data, "cxb_t_seconds_sum 1\n"));
   assert_non_null(strstr(out.data, "cxb_t_seconds_count 2\n"));
+  cxb_buf_free(&out);
+  cxb_metric_use(block_of(64)); /* what was counted moves on */
+  free(a);
+  free(b);
+}
+
+static void many_series_are_told_apart(void **state) {
+  cxb_metric_block *b = block_of(4000);
+  cxb_metric_use(b);
+  char labels[32];
+  for (int round = 0; round < 3; round++)
+    for (int i = 0; i < 500; i++) {
+      snprintf(labels, sizeof labels, "r=\"%d\"", i);
+      assert_int_equal(cxb_metric_add("cxb_n_total", labels, i), 0);
+      assert_int_equal(cxb_metric_observe("cxb_t_seconds", labels, i < 250 ? 0.05 : 5), 0);
+    }
+  cxb_buf out = {0};
+  assert_int_equal(cxb_metric_render(&out, &b, 1), 0);
+  assert_non_null(strstr(out.data, "cxb_n_total{r=\"499\"} 1497\n"));
+  assert_non_null(strstr(out.data, "cxb_t_seconds_bucket{r=\"7\",le=\"0.1\"} 3\n"));
+  assert_non_null(strstr(out.data, "cxb_t_seconds_bucket{r=\"499\",le=\"1\"} 0\n"));
+  assert_non_null(strstr(out.data, "cxb_t_seconds_count{r=\"499\"} 3\n"));
   cxb_buf_free(&out);
 }
 
 static void a_full_block_refuses_and_counts(void **state) {
-  static cxb_metric_block small;
-  small.used = CXB_METRIC_SERIES;
-  cxb_metric_use(&small);
+  cxb_metric_block *small = block_of(3000);
+  cxb_metric_use(small);
+  small->used = small->room;
   assert_int_equal(cxb_metric_add("cxb_n_total", "x=\"y\"", 1), CXB_ENOSPC);
-  assert_true(small.refused > 0);
-  static cxb_metric_block fresh;
-  cxb_metric_use(&fresh);
+  assert_int_equal(cxb_metric_observe("cxb_t_seconds", "x=\"y\"", 1), CXB_ENOSPC);
+  assert_true(small->refused > 0);
+  small->used = 0;
+  cxb_metric_use(block_of(CXB_METRIC_SERIES));
 }
 
 static char path[64];
@@ -132,6 +163,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_series_needs_a_declared_family),
       cmocka_unit_test(rendering_sums_counters_and_takes_the_greatest_of_max_gauges),
+      cmocka_unit_test(many_series_are_told_apart),
       cmocka_unit_test(a_full_block_refuses_and_counts),
       cmocka_unit_test(a_row_belongs_to_one_process_and_goes_with_it),
       cmocka_unit_test(a_file_of_another_program_is_refused),
