@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <curl/curl.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <arpa/inet.h>
 #include <stdlib.h>
@@ -20,7 +21,7 @@ struct cxb_http_call {
   struct curl_slist *headers;
   cxb_http_options o;
   cxb_buf head, body, upload;
-  bool upload_end, upload_paused, too_big, refused_by_reader, denied;
+  bool upload_end, upload_paused, download_paused, too_big, refused_by_reader, denied;
   char *exceptions; /* of a guarded call */
   char *origin;     /* scheme and host, for messages */
   cxb_http_call *next, *prev;
@@ -225,6 +226,10 @@ static size_t on_body(char *p, size_t size, size_t n, void *arg) {
   if (streamed) {
     int err = c->o.sink ? c->o.sink->write(c->o.sink, (uint8_t *)p, len)
                         : c->o.on_data(c->o.arg, (uint8_t *)p, len);
+    if (err == CXB_EAGAIN && !c->o.sink) {
+      c->download_paused = true;
+      return CURL_WRITEFUNC_PAUSE;
+    }
     if (c->o.sink && !err && c->o.on_bytes)
       c->o.on_bytes(c->o.arg, len);
     c->refused_by_reader = err != 0;
@@ -264,6 +269,21 @@ int cxb_http_call_send(cxb_http_call *c, const void *data, size_t len) {
     uv_timer_start(&timer, on_timer, 0, 0);
   }
   return c->upload.len > UPLOAD_HIGH ? CXB_EAGAIN : 0;
+}
+
+void cxb_http_call_resume(cxb_http_call *c) {
+  if (!c->download_paused)
+    return;
+  c->download_paused = false;
+  curl_easy_pause(c->easy, CURLPAUSE_CONT);
+  uv_timer_start(&timer, on_timer, 0, 0);
+}
+
+int cxb_http_call_head(const cxb_http_call *c, const char **headers) {
+  long status = 0;
+  curl_easy_getinfo(c->easy, CURLINFO_RESPONSE_CODE, &status);
+  *headers = c->head.data ? c->head.data : "";
+  return (int)status;
 }
 
 /* http+unix:/path/to.sock:/uri → the socket and http://localhost/uri. */
@@ -330,10 +350,19 @@ static void set_method(cxb_http_call *c) {
   curl_easy_setopt(c->easy, CURLOPT_CUSTOMREQUEST, method);
 }
 
+/* A process started later must not hold our connections open. */
+static int on_socket(void *arg, curl_socket_t fd, curlsocktype purpose) {
+  (void)arg;
+  (void)purpose;
+  fcntl(fd, F_SETFD, FD_CLOEXEC);
+  return CURL_SOCKOPT_OK;
+}
+
 static void set_rest(cxb_http_call *c) {
   CURL *e = c->easy;
   curl_easy_setopt(e, CURLOPT_PRIVATE, c);
   curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
+  curl_easy_setopt(e, CURLOPT_SOCKOPTFUNCTION, on_socket);
   curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
   curl_easy_setopt(e, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
   curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, c->o.redirects > 0 ? 1L : 0L);

@@ -38,7 +38,8 @@ typedef struct cxb_http_options {
   /* Not NULL: the URL is somebody else's (guard.h); these are the exceptions, "" for none. No
    * redirect is followed then. */
   const char *public_but;
-  /* Streamed answer: pieces of a 2xx body, in order. Non-zero ends the call (CXB_ECANCELED). */
+  /* Streamed answer: pieces of a 2xx body, in order. CXB_EAGAIN: not now, the same piece comes
+   * again after cxb_http_call_resume(); anything else but 0 ends the call (CXB_ECANCELED). */
   int (*on_data)(void *arg, const uint8_t *data, size_t len);
   cxb_sink *sink; /* reference taken: the same, in C; its end() is called with the outcome */
   void (*on_bytes)(void *arg, size_t len); /* so many went into the sink; may be NULL */
@@ -58,4 +59,8 @@ int cxb_http_call_start(const cxb_http_options *options, cxb_http_call **out);
 void cxb_http_call_cancel(cxb_http_call *call);
 /* The next piece of an upload (copied); len 0 ends it. */
 int cxb_http_call_send(cxb_http_call *call, const void *data, size_t len);
+/* Goes on with a streamed answer whose reader was full; may call on_data at once. */
+void cxb_http_call_resume(cxb_http_call *call);
+/* Status and headers (as in cxb_http_answer, borrowed) of the answer whose body arrives. */
+int cxb_http_call_head(const cxb_http_call *call, const char **headers);
 void cxb_http_client_close(void);

@@ -18,7 +18,7 @@ typedef struct pending {
   cxb_http_call *call;
   cxb_wait wait;
   cxb_buf data; /* pieces not yet given to on_data */
-  bool streams, wants, done, waiting, queued;
+  bool streams, wants, done, waiting, queued, full;
   double bytes, told; /* that went into the sink; of which the script knows */
   struct pending *next_woken;
   int err;
@@ -28,7 +28,7 @@ typedef struct pending {
 } pending;
 
 #define PENDING_MT "cxb.http.pending"
-enum { STREAM_HIGH = 1 << 20 };
+enum { STREAM_HIGH = 64 << 10 }; /* more than this for on_data: the sender waits */
 
 /* Woken from the loop, never inside one of libcurl's callbacks: the script may end the request. */
 static uv_idle_t later;
@@ -71,7 +71,16 @@ static void forget(pending *p) {
 
 static int on_data(void *arg, const uint8_t *data, size_t len) {
   pending *p = arg;
-  if (p->data.len > STREAM_HIGH * 8 || cxb_buf_add(&p->data, data, len) != 0)
+  if (p->data.len >= STREAM_HIGH) {
+    p->full = true;
+    return CXB_EAGAIN;
+  }
+  if (p->status == 0) {
+    const char *headers;
+    p->status = cxb_http_call_head(p->call, &headers);
+    cxb_buf_str(&p->headers, headers);
+  }
+  if (cxb_buf_add(&p->data, data, len) != 0)
     return CXB_ENOMEM;
   wake(p);
   return 0;
@@ -97,6 +106,7 @@ static void on_done(void *arg, int err, const char *message, const cxb_http_answ
   p->status = answer->status;
   if (message)
     snprintf(p->message, sizeof p->message, "%s", message);
+  cxb_buf_clear(&p->headers);
   cxb_buf_str(&p->headers, answer->headers);
   if (!p->streams || answer->status >= 300)
     cxb_buf_add(&p->body, answer->body, answer->body_len);
@@ -157,6 +167,24 @@ static int push_denied(lua_State *L, const char *url) {
   return 3;
 }
 
+static const char *text_field(lua_State *L, int index, const char *field) {
+  lua_getfield(L, index, field); /* stays on the stack, and so its text */
+  const char *s = lua_tostring(L, -1);
+  return s ? s : "";
+}
+
+/* {region, access_key, secret_key} of an S3 store: the request is signed. What is pushed stays
+ * until the request has begun. */
+static void add_signature(lua_State *L, cxb_http_options *o) {
+  lua_getfield(L, 1, "s3");
+  if (!lua_istable(L, -1))
+    return;
+  int s3 = lua_gettop(L);
+  o->sigv4 = lua_pushfstring(L, "aws:amz:%s:s3", text_field(L, s3, "region"));
+  const char *access = text_field(L, s3, "access_key"), *secret = text_field(L, s3, "secret_key");
+  o->user = lua_pushfstring(L, "%s:%s", access, secret);
+}
+
 /* cxb.http.open(options, streams, uploads): starts a request; `http` below drives it. */
 static int l_open(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
@@ -185,6 +213,8 @@ static int l_open(lua_State *L) {
   o.connect_timeout_ms = (int64_t)number_field(L, 1, "connect_timeout_ms", 0);
   o.max_body = (size_t)number_field(L, 1, "max_body", 0);
   o.redirects = (int)number_field(L, 1, "redirects", 0);
+  o.stall_ms = (int64_t)number_field(L, 1, "stall_ms", 0);
+  add_signature(L, &o);
   p->streams = lua_toboolean(L, 2) || o.sink;
   if (lua_toboolean(L, 2))
     o.on_data = on_data;
@@ -212,6 +242,10 @@ static int l_next(lua_State *L) {
     lua_pushliteral(L, "data");
     lua_pushlstring(L, p->data.data, p->data.len);
     cxb_buf_clear(&p->data);
+    if (p->full && p->call) {
+      p->full = false;
+      cxb_http_call_resume(p->call);
+    }
     return 2;
   }
   if (p->bytes > p->told) {
@@ -278,6 +312,14 @@ static void push_headers(lua_State *L, const char *lines) {
   }
 }
 
+/* Status and headers of an answer whose body arrives. */
+static int l_head(lua_State *L) {
+  pending *p = luaL_checkudata(L, 1, PENDING_MT);
+  lua_pushinteger(L, p->status);
+  push_headers(L, p->headers.data);
+  return 2;
+}
+
 static int l_answer(lua_State *L) {
   pending *p = luaL_checkudata(L, 1, PENDING_MT);
   if (p->err) {
@@ -306,17 +348,19 @@ static int l_answer(lua_State *L) {
 
 /* The waiting part is Lua, so that on_data and a body function run in the task and may wait. */
 static const char driver[] =
-    "local open, next_event, send, cancel, answer = ...\n"
+    "local open, next_event, send, cancel, head, answer = ...\n"
     "return function(o)\n"
     "  if type(o) ~= 'table' then error('http.request: a table of options is expected', 2) end\n"
-    "  local on_data = o.on_data\n"
+    "  local on_data, on_answer = o.on_data, o.on_answer\n"
     "  local source = type(o.body) == 'function' and o.body or nil\n"
     "  local p, code, message = open(o, on_data ~= nil, source ~= nil)\n"
     "  if not p then return nil, code, message end\n"
     "  while true do\n"
     "    local what, piece = next_event(p)\n"
     "    if what == 'done' then return answer(p) end\n"
-    "    if what == 'data' then on_data(piece)\n"
+    "    if what == 'data' then\n"
+    "      if on_answer then on_answer(head(p)) on_answer = nil end\n"
+    "      if on_data(piece) == false then cancel(p) return nil, 'cancelled', 'cancelled' end\n"
     "    elseif what == 'bytes' then if o.on_bytes then o.on_bytes(piece) end\n"
     "    elseif what == 'want' then send(p, source() or '')\n"
     "    elseif piece == 'cancelled' then cancel(p) return nil, 'cancelled', 'cancelled' end\n"
@@ -332,10 +376,10 @@ static void open_http(lua_State *L, cxb_generation *gen) {
   lua_newtable(L);
   if (luaL_loadbuffer(L, driver, sizeof driver - 1, "=cxb.http") != 0)
     lua_error(L);
-  static const lua_CFunction parts[] = {l_open, l_next, l_send, l_cancel, l_answer};
+  static const lua_CFunction parts[] = {l_open, l_next, l_send, l_cancel, l_head, l_answer};
   for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
     lua_pushcfunction(L, parts[i]);
-  lua_call(L, 5, 1);
+  lua_call(L, 6, 1);
   lua_setfield(L, -2, "request");
   lua_setfield(L, -2, "http");
 }

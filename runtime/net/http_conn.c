@@ -192,6 +192,13 @@ void cxb_http_conn_flush(cxb_http_conn *c) {
     cxb_buf_clear(&c->out);
 }
 
+void cxb_http_conn_push(cxb_http_conn *c) {
+  bool corked = c->corked;
+  c->corked = false;
+  cxb_http_conn_flush(c);
+  c->corked = corked;
+}
+
 /* ---- input ---- */
 
 static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf) {
@@ -253,10 +260,7 @@ void cxb_http_conn_request_done(cxb_http_conn *c) {
   c->req = NULL;
   cxb_http_request_detach(r);
   if (!keep) {
-    bool corked = c->corked;
-    c->corked = false;
-    cxb_http_conn_flush(c);
-    c->corked = corked;
+    cxb_http_conn_push(c);
     linger(c);
     return;
   }

@@ -92,6 +92,7 @@ void cxb_http_conn_expect_body(cxb_http_conn *conn); /* its deadline is the body
 void cxb_http_conn_stop_reading(cxb_http_conn *conn);
 void cxb_http_conn_close(cxb_http_conn *conn);
 void cxb_http_conn_flush(cxb_http_conn *conn);
+void cxb_http_conn_push(cxb_http_conn *conn); /* flushes also while answers are gathered */
 /* The response is complete: next request, or goodbye. */
 void cxb_http_conn_request_done(cxb_http_conn *conn);
 void cxb_http_conn_resume_reading(cxb_http_conn *conn);

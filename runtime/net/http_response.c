@@ -139,7 +139,10 @@ int cxb_http_write(cxb_http_request *req, const void *data, size_t len) {
     return CXB_ENOMEM;
   if (req->chunked)
     cxb_buf_str(&c->out, "\r\n");
-  cxb_http_conn_flush(c);
+  if (c->out.len > CXB_HTTP_WRITE_HIGH)
+    cxb_http_conn_push(c); /* one that writes on without waiting is told so */
+  else
+    cxb_http_conn_flush(c);
   return c->closing ? CXB_ECLOSED : c->in_flight > CXB_HTTP_WRITE_HIGH ? CXB_EAGAIN : 0;
 }
 
