@@ -14,6 +14,7 @@
 #include "../observe/log.h"
 #include "event_lua.h"
 #include "leg_lua.h"
+#include "peaks_lua.h"
 
 enum { ORPHAN_MS = 5000, LOOK_MS = 1000, SHUTDOWN_MS = 1500 };
 
@@ -273,6 +274,7 @@ static void open_call(lua_State *L, cxb_generation *gen) {
   cxb_leg_lua_open(L, leg_gc);
   lua_newtable(L);
   luaL_register(L, NULL, fns);
+  cxb_peaks_lua_open(L);
   lua_setfield(L, -2, "media");
 }
 
