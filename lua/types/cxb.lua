@@ -195,7 +195,12 @@ cxb.http = {}
 ---@field timeout_ms? number whole request, 30000
 ---@field connect_timeout_ms? number 3000
 ---@field max_body? integer bytes, 8 MiB
----@field on_data? fun(piece: string) streamed body; the answer's `body` is then nil
+---@field on_data? fun(piece: string): boolean? streamed body of a 2xx answer, whose `body` is then nil; while it
+--- waits the sender waits (64 KiB are kept); false ends the request: nil, "cancelled"
+---@field on_answer? fun(status: integer, headers: table<string, string>) before the first piece goes to on_data
+---@field stall_ms? number nothing has come for so long: ended
+---@field s3? {region: string, access_key: string, secret_key: string} signed with AWS Signature 4; the header
+--- x-amz-content-sha256 is the caller's
 ---@field sink? userdata cxb.sink: body of a 2xx answer piped in C; another answer has its body as usual
 ---@field on_bytes? fun(total: integer) more bytes have gone into the sink, from its first one on
 ---@field redirects? integer 0
@@ -473,6 +478,23 @@ function leg:stats() end
 function cxb.media.read_wav(path) end
 ---@return string pcm
 function cxb.media.resample(pcm, from_rate, to_rate) end
+
+---The outline of a WAV file (16-bit PCM) that comes in pieces: push() each, done() gives the JSON text
+---{"duration": seconds, "channels": [[min, max, …], …]} with `points` parts of -128…127.
+---@class cxb.peaks
+local peaks = {}
+---@param piece string
+---@return true?, string? code "unsupported"
+function peaks:push(piece) end
+---@return string? json, string? code "unsupported"
+function peaks:done() end
+---@param points integer 1…8000
+---@param file_bytes number of the whole file
+---@return cxb.peaks
+function cxb.media.peaks(points, file_bytes) end
+---(waits) The same of a file, on a thread.
+---@return string? json, string? code "not_found" | "unsupported"
+function cxb.media.peaks_of_file(path, points) end
 
 ---Embedded engines: loaded by speech.lua only. Work runs on threads.
 cxb.speech = {}

@@ -92,13 +92,25 @@ M.recording_tokens = {
   indexes = { { "session_id" } },
 }
 
+-- The calls of an hour that agree in what the key names, counted by its quarters: zones differ by
+-- quarters of an hour.
 M.call_stats = {
   prefix = "st",
   fields = {
-    hour = "t", bot_id = "s", campaign_id = "s", status = "s", disposition = "s", calls = "i",
-    connected = "i", transferred = "i", seconds = "n", latency = "a?",
+    hour = "t", bot_id = "s", campaign_id = "s", status = "s", disposition = "s",
+    calls_0 = "i", calls_1 = "i", calls_2 = "i", calls_3 = "i",
+    seconds_0 = "n", seconds_1 = "n", seconds_2 = "n", seconds_3 = "n",
+    transferred_0 = "i", transferred_1 = "i", transferred_2 = "i", transferred_3 = "i",
   },
   unique = { { "hour", "bot_id", "campaign_id", "status", "disposition" } },
+  lists = {
+    by = "hour",
+    fields = {
+      "bot_id", "campaign_id", "status", "disposition", "calls_0", "calls_1", "calls_2", "calls_3",
+      "seconds_0", "seconds_1", "seconds_2", "seconds_3", "transferred_0", "transferred_1",
+      "transferred_2", "transferred_3",
+    },
+  },
 }
 
 M.campaigns = {

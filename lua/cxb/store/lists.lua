@@ -3,7 +3,7 @@
 -- and NAME_words, a full-text index of the elements of one array field. `docid` is the time in
 -- milliseconds << 20 with a serial number below it, so that rows lie in the order they are listed
 -- in, and so does what the words find. An element of the array is one word of the index: its bytes
--- in hexadecimal.
+-- in hexadecimal. Without `words` there is no such index.
 local sql = require("cxb.store.sql")
 
 local quote = sql.quote
@@ -24,7 +24,7 @@ local function extract(row, field)
 end
 
 ---@param name string
----@param declared {by: string, words: string, fields: string[]}
+---@param declared {by: string, words?: string, fields: string[]}
 ---@param indexed table<string, true> fields that lists are often filtered by
 function M.new(name, declared, indexed)
   local columns = {}
@@ -56,9 +56,17 @@ local function add_words(self, row)
 end
 
 local function remove(self)
-  return ("INSERT INTO %s(%s,rowid,words) SELECT 'delete',docid,%s FROM %s WHERE _id=old._id;"
-    .. "DELETE FROM %s WHERE _id=old._id"):format(self.index, self.index, words_sql(self, "old"),
-    self.table, self.table)
+  local gone = ("DELETE FROM %s WHERE _id=old._id"):format(self.table)
+  if not self.words then
+    return gone
+  end
+  return ("INSERT INTO %s(%s,rowid,words) SELECT 'delete',docid,%s FROM %s WHERE _id=old._id;%s")
+    :format(self.index, self.index, words_sql(self, "old"), self.table, gone)
+end
+
+local function add(self)
+  return self.words and add_row(self, "new") .. ";" .. add_words(self, "new")
+    or add_row(self, "new")
 end
 
 local function differ(fields)
@@ -81,10 +89,9 @@ local function triggers(self)
       when and "WHEN " .. when or "", body)
   end
   return {
-    trigger("insert", "INSERT", nil, add_row(self, "new") .. ";" .. add_words(self, "new")),
+    trigger("insert", "INSERT", nil, add(self)),
     trigger("delete", "DELETE", nil, remove(self)),
-    trigger("move", "UPDATE OF doc", moved,
-      remove(self) .. ";" .. add_row(self, "new") .. ";" .. add_words(self, "new")),
+    trigger("move", "UPDATE OF doc", moved, remove(self) .. ";" .. add(self)),
     trigger("update", "UPDATE OF doc", "NOT " .. moved .. " AND " .. differ(self.fields),
       ("UPDATE %s SET %s WHERE _id=new._id"):format(self.table, table.concat(sets, ","))),
   }
@@ -108,14 +115,17 @@ local function fill(self)
     values[i] = extract("t", field)
   end
   local at = ("ifnull(CAST(%s AS INTEGER),0)"):format(extract("t", self.by))
-  return {
+  local texts = {
     ("INSERT INTO %s SELECT (%s<<%d)+row_number() OVER (PARTITION BY %s ORDER BY t._id)-1,t._id,%s "
       .. "FROM %s t"):format(self.table, at, BITS, at, table.concat(values, ","),
       quote(self.name)),
-    ("INSERT INTO %s(rowid,words) SELECT l.docid,%s FROM %s l JOIN %s t ON t._id=l._id "
-      .. "ORDER BY l.docid"):format(self.index, words_sql(self, "t"), self.table,
-      quote(self.name)),
   }
+  if self.words then
+    texts[2] = ("INSERT INTO %s(rowid,words) SELECT l.docid,%s FROM %s l JOIN %s t "
+      .. "ON t._id=l._id ORDER BY l.docid"):format(self.index, words_sql(self, "t"), self.table,
+      quote(self.name))
+  end
+  return texts
 end
 
 ---Statements that make all of it anew, or nil when `present` (name → SQL of the tables, indexes and
@@ -128,8 +138,8 @@ function M:missing(present)
   end
   local wanted = {
     ("CREATE TABLE %s (%s)"):format(self.table, table.concat(columns, ",")),
-    ("CREATE VIRTUAL TABLE %s USING fts5(words,content='',columnsize=0,detail=none,"
-      .. "tokenize='ascii')"):format(self.index),
+    self.words and ("CREATE VIRTUAL TABLE %s USING fts5(words,content='',columnsize=0,detail=none,"
+      .. "tokenize='ascii')"):format(self.index) or nil,
   }
   for _, list in ipairs({ indexes(self), triggers(self) }) do
     for _, text in ipairs(list) do
@@ -246,6 +256,15 @@ end
 function M:ordered(keys)
   return keys[1].field == self.by and (not keys[2] or keys[2].field == "_id")
     and (not keys[2] or keys[1].descending == keys[2].descending)
+end
+
+---The narrow column (or time) of a field; nil: it has none.
+---@return string?
+function M:column(field)
+  if field == self.by then
+    return ("(l.docid>>%d)"):format(BITS)
+  end
+  return self.columns[field] and "l." .. quote(field) or nil
 end
 
 ---What comes after a cursor in the order of the lists.

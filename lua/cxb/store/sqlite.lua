@@ -298,19 +298,36 @@ local function boolean_of(collection, field, value)
   return value
 end
 
+-- Columns of the narrow table when it has all of these fields, else nil.
+local function narrow_columns(narrow, ...)
+  local out = {}
+  for _, fields in ipairs({ ... }) do
+    for _, field in ipairs(fields) do
+      out[field] = narrow and narrow:column(field)
+      if not out[field] then
+        return nil
+      end
+    end
+  end
+  return out
+end
+
 function M:group(name, conditions, keys, sums)
   local collection, params = self.collections[name], {}
-  local filter = matching(collection, conditions, params)
+  local narrow = narrow_columns(collection.lists, keys, sums)
+  local source = narrow and collection.lists:source(collection, conditions, params)
+    or { from = quote(name), where = matching(collection, conditions, params) }
   local out, groups = {}, {}
   for i, key in ipairs(keys) do
-    out[i] = ("%s AS k%d"):format(sql.field(collection, key), i)
+    out[i] = ("%s AS k%d"):format(narrow and narrow[key] or sql.field(collection, key), i)
     groups[i] = "k" .. i
   end
   for i, field in ipairs(sums) do
-    out[#out + 1] = ("ifnull(sum(%s),0) AS s%d"):format(sql.field(collection, field), i)
+    out[#out + 1] = ("ifnull(sum(%s),0) AS s%d"):format(
+      narrow and narrow[field] or sql.field(collection, field), i)
   end
   local rows, err = run(self, ("SELECT count(*) AS n,%s FROM %s WHERE %s GROUP BY %s"):format(
-    table.concat(out, ","), quote(name), filter, table.concat(groups, ",")), params)
+    table.concat(out, ","), source.from, source.where, table.concat(groups, ",")), params)
   for at, row in ipairs(rows or {}) do
     local group = { by = {}, count = row.n, sum = {} }
     for i, key in ipairs(keys) do
