@@ -1,48 +1,101 @@
--- GET /api/v1/calls and /api/v1/calls/{id} (api.md §5.8).
-local calls = require("services.calls")
+-- Calls: lists, single ones, files of them, redaction (api.md §5.8).
+local call_export = require("services.call_export")
+local call_filter = require("services.call_filter")
+local call_view = require("services.call_view")
+local documents = require("services.documents")
 local errors = require("services.errors")
 local lists = require("services.lists")
+local redaction = require("services.redaction")
+local shapes = require("schemas.call")
 
-local id = { type = "string", format = "id" }
-local word = { type = "string", minLength = 1, maxLength = 256 }
-local flag = { type = "boolean" }
-local time = { type = "string", format = "time" }
-local seconds = { type = "number", minimum = 0 }
+local READERS = { "admin", "key" }
+
+local sort = { type = "string", enum = { "-started_at", "started_at" }, default = "-started_at" }
+
+local function with_sort(properties)
+  local all = { sort = sort }
+  for name, property in pairs(properties) do
+    all[name] = property
+  end
+  return all
+end
+
+local export_query = { type = "object", properties = with_sort(call_filter.properties) }
 
 return {
   {
-    verb = "GET", path = "/api/v1/calls", guard = { "admin", "key" }, scope = "calls:read",
-    summary = "Calls, newest first.",
-    output = lists.answer({ type = "object", additionalProperties = true }),
-    query = {
-      type = "object",
-      properties = {
-        limit = { type = "integer", minimum = 1, maximum = 200, default = 50 },
-        after = { type = "string", maxLength = 2048 },
-        sort = { type = "string", enum = { "-started_at", "started_at" }, default = "-started_at" },
-        bot_id = id, campaign_id = id, status = word, disconnected_by = word, call_type = word,
-        direction = { type = "string", enum = { "incoming", "outgoing" } },
-        disposition = word, sub_disposition = word, was_transferred = flag, has_recording = flag,
-        min_duration = seconds, max_duration = seconds, from = time, to = time,
-        number = { type = "string", minLength = 4, maxLength = 32 },
-      },
-    },
+    verb = "GET", path = "/api/v1/calls", guard = READERS, scope = "calls:read",
+    summary = "Calls, newest first, of the last seven days unless a time is given.",
+    query = lists.query(with_sort(call_filter.properties)), output = lists.answer(shapes.row),
     handler = function(ctx)
-      local answer, err = calls.list(ctx.app.store, ctx.query)
-      return answer and { body = answer }, err and errors.of_store(err)
+      local filter, refused = call_filter.of(ctx.query, ctx.principal)
+      if not filter then
+        return nil, refused
+      end
+      local answer, err = lists.page(ctx, "calls", filter,
+        { sort = { ctx.query.sort }, fields = call_view.row_fields, show = call_view.shown })
+      return answer and { body = answer }, err
     end,
   },
   {
-    verb = "GET", path = "/api/v1/calls/{id}", guard = "admin",
-    summary = "Everything about one call.",
-    output = { type = "object", additionalProperties = true },
-    params = { type = "object", properties = { id = id } },
+    verb = "GET", path = "/api/v1/calls/export.csv", guard = READERS, scope = "calls:read",
+    summary = "The calls of a filter as CSV, at most 200,000.", media = "text/csv",
+    limit = "export", audit = "call.export", query = export_query,
     handler = function(ctx)
-      local call, err = calls.detail(ctx.app, ctx.params.id)
-      if not call then
-        return nil, err.code == "not_found" and errors.not_found("call") or errors.of_store(err)
+      local filter, refused = call_filter.of(ctx.query, ctx.principal)
+      if not filter then
+        return nil, refused
       end
-      return { body = call, headers = { etag = ('"%d"'):format(call.v) } }
+      ctx.audit = { target = { type = "calls" } }
+      return call_export.csv(ctx, filter, ctx.query.sort)
+    end,
+  },
+  {
+    verb = "GET", path = "/api/v1/calls/{id}", guard = { "admin", "key", "secret" },
+    scope = "calls:read",
+    summary = "Everything about one call.", output = shapes.detail,
+    query = { type = "object", properties = {
+      make_recording_accessible = {
+        type = "boolean", default = true, description = "false: without recording_play_url",
+      },
+    } },
+    handler = function(ctx)
+      local call, err = call_view.detail(ctx, ctx.params.id,
+        { recording_url = ctx.query.make_recording_accessible })
+      return call and { body = call, headers = { etag = documents.etag(call) } }, err
+    end,
+  },
+  {
+    verb = "GET", path = "/api/v1/calls/{id}/export.json", guard = READERS,
+    scope = "calls:read", audit = "call.export",
+    summary = "One call as it is stored.",
+    output = { type = "object", additionalProperties = true },
+    handler = function(ctx)
+      ctx.audit = { target = { type = "call", id = ctx.params.id } }
+      return call_export.json(ctx, ctx.params.id)
+    end,
+  },
+  {
+    verb = "POST", path = "/api/v1/calls/{id}/redact", guard = "super", audit = "call.redact",
+    summary = "Erases a call's words, variables, numbers and recording; what is counted stays.",
+    output = shapes.detail, errors = { "invalid_state", "object_store_unavailable" },
+    handler = function(ctx)
+      local call, err = call_view.get(ctx, ctx.params.id)
+      if not call then
+        return nil, err
+      elseif call.status == "in_progress" then
+        return nil, errors.new(409, "invalid_state", "The call is still on.")
+      end
+      ctx.audit = { target = { type = "call", id = call._id } }
+      call, err = redaction.erase(ctx.app, call)
+      if call then
+        return { body = call_view.shown(call) }
+      elseif err.code == "recording" then
+        return nil, errors.new(503, "object_store_unavailable",
+          "The recording could not be erased, so nothing was.",
+          { headers = { ["retry-after"] = "5" } })
+      end
+      return nil, errors.of_store(err)
     end,
   },
 }

@@ -1,46 +1,128 @@
--- GET and HEAD /api/v1/recordings/{session_id}: the call's audio, by ranges (api.md §5.9).
+-- Recordings: the audio by ranges, its outline, public links (api.md §5.9).
+local call_view = require("services.call_view")
 local errors = require("services.errors")
+local links = require("services.recording_links")
+local pipeline = require("services.pipeline")
+local recording_peaks = require("services.recording_peaks")
+local recording_store = require("services.recording_store")
+local recording_stream = require("services.recording_stream")
 
--- Where a call's recording lies under the recordings folder; nil when the key is not a plain path.
-local function path_of(call)
-  local key = call.recording_key or (call.recording_url or ""):match("([^/]+)$") or ""
-  key = key:gsub("^recordings/", "")
-  if key == "" or key:find("[%c\\]") or ("/" .. key .. "/"):find("/%.*/") then
-    return nil
+local token = { type = "string", minLength = 16, maxLength = 128, pattern = "^[%w_-]+$" }
+
+-- (waits) Sends the recording of a call.
+local function play(ctx, call, headers)
+  local source, err = recording_store.find(ctx.app, call)
+  if not source then
+    return nil, err
   end
-  return key
+  return recording_stream.send(ctx, source, headers)
 end
 
-local function missing()
-  return nil, errors.new(404, "recording_missing", "There is no recording of this call here.")
+local function rotate(ctx)
+  local call, err = call_view.get(ctx, ctx.params.id)
+  if not call then
+    return nil, err
+  elseif not recording_store.key(call) then
+    return nil, errors.new(404, "recording_missing", "The call has no recording.")
+  end
+  ctx.audit = { target = { type = "call", id = call._id } }
+  local made
+  made, err = links.rotate(ctx.app, call)
+  if not made then
+    return nil, err
+  end
+  local origin = pipeline.origin(ctx)
+  local base = ctx.app.settings.CXB_PUBLIC_URL or (origin.scheme .. "://" .. origin.host)
+  return { status = 201, body = {
+    recording_access_token = made,
+    url = base:gsub("/+$", "") .. "/api/v1/public/recordings/" .. made,
+  } }
+end
+
+local function withdraw(ctx)
+  local call, err = call_view.get(ctx, ctx.params.id)
+  if not call then
+    return nil, err
+  end
+  ctx.audit = { target = { type = "call", id = call._id } }
+  local ok
+  ok, err = links.withdraw(ctx.app, call)
+  return ok and { status = 204, body = "" }, err
 end
 
 return {
   {
     verb = "GET", path = "/api/v1/recordings/{session_id}", guard = "playback",
-    summary = "The audio of a call, by ranges.", media = "audio/wav",
-    errors = { "recording_missing" },
-    params = {
-      type = "object", properties = { session_id = { type = "string", format = "id" } },
-    },
+    summary = "The audio of a call, by ranges.", media = "audio/wav", audit = "recording.play",
+    errors = { "recording_missing", "object_store_unavailable" },
     handler = function(ctx)
-      local call, err = ctx.app.store:get("calls", ctx.params.session_id)
+      local call, err = call_view.get(ctx, ctx.params.session_id)
       if not call then
-        return nil, err.code == "not_found" and errors.not_found("call") or errors.of_store(err)
+        return nil, err
       end
-      local key = path_of(call)
-      if not key then
-        return missing()
-      end
-      local sent, code = ctx.req:send_file(ctx.app.recordings_dir .. "/" .. key, {
-        ["content-type"] = "audio/wav", ["content-disposition"] = "inline",
-        ["cache-control"] = "private, no-cache", ["x-content-type-options"] = "nosniff",
-        ["x-request-id"] = ctx.request_id,
-      })
-      if not sent and code == "not_found" then
-        return missing()
-      end
-      return "answered"
+      ctx.audit = { target = { type = "call", id = call._id } }
+      return play(ctx, call)
     end,
+  },
+  {
+    verb = "GET", path = "/api/v1/recordings/{session_id}/peaks", guard = "playback",
+    summary = "The outline of a recording, for drawing it.",
+    query = { type = "object", properties = {
+      points = { type = "integer", minimum = 100, maximum = 8000, default = 1000 },
+      ticket = { type = "string", maxLength = 2048 },
+    } },
+    output = {
+      type = "object", title = "RecordingPeaks", required = { "duration", "channels" },
+      properties = {
+        duration = { type = "number", description = "seconds" },
+        channels = {
+          type = "array", description = "of each: min, max, min, max … as -128 to 127",
+          items = { type = "array", items = { type = "integer" } },
+        },
+      },
+    },
+    errors = { "recording_missing", "unsupported_recording", "object_store_unavailable" },
+    handler = function(ctx)
+      local call, err = call_view.get(ctx, ctx.params.session_id)
+      local source, outline
+      if call then
+        source, err = recording_store.find(ctx.app, call)
+      end
+      if source then
+        outline, err = recording_peaks.get(ctx.app, call, source, ctx.query.points)
+      end
+      return outline and { body = outline }, err
+    end,
+  },
+  {
+    verb = "GET", path = "/api/v1/public/recordings/{token}", guard = "open",
+    limit = "public_recording",
+    summary = "The audio of a call by its public link.", media = "audio/wav",
+    params = { type = "object", properties = { token = token } },
+    errors = { "recording_missing", "object_store_unavailable" },
+    handler = function(ctx)
+      local call, err = links.call(ctx.app, ctx.params.token)
+      if not call then
+        return nil, err
+      end
+      return play(ctx, call, { ["x-robots-tag"] = "noindex" })
+    end,
+  },
+  {
+    verb = "POST", path = "/api/v1/calls/{id}/recording-token", guard = "admin",
+    audit = "recording_token.rotate", status = 201,
+    summary = "A new public link to a recording; the former one stops playing.",
+    output = {
+      type = "object", required = { "recording_access_token", "url" },
+      properties = {
+        recording_access_token = { type = "string" }, url = { type = "string", format = "url" },
+      },
+    },
+    errors = { "recording_missing" }, handler = rotate,
+  },
+  {
+    verb = "DELETE", path = "/api/v1/calls/{id}/recording-token", guard = "admin",
+    audit = "recording_token.withdraw", status = 204,
+    summary = "The public link to a recording stops playing.", handler = withdraw,
   },
 }

@@ -1,4 +1,6 @@
 -- A carrier's record of a call (api.md §5.7): kept beside the result, no judge of its status.
+local redaction = require("services.redaction")
+
 local M = {}
 
 -- The names carriers give to what we keep by itself.
@@ -34,14 +36,18 @@ function M.ingest(store, body)
     return { status = "ignored", reason = "no streamId" }
   end
   local calls, err = store:find("calls", { stream_id = stream_id },
-    { sort = { "-started_at" }, limit = 1, fields = { "stream_id" } })
+    { sort = { "-started_at" }, limit = 1, fields = { "stream_id", "redacted_at" } })
   if not calls then
     return nil, err
   elseif not calls[1] then
     return { status = "not_found", stream_id = stream_id }
   end
+  local set = fields(body)
+  if calls[1].redacted_at then
+    redaction.strip(set)
+  end
   local call
-  call, err = store:update("calls", calls[1]._id, { set = fields(body) })
+  call, err = store:update("calls", calls[1]._id, { set = set })
   if not call and err.code == "not_found" then
     return { status = "not_found", stream_id = stream_id }
   end

@@ -5,6 +5,7 @@ local call_terms = require("services.call_terms")
 local calls = require("services.calls")
 local errors = require("services.errors")
 local fanout = require("services.fanout")
+local redaction = require("services.redaction")
 local result_body = require("services.result_body")
 
 local M = {}
@@ -113,6 +114,9 @@ local function changes(found, result, hash)
     unset[#unset + 1] = "lost"
   end
   derive(set, found)
+  if found and found.redacted_at then
+    redaction.strip(set)
+  end
   set.fanout = fanout.begin()
   return set, unset
 end

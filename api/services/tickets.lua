@@ -4,7 +4,7 @@ local jwt = require("cxb.jwt")
 
 local M = {}
 
-local TEST_SECONDS, PLAYBACK_SECONDS = 60, 7200
+local TEST_SECONDS, LISTEN_SECONDS, PLAYBACK_SECONDS = 60, 60, 7200
 
 local function key(secret, purpose)
   return cxb.crypto.hkdf_sha256(secret, purpose, 32)
@@ -24,6 +24,14 @@ function M.test_call(app, bot_id, session_id)
   local made = claims("core-test", session_id, TEST_SECONDS)
   made.bot_id = bot_id
   return jwt.sign(made, key(app.secrets.core, "core-test")), made.exp * 1000
+end
+
+---For /monitor/{session_id} of a call worker, once.
+---@return string ticket, number expires_at ms
+function M.listen(app, bot_id, session_id)
+  local made = claims("core-listen", session_id, LISTEN_SECONDS)
+  made.bot_id = bot_id
+  return jwt.sign(made, key(app.secrets.core, "core-listen")), made.exp * 1000
 end
 
 ---For one recording; long calls are sought through for a while.
