@@ -1,5 +1,5 @@
 -- Who may call a route. A guard answers the principal, or nil and the refusal. A route names one
--- guard or a list: the first whose credential the request carries judges it.
+-- guard or a list: those whose credential the request carries judge it.
 --   people (bearer token)    any · agent (agents and supervisors) · sup · admin · super
 --   other programs           key (X-API-Key with the route's scope, or an administrator)
 --   our own services         secret (the internal secret, either spelling of its header)
@@ -130,17 +130,26 @@ local function bearer(ctx)
   return ctx.req.headers.authorization ~= nil
 end
 
----(waits) The principal by a route's guard or guards. Without any credential the first one refuses.
+---(waits) The principal by a route's guard or guards. Whom one does not allow, a later one that
+---looks at the same credential may. Without any credential the first one refuses.
 ---@param guard string|string[]
 ---@return table? principal, api.error? refusal
 function M.judge(guard, ctx)
   if type(guard) == "string" then
     return M[guard](ctx)
   end
+  local first
   for _, name in ipairs(guard) do
     if (carried[name] or bearer)(ctx) then
-      return M[name](ctx)
+      local principal, refused = M[name](ctx)
+      if principal or refused.code ~= "forbidden" then
+        return principal, refused
+      end
+      first = first or refused
     end
+  end
+  if first then
+    return nil, first
   end
   return M[guard[1]](ctx)
 end

@@ -9,5 +9,5 @@
 /* The PHC string of a password with a fresh salt: argon2id, m=19456 KiB, t=2, p=1. CXB_ENOMEM. */
 int cxb_password_hash(const char *text, size_t len, char out[CXB_PASSWORD_HASH_LEN]);
 /* Whether `hash` ("$argon2id$…" or bcrypt's "$2a$", "$2b$", "$2y$") was made of this password.
- * false for what is neither, and for a password with a NUL against bcrypt. */
+ * false for what is neither, and for a password with a NUL against bcrypt. text[len] is NUL. */
 bool cxb_password_verify(const char *text, size_t len, const char *hash);

@@ -64,7 +64,7 @@ static password_job *new_job(lua_State *L, cxb_job hooks) {
     luaL_error(L, "out of memory");
     return NULL;
   }
-  memcpy(copy, text, len);
+  memcpy(copy, text, len + 1); /* Lua ends it with a NUL, which crypt needs */
   j->job = hooks;
   j->text = copy;
   j->len = len;
