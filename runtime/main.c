@@ -13,6 +13,7 @@
   ROOM(cxb_time_module)        \
   ROOM(cxb_task_module)        \
   ROOM(cxb_process_module)     \
+  ROOM(cxb_confine_module)     \
   ROOM(cxb_fs_module)          \
   ROOM(cxb_spool_module)       \
   ROOM(cxb_slot_module)        \

@@ -659,6 +659,11 @@ function child:line() end
 function cxb.process.spawn(opts) end
 ---Signal by number or name ("TERM") to a pid. @return true?, string? code "not_found"
 function cxb.process.kill(pid, signal) end
+---For a tool that runs code nobody trusts yet: from now on and for good it makes no sockets and writes
+---no byte into a file; with no_files it opens none either. Beyond cpu_seconds of CPU time it is killed.
+---@param opts {cpu_seconds?: integer, no_files?: boolean}
+---@return true?, string? code "io": the kernel refuses, string? message
+function cxb.process.confine(opts) end
 ---(waits) the next signal of these names delivered to this process ("INT", "TERM"): for tools only.
 function cxb.process.signal(names) end
 function cxb.process.rss_kb() end

@@ -1,9 +1,17 @@
--- A flow that is not published yet (core spec §4, flow_source): it runs in a test call only, in an
--- environment of its own. What it assigns, or changes in a library table, no other call sees.
-local M = {}
+-- A flow that was written in the API: a draft of a test call (core spec §4, flow_source), or one
+-- that is published. It runs in an environment of its own: what it assigns, or changes in a library
+-- table, no other flow sees, and it reaches neither files nor processes.
+local M = {
+  ---The chunk of a helper's file.
+  ---@type fun(path: string): function?, string?
+  open = loadfile,
+}
 
 local shared = { "assert", "error", "ipairs", "next", "pairs", "pcall", "select", "tonumber",
   "tostring", "type", "unpack", "xpcall", "rawequal", "rawget", "rawset", "setmetatable" }
+-- Parts of the script API that are for flows.
+local parts = { "time", "task", "log", "metrics", "http", "ws", "crypto", "version", "null",
+  "json" }
 local libraries = { "string", "table", "math", "coroutine", "bit" }
 
 local function copy(from, depth)
@@ -40,7 +48,7 @@ local function require_in(env)
     end
     if loaded[name] == nil then
       local path = ("%s/lua/%s.lua"):format(cxb.root, (name:gsub("%.", "/")))
-      local chunk, why = loadfile(path)
+      local chunk, why = M.open(path)
       if not chunk then
         error(why, 2)
       end
@@ -51,7 +59,22 @@ local function require_in(env)
   end
 end
 
-local function environment()
+local function part_of(api)
+  local out = {}
+  for _, name in ipairs(parts) do
+    local there, value = pcall(function()
+      return api[name]
+    end)
+    -- the host's own tables are read only and seem empty
+    local plain = there and type(value) == "table" and next(value) ~= nil
+    out[name] = there and (plain and copy(value, 0) or value) or nil
+  end
+  return out
+end
+
+---What such a flow sees.
+---@return table env
+function M.environment()
   local env = {}
   for _, name in ipairs(shared) do
     env[name] = _G[name]
@@ -60,7 +83,7 @@ local function environment()
     env[name] = copy(_G[name], 0)
   end
   env.os = { time = os.time, date = os.date, clock = os.clock, difftime = os.difftime }
-  env.cxb = copy(cxb, 1)
+  env.cxb = part_of(cxb)
   function env.getmetatable(value)
     return type(value) == "table" and getmetatable(value) or nil
   end
@@ -80,10 +103,10 @@ local function environment()
 end
 
 ---@param source string Lua text that returns function(call)
----@param name string of the flow, for messages
+---@param title string of the flow, for messages
 ---@return (fun(call: table))? flow, string? why
-function M.load(source, name)
-  local chunk, why = compile(source, "@draft of " .. name, environment())
+function M.load(source, title)
+  local chunk, why = compile(source, "@" .. title, M.environment())
   if not chunk then
     return nil, why
   end
@@ -91,7 +114,7 @@ function M.load(source, name)
   if not ok then
     return nil, tostring(flow)
   elseif type(flow) ~= "function" then
-    return nil, ("draft of %s: a flow returns function(call)"):format(name)
+    return nil, ("%s: a flow returns function(call)"):format(title)
   end
   return flow
 end

@@ -114,7 +114,7 @@ function M.of(config)
     return M.get(config.flow)
   end
   return function(call)
-    local flow, why = draft.load(config.flow_source, config.flow)
+    local flow, why = draft.load(config.flow_source, "draft of " .. config.flow)
     if not flow then
       error(why, 0)
     end

@@ -52,21 +52,31 @@ local function walk(fn, visit)
   end
 end
 
+local function by_line(a, b)
+  return a.line < b.line
+end
+
+---@param fn function a loaded chunk, not yet run
+---@param known table names it may read
+---@return {line: integer, name: string, assigned: boolean, message: string}[] by line
+function M.all(fn, known)
+  local list = {}
+  walk(fn, function(name, assigned, line)
+    local message = assigned and ("global %s is assigned; use a local"):format(name)
+      or known[name] == nil and ("%s is not defined"):format(name)
+    if message then
+      list[#list + 1] = { line = line, name = name, assigned = assigned, message = message }
+    end
+  end)
+  table.sort(list, by_line)
+  return list
+end
+
 ---@param fn function a loaded chunk, not yet run
 ---@param known table names it may read
 ---@return {line: integer, message: string}? first by line; nil when all is well
 function M.check(fn, known)
-  local first
-  walk(fn, function(name, assigned, line)
-    if first and first.line <= line then
-      return
-    elseif assigned then
-      first = { line = line, message = ("global %s is assigned; use a local"):format(name) }
-    elseif known[name] == nil then
-      first = { line = line, message = ("%s is not defined"):format(name) }
-    end
-  end)
-  return first
+  return M.all(fn, known)[1]
 end
 
 return M
