@@ -28,6 +28,7 @@ cxb = {}
 ---@field selftest? fun():boolean?,string? before a generation takes work; nil, why refuses it
 ---@field call_lost? fun(info: {task: string, reason: "script"|"stalled"|"memory", error: string}) runs in a fresh task when the task that held the slot died
 ---@field control? table<string, fun(args: table): table> verbs of the control socket (reload, drain, status are built in; `status` here adds fields); an answer with `elsewhere` is asked of the generation before, as long as one lives
+---@field drain? fun() SIGTERM: no new connection is taken; end what would run long by itself; in every generation that lives
 ---@field now? fun() second SIGTERM or SIGINT: end what runs, within 2.5 s; in every generation that lives
 ---@field stop? fun() draining is over, the process is about to end; ≤ 10 s
 ---@field active? fun() this generation takes work from now on (the first: after start); begin what repeats here
@@ -52,6 +53,7 @@ cxb = {}
 ---@field remote string address of the peer, "unix" for a Unix socket
 ---@field id string X-Request-ID if well formed, else made
 ---@field upgrade boolean a well-formed WebSocket upgrade
+---@field gone boolean the peer has closed, or the socket was taken
 local request = {}
 ---(waits) the whole body, "" when none; nil, "too_large" above max (1 MiB), "closed"
 ---@param max? integer bytes
@@ -182,6 +184,9 @@ function cxb.task.self() end
 function cxb.task.park(timeout_ms) end
 ---Runs fn every `ms` in a task of its own, never twice at once, until the generation retires.
 function cxb.task.every(ms, name, fn) end
+---The running task is cancelled `ms` from now, to the second; nil: it may take as long as it likes.
+---@param ms? number
+function cxb.task.deadline(ms) end
 ---Fields every log line of this task (and tasks it spawns) carries: call_id, session_id, bot_id, transport, request_id.
 function cxb.task.tag(fields) end
 

@@ -180,6 +180,8 @@ static void begin_drain(bool now) {
     if (!is_call_worker() && cxb_process_on_stop_listening)
       cxb_process_on_stop_listening();
     uv_timer_start(&p.tick, on_tick, TICK_MS, TICK_MS);
+    for (cxb_generation *gen = cxb_generation_current(); gen; gen = cxb_generation_older(gen))
+      cxb_generation_call(gen, "drain", NULL, NULL);
   }
   if (now && !p.now) {
     p.now = true;

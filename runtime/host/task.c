@@ -13,13 +13,14 @@
 #include "task_internal.h"
 #include "watchdog.h"
 
-enum { BUCKETS = 256, WAITS_AFTER_CANCEL = 1000 };
+enum { BUCKETS = 256, WAITS_AFTER_CANCEL = 1000, DEADLINE_MS = 500 };
 
 static cxb_task *buckets[BUCKETS];
 static uint64_t next_id = 1;
 static cxb_task *running, *ending;
 static cxb_task *ready_head, *ready_tail;
-static int count;
+static int count, with_deadline;
+static uv_timer_t deadlines;
 
 /* Inside a task, or in what its end calls, another one is only made ready: whoever runs the first
  * runs it next, so that tasks that end one another never pile up on the C stack. */
@@ -102,10 +103,39 @@ static void task_free(cxb_task *t) {
   }
 }
 
+/* ---- deadlines ---- */
+
+static void check_deadline(cxb_task *t, void *arg) {
+  if (t->deadline_ms && t->deadline_ms <= *(int64_t *)arg)
+    cxb_task_cancel(t, 0);
+}
+
+/* One timer looks at all of them, as long as there are any. */
+static void on_deadlines(uv_timer_t *timer) {
+  int64_t now = (int64_t)uv_now(cxb_loop());
+  if (with_deadline == 0)
+    uv_timer_stop(timer);
+  else
+    cxb_task_each(check_deadline, &now);
+}
+
+void cxb_task_deadline(cxb_task *t, int64_t ms) {
+  with_deadline += (ms >= 0) - (t->deadline_ms != 0);
+  t->deadline_ms = ms >= 0 ? (int64_t)uv_now(cxb_loop()) + ms + 1 : 0;
+  if (ms < 0 || uv_is_active((uv_handle_t *)&deadlines))
+    return;
+  if (!deadlines.loop) {
+    uv_timer_init(cxb_loop(), &deadlines);
+    uv_unref((uv_handle_t *)&deadlines);
+  }
+  uv_timer_start(&deadlines, on_deadlines, DEADLINE_MS, DEADLINE_MS);
+}
+
 /* The task is over: tell its owner, give the coroutine back. */
 static void finish(cxb_task *t, bool ok, int nresults, const char *error) {
   hash_remove(t);
   count--;
+  cxb_task_deadline(t, -1);
   cxb_task *outer = ending;
   ending = t;
   if (t->on_end)

@@ -73,6 +73,9 @@ const char *cxb_task_tags(const cxb_task *task);
 /* Of a task that ended badly: "script", "stalled", "memory" or "cancelled". */
 const char *cxb_task_reason(const cxb_task *task);
 
+/* The task is cancelled `ms` from now, to the second; < 0: it may take as long as it likes. */
+void cxb_task_deadline(cxb_task *task, int64_t ms);
+
 /* From now on each wait of the task returns nil, "cancelled" at once; after `grace_ms` it is ended
  * by force at its next instruction. Idempotent. */
 void cxb_task_cancel(cxb_task *task, int64_t grace_ms);

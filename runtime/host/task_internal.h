@@ -21,6 +21,7 @@ struct cxb_task {
   cxb_task_state state;
   cxb_task_end_reason killed, reason;
   bool cancelled, timer_made, has_handle, sleeping;
+  int64_t deadline_ms; /* of the loop's clock; 0: none */
   void (*cancel)(void *arg);
   void *cancel_arg;
   cxb_task_end_cb on_end;

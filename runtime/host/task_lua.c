@@ -327,12 +327,21 @@ static int l_tag(lua_State *L) {
   return 0;
 }
 
+static int l_deadline(lua_State *L) {
+  cxb_task *t = cxb_task_running();
+  int64_t ms = lua_isnoneornil(L, 1) ? -1 : (int64_t)luaL_checknumber(L, 1);
+  if (t)
+    cxb_task_deadline(t, ms);
+  return 0;
+}
+
 static void open_task(lua_State *L, cxb_generation *gen) {
   (void)gen;
   static const luaL_Reg methods[] = {
       {"wait", l_wait}, {"cancel", l_cancel}, {"unpark", l_unpark}, {NULL, NULL}};
   static const luaL_Reg fns[] = {{"spawn", l_spawn}, {"self", l_self}, {"park", l_park},
-                                 {"every", l_every}, {"tag", l_tag},   {NULL, NULL}};
+                                 {"every", l_every}, {"tag", l_tag},   {"deadline", l_deadline},
+                                 {NULL, NULL}};
   luaL_newmetatable(L, HANDLE_MT);
   lua_newtable(L);
   luaL_register(L, NULL, methods);

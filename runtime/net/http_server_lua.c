@@ -364,6 +364,8 @@ static bool push_field(lua_State *L, cxb_http_request *req, const char *key, boo
     *keep = true;
   } else if (strcmp(key, "upgrade") == 0) {
     lua_pushboolean(L, req->websocket);
+  } else if (strcmp(key, "gone") == 0) {
+    lua_pushboolean(L, !req->conn);
   } else if (strcmp(key, "answered") == 0) {
     lua_pushboolean(L, req->started || !req->conn);
   } else {
