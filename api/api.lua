@@ -6,14 +6,21 @@ if not settings then
   return 0 -- --help-config has printed the variables
 end
 local App = require("services.app")
+local caches = require("services.caches")
 local Jobs = require("services.jobs")
 local local_operator = require("services.local_operator")
 local pipeline = require("services.pipeline")
+local sse = require("services.sse")
 
 local address = App.address(settings.CXB_API_LISTEN)
 if not address then
   config.refuse(("CXB_API_LISTEN: %q is not valid, expected HOST:PORT or unix:PATH"):format(
     settings.CXB_API_LISTEN))
+end
+
+local fits, why_not = caches.check(settings)
+if not fits then
+  config.refuse(why_not)
 end
 
 cxb.log.context({ service = "api" })
@@ -26,6 +33,8 @@ cxb.metrics.declare({
     buckets = { 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5 } },
   { name = "cxb_results_ingested_total", type = "counter",
     help = "Results by what became of them." },
+  { name = "cxb_rate_limited_total", type = "counter", help = "Requests refused as too many." },
+  { name = "cxb_sse_streams", type = "gauge", help = "Streams of live events." },
   { name = "cxb_build_info", type = "gauge", help = "1, the version as a label." },
 })
 cxb.metrics.set("cxb_build_info", { version = cxb.version }, 1)
@@ -71,7 +80,11 @@ return {
     app.jobs:start()
   end,
   retire = function()
+    sse.end_all(app, "reload")
     app.jobs:stop()
+  end,
+  drain = function()
+    sse.end_all(app, "shutdown")
   end,
   stop = function()
     app.jobs:stop()

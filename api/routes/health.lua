@@ -12,7 +12,8 @@ local function state(ctx, healthy)
     { "reload_error", why ~= "" and why or nil },
     { "uptime_seconds", math.floor((cxb.time.mono() - app.started_at) / 1000) },
     { "store", { kind = open_store.kind(app.settings), ok = healthy } },
-    { "cache", { kind = "memory", ok = true } },
+    { "cache", { kind = app.cache and app.cache.kind or "memory",
+      ok = app.cache ~= nil and app.cache:healthy() } },
   })
 end
 

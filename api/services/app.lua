@@ -1,6 +1,7 @@
 -- What one generation of the API works with: settings, secrets, store.
 local bots = require("services.bots")
 local brief_memory = require("services.brief_memory")
+local caches = require("services.caches")
 local first_admin = require("services.first_admin")
 local open_store = require("services.open_store")
 local secrets = require("cxb.secrets")
@@ -38,14 +39,13 @@ function M.new(settings)
   end
   return setmetatable({
     settings = settings,
-    cache = brief_memory.new(), -- what all processes share for a while
     attempts = brief_memory.new(), -- failed sign-ins
     keys_used = {}, -- API key id → when its use was noted
     trusted_proxies = proxies,
     recordings_dir = settings.CXB_RECORDINGS_DIR or settings.CXB_STATE_DIR .. "/recordings",
     docs_dir = cxb.root .. "/.cache/docs",
     started_at = cxb.time.mono(),
-    ready = false,
+    ready = false, streams = {},
   }, M)
 end
 
@@ -121,9 +121,11 @@ function M:boot()
   if not ok and why ~= "exists" then
     return nil, ("CXB_STATE_DIR: %s: %s"):format(settings.CXB_STATE_DIR, message or why)
   end
-  ok, why = load_secrets(self)
-  if not ok then
-    return nil, why
+  for _, step in ipairs({ load_secrets, caches.open }) do
+    ok, why = step(self)
+    if not ok then
+      return nil, why
+    end
   end
   self.store, why = open_store.open(settings)
   if not self.store then

@@ -19,13 +19,17 @@ local function id_of(ctx, key)
   return hash(who.kind, who.id or "", ctx.req.method, ctx.req.path, key)
 end
 
+local function in_progress(message)
+  return errors.new(409, "in_progress", message, { headers = { ["retry-after"] = "1" } })
+end
+
 local function replay(found, request_hash)
   if found.request_hash ~= request_hash then
     return nil, errors.new(422, "idempotency_mismatch",
       "This Idempotency-Key was used for another request.")
   elseif found.state ~= "done" then
-    return nil, errors.new(409, "in_progress", "The first request with this Idempotency-Key has"
-      .. " not been answered; if it never is, use another key.", { headers = { ["retry-after"] = "1" } })
+    return nil, in_progress("The first request with this Idempotency-Key has not been answered;"
+      .. " if it never is, use another key.")
   end
   return { replay = found }
 end
@@ -37,8 +41,8 @@ function M.begin(route, ctx)
   if not key then
     return nil
   elseif #key > 128 or #key < 1 then
-    return false, errors.new(422, "validation_failed", "Idempotency-Key: 1 to 128 characters.",
-      { fields = { { path = "Idempotency-Key", rule = "length", message = "1 to 128 characters" } } })
+    return false, errors.invalid({ { path = "Idempotency-Key", rule = "length",
+      message = "1 to 128 characters" } })
   end
   local store, id = ctx.app.store, id_of(ctx, key)
   local request_hash = hash(ctx.raw or "")
@@ -62,25 +66,28 @@ function M.begin(route, ctx)
       return false, errors.of_store(err)
     end
   end
-  return false, errors.new(409, "in_progress", "Another request with this Idempotency-Key is"
-    .. " being answered.", { headers = { ["retry-after"] = "1" } })
+  return false, in_progress("Another request with this Idempotency-Key is being answered.")
 end
 
 ---What is answered again.
----@return integer status, string? body, table headers
+---@return table answer
 function M.again(found)
-  return found.status, found.body and found.body.text, { ["idempotent-replay"] = "true" }
+  return { status = found.status, body = found.body and found.body.text,
+    headers = { ["idempotent-replay"] = "true" } }
 end
 
----(waits) After the handler: keeps what was answered.
----@param status integer
----@param text? string the body
-function M.finish(app, id, status, text)
-  local ok, err
-  if passing[status] then
-    ok, err = app.store:delete(COLLECTION, id)
+---(waits) After the handler: keeps what is answered.
+---@param answer? table {status?, body? text}
+---@param err? api.error
+function M.finish(ctx, id, answer, err)
+  local store = ctx.app.store
+  local ok
+  if not answer and passing[err.status] then
+    ok, err = store:delete(COLLECTION, id)
   else
-    ok, err = app.store:update(COLLECTION, id, { set = { state = "done", status = status,
+    local status = answer and (answer.status or ctx.route.status or 200) or err.status
+    local text = answer and answer.body or err and errors.body(err, ctx.request_id)
+    ok, err = store:update(COLLECTION, id, { set = { state = "done", status = status,
       body = text and { text = text } or json.null } })
   end
   if not ok then

@@ -27,7 +27,7 @@ end
 -- Each: burst (what may come at once), tokens `per` a period, whom it counts. `late`: counted once
 -- the body is read.
 local buckets = {
-  signin = { burst = 10, tokens = 10, per = MINUTE, of = address },
+  sign_in = { burst = 10, tokens = 10, per = MINUTE, of = address },
   user = { burst = 200, tokens = 1200, per = MINUTE, of = principal_id },
   key = { burst = 600, tokens = 600, per = MINUTE, of = principal_id },
   dialout = { burst = 20, tokens = 10, per = 1000, of = principal_id },
@@ -41,7 +41,7 @@ local buckets = {
 
 -- The class a route names: its buckets, and how many requests of one at once.
 local classes = {
-  signin = { "signin" }, dialout = { "dialout" }, widget = { "widget", "widget_bot" },
+  sign_in = { "sign_in" }, dialout = { "dialout" }, widget = { "widget", "widget_bot" },
   recording = { "recording", "recording_token" }, test = { "test" },
   upload = { "upload", at_once = 2, hold_ms = 600000 },
 }
@@ -155,7 +155,10 @@ local function count(ctx, late)
       return nil, err
     end
   end
-  return late or hold(ctx)
+  if late then
+    return true
+  end
+  return hold(ctx)
 end
 
 ---(waits) Counts a request by who sent it; nil and 429 when that was too often.
@@ -165,7 +168,10 @@ end
 
 ---(waits) The same by what its body says.
 function M.late(route, ctx)
-  return not route.limit or count(ctx, true)
+  if not route.limit then
+    return true
+  end
+  return count(ctx, true)
 end
 
 ---(waits) The request is over.

@@ -20,15 +20,23 @@
 --   example      an input that is accepted
 --   audit        the action its row in the audit names, "bot.update"; false: no row. Without it,
 --                what people and keys POST, PUT, PATCH or DELETE is told by its file's name
+--   limit        rate class besides that of who asks (services.limits)
+--   idempotent   an Idempotency-Key counts (services.idempotency)
+--   deadline_ms  30,000, uploads 600,000; false: none
+--   cors         "*": any page may read the answer
 --   early        answers before the store is open
 --   handler      fun(ctx): {status?, body?, headers?} | "answered" | nil, api.error
 local audit = require("services.audit")
 local body = require("services.body")
+local cors = require("services.cors")
 local errors = require("services.errors")
 local guards = require("services.guards")
+local idempotency = require("services.idempotency")
 local json = require("cxb.json")
+local limits = require("services.limits")
 local router = require("cxb.router")
 local schema = require("cxb.schema")
+local sse = require("services.sse")
 local upload = require("services.upload")
 local url = require("cxb.url")
 local webhook = require("cxb.webhook")
@@ -36,6 +44,7 @@ local webhook = require("cxb.webhook")
 local M = {}
 
 local BODY_MAX, URL_MAX = 1024 * 1024, 8192
+local DEADLINE_MS, UPLOAD_DEADLINE_MS = 30000, 600000
 
 local base_headers = {
   ["content-type"] = "application/json", ["cache-control"] = "no-store",
@@ -44,7 +53,7 @@ local base_headers = {
 
 local function headers_of(ctx, more)
   local out = { ["x-request-id"] = ctx.request_id }
-  for _, map in ipairs({ base_headers, more or {} }) do
+  for _, map in ipairs({ base_headers, ctx.headers, more or {} }) do
     for name, value in pairs(map) do
       out[name] = value
     end
@@ -176,8 +185,35 @@ local function read_upload(route, ctx)
 end
 
 local steps = {
-  check_guard, check_params, check_query, read_upload, read_input, check_signature,
+  check_guard, limits.early, check_params, check_query, read_upload, read_input, check_signature,
+  limits.late,
 }
+
+-- The text of an answer, once.
+local function rendered(route, answer)
+  if answer ~= "answered" and type(answer.body) == "table" then
+    answer.body = json.encode(schema.shape(route.output, answer.body))
+  end
+  return answer
+end
+
+-- The handler, and what is kept of its answer when the request carries an Idempotency-Key.
+local function handle(route, ctx)
+  local kept, refused = idempotency.begin(route, ctx)
+  if kept == false then
+    return nil, refused
+  elseif kept and kept.replay then
+    return idempotency.again(kept.replay)
+  end
+  local answer, err = route.handler(ctx)
+  if answer then
+    answer = rendered(route, answer)
+  end
+  if kept then
+    idempotency.finish(ctx, kept.id, answer, err)
+  end
+  return answer, err
+end
 
 local function run(route, ctx)
   if #ctx.req.path + #ctx.req.query > (route.url_max or URL_MAX) then
@@ -193,7 +229,7 @@ local function run(route, ctx)
       return nil, err
     end
   end
-  return route.handler(ctx)
+  return handle(route, ctx)
 end
 
 local function respond(ctx, route, answer, err)
@@ -204,12 +240,8 @@ local function respond(ctx, route, answer, err)
     ctx.req:respond(err.status, errors.body(err, ctx.request_id), headers_of(ctx, err.headers))
     return
   end
-  ctx.status = answer.status or route.status or 200
-  local text = answer.body
-  if type(text) == "table" then
-    text = json.encode(schema.shape(route.output, text))
-  end
-  ctx.req:respond(ctx.status, text, headers_of(ctx, answer.headers))
+  ctx.status = answer.status or (route and route.status) or 200
+  ctx.req:respond(ctx.status, answer.body, headers_of(ctx, answer.headers))
 end
 
 local function account(ctx, name, from)
@@ -223,10 +255,30 @@ local function account(ctx, name, from)
     error = ctx.error })
 end
 
-local function guarded(route, ctx, name)
+local function deadline_of(route)
+  if route.deadline_ms ~= nil then
+    return route.deadline_ms or nil
+  end
+  return route.upload and UPLOAD_DEADLINE_MS or DEADLINE_MS
+end
+
+-- The task of a request that takes too long is cancelled: whatever it waits for fails.
+local function too_late(ctx, deadline)
+  cxb.log.warn("request cancelled", { route = ctx.route.path, ms = deadline })
+  return nil, errors.new(504, "upstream_timeout",
+    ("It took longer than %d s."):format(deadline / 1000))
+end
+
+local function guarded(route, ctx, name, from)
+  local deadline = deadline_of(route)
+  cxb.task.deadline(deadline)
   local ok, answer, err = xpcall(run, debug.traceback, route, ctx)
+  cxb.task.deadline(nil)
   upload.discard(ctx)
-  if ok then
+  limits.release(ctx)
+  if deadline and cxb.time.mono() - from >= deadline and not (ok and answer) then
+    return too_late(ctx, deadline)
+  elseif ok then
     return answer, err
   end
   cxb.log.error("request failed", { route = name, traceback = answer })
@@ -242,6 +294,8 @@ local function check_guards(route)
   end
   if not names[1] then
     error(("route %s %s has no guard"):format(route.verb, route.path))
+  elseif not limits.known(route.limit) then
+    error(("route %s %s: no rate class %s"):format(route.verb, route.path, route.limit))
   end
 end
 
@@ -272,25 +326,35 @@ function M.server(app, routes)
     table_of_routes:add(route.verb, route.path, route)
   end
   app.routes = routes
+  -- A path that has no method of this name: which it has, or that there is none.
+  local function without_route(ctx, allowed)
+    local req = ctx.req
+    if not allowed then
+      return nil, errors.not_found("path")
+    elseif req.method == "OPTIONS" then
+      local found = table_of_routes:match(allowed[1], req.path)
+      ctx.headers = {}
+      return cors.preflight(app, req, allowed, found.handler.cors == "*")
+    end
+    return nil, errors.new(405, "method_not_allowed", "Not for this path.",
+      { headers = { allow = table.concat(allowed, ", ") } })
+  end
   return function(req, operator)
     local from = cxb.time.mono()
     cxb.task.tag({ request_id = req.id })
     local ctx = {
       app = app, req = req, request_id = req.id, client = client_of(app, req),
-      operator = operator,
-      query = url.parse_query(req.query),
+      query = url.parse_query(req.query), operator = operator, headers = {}, sse = sse.serve,
     }
     local found, params, allowed = table_of_routes:match(req.method, req.path)
     local route, answer, err = found and found.handler
+    cors.answer(app, req, ctx.headers, route and route.cors == "*")
     if route then
       ctx.params, ctx.route = params, route
-      answer, err = guarded(route, ctx, route.verb .. " " .. route.path)
+      answer, err = guarded(route, ctx, route.verb .. " " .. route.path, from)
       audit.record(ctx, answer, err)
-    elseif params == "method_not_allowed" then
-      err = errors.new(405, "method_not_allowed", "Not for this path.",
-        { headers = { allow = table.concat(allowed, ", ") } })
     else
-      err = errors.not_found("path")
+      answer, err = without_route(ctx, allowed)
     end
     ctx.error = err and err.code
     respond(ctx, route, answer, err)

@@ -23,7 +23,7 @@ function M.install()
     log = { debug = nothing, info = nothing, warn = nothing, error = nothing },
     metrics = { declare = nothing, count = nothing, set = nothing, observe = nothing },
     -- A task runs at once, in place: what it began is done when the spec goes on.
-    task = { tag = nothing, spawn = function(_, fn, ...)
+    task = { tag = nothing, deadline = nothing, spawn = function(_, fn, ...)
       return fn(...)
     end },
   }, { __index = host })
@@ -81,11 +81,16 @@ function M.app(settings)
   settings.CXB_TRUSTED_PROXIES = { "unix", "127.0.0.1" }
   settings.CXB_API_LISTEN = settings.CXB_API_LISTEN or "unix:/run/api.sock"
   settings.CXB_STATE_DIR = "/nowhere"
+  settings.CXB_RATE_SCALE = settings.CXB_RATE_SCALE or 0
+  settings.CXB_CORS_ORIGINS = settings.CXB_CORS_ORIGINS or {}
   settings.JWT_ALGORITHM, settings.JWT_EXPIRE_MINUTES = "HS256", 480
   local app = require("services.app").new(settings)
   app.store = M.store()
   app.secrets = { core = M.SECRET, jwt = JWT_SECRET, key = ("k"):rep(32) }
   M.user(app, "admin@example.org", "super_admin")
+  local cache = require("cxb.cache").open({ now = cxb.time.now,
+    prefix = ("spec%s:"):format(cxb.crypto.hex(cxb.crypto.random(4))) })
+  require("services.caches").use(app, cache, cache)
   app.ready = true
   return app
 end

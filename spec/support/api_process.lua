@@ -25,7 +25,7 @@ function M.start(world, options)
   local self = setmetatable({ world = world, dir = dir, socket = dir .. "/api.sock" }, api)
   self.env = {
     CXB_API_LISTEN = "unix:" .. self.socket, CXB_RUN_DIR = dir, CXB_STATE_DIR = dir .. "/state",
-    PATH = cxb.process.env("PATH"),
+    PATH = cxb.process.env("PATH"), CXB_RATE_SCALE = "0",
   }
   for name, value in pairs(M.IDENTITY) do
     self.env[name] = value

@@ -7,6 +7,7 @@ local M = {}
 M.__index = M
 
 local KEPT, KEPT_MS, KNOWN_MS = 256, 300000, 600000
+local TURN = 32 -- messages delivered before others get to work
 
 ---@param cache table
 ---@param listen fun(pattern: string): userdata?
@@ -50,8 +51,12 @@ end
 -- Ends when the inbox is closed.
 local function run(self, inbox)
   local cut = #self.cache.prefix + #"ev:" + 1
-  local first = true
+  local first, in_a_row = true, 0
   while true do
+    in_a_row = in_a_row + 1
+    if in_a_row % TURN == 0 then
+      cxb.time.sleep(0) -- who listens gets to work between
+    end
     local kind, channel, text = inbox:receive()
     if kind == "message" then
       local topic = channel:sub(cut)
