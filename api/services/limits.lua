@@ -36,15 +36,16 @@ local buckets = {
   recording = { burst = 60, tokens = 60, per = MINUTE, of = address },
   recording_token = { burst = 300, tokens = 300, per = MINUTE, of = token_of_path },
   test = { burst = 10, tokens = 10, per = MINUTE, of = principal_id },
-  upload = { burst = 12, tokens = 12, per = MINUTE, of = principal_id },
+  file = { burst = 12, tokens = 12, per = MINUTE, of = principal_id },
 }
 
 -- The class a route names: its buckets, and how many requests of one at once.
 local classes = {
   sign_in = { "sign_in" }, dialout = { "dialout" }, widget = { "widget", "widget_bot" },
   recording = { "recording", "recording_token" }, test = { "test" },
-  upload = { "upload", at_once = 2, hold_ms = 600000 },
+  upload = { "file", at_once = 2, hold_ms = 600000 },
 }
+classes.export = classes.upload
 local of_kind = { user = "user", key = "key" }
 
 ---@param class? string
@@ -133,7 +134,7 @@ local function hold(ctx)
   if not id then
     return true
   end
-  local key, now = ("busy:%s:%s"):format(ctx.route.limit, id), cxb.time.now()
+  local key, now = ("busy:%s:%s"):format(class[1], id), cxb.time.now()
   local mine = cxb.crypto.hex(cxb.crypto.random(8))
   local got = caches.script(ctx.app, "busy", { key }, { now, mine, now + class.hold_ms,
     class.at_once })
