@@ -42,7 +42,7 @@ local buckets = {
 -- The class a route names: its buckets, and how many requests of one at once.
 local classes = {
   sign_in = { "sign_in" }, dialout = { "dialout" }, widget = { "widget", "widget_bot" },
-  recording = { "recording", "recording_token" }, test = { "test" },
+  public_recording = { "recording", "recording_token" }, test = { "test" },
   upload = { "file", at_once = 2, hold_ms = 600000 },
 }
 classes.export = classes.upload

@@ -18,7 +18,7 @@ describe("the API's limits", function()
       { verb = "POST", path = "/sign-in", guard = "open", limit = "sign_in", handler = ok },
       { verb = "GET", path = "/me", guard = "any", handler = ok },
       { verb = "POST", path = "/test-call", guard = "any", limit = "test", handler = ok },
-      { verb = "GET", path = "/play/{token}", guard = "open", limit = "recording", handler = ok },
+      { verb = "GET", path = "/play/{token}", guard = "open", limit = "public_recording", handler = ok },
       { verb = "POST", path = "/widget", guard = "open", limit = "widget", cors = "*",
         input = "object", handler = ok },
       { verb = "POST", path = "/import", guard = "any", limit = "upload", handler = function(ctx)
