@@ -6,7 +6,8 @@ local M = {}
 local ATTEMPTS = 50
 
 ---(waits) Reads a call, asks what to change, writes it if nobody else did meanwhile; else again.
----@param change fun(found?: table): table?, table? what to set (nil: nothing), names to unset
+---@param change fun(found?: table): table?, table? what to set, names to unset; nil: nothing is;
+---nil and an error {code=}: that is the answer
 ---@return table? call, table|string? err_or_outcome "created" | "changed" | "unchanged"
 function M.change(store, id, change)
   local err
@@ -18,7 +19,7 @@ function M.change(store, id, change)
     end
     local set, unset = change(found)
     if not set then
-      return found, "unchanged"
+      return not unset and found or nil, unset or "unchanged"
     end
     local call
     if found then

@@ -22,19 +22,28 @@ local function wake(app)
   end
 end
 
+-- (waits) The push of a call's bot; false: it has none. nil, err: the store is away.
+local function push_for(app, call)
+  if call.skip_post_push or call.call_type ~= "bot" or call.redacted_at or not call.bot_id then
+    return false
+  end
+  local bots, err = app.store:find("bots", { _id = call.bot_id },
+    { limit = 1, fields = { "post_call_push" } })
+  return bots and (M.push_of(bots[1]) or false), err
+end
+
+---(waits) Whether a call may have to be told of.
+---@return boolean
+function M.applies(app, call)
+  return push_for(app, call) ~= false
+end
+
 ---(waits) The row of a call that is over, if its bot wants one; made once, whatever comes again.
 ---@return true?, table? err
 function M.enqueue(app, call)
-  if call.skip_post_push or call.call_type ~= "bot" or call.redacted_at or not call.bot_id then
-    return true
-  end
-  local bot, err = app.store:get("bots", call.bot_id)
-  if not bot then
-    return err.code == "not_found" or nil, err
-  end
-  local push = M.push_of(bot)
+  local push, err = push_for(app, call)
   if not push then
-    return true
+    return push == false or nil, err
   end
   local now = cxb.time.now()
   local row

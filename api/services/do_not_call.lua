@@ -10,13 +10,17 @@ local function asked(call)
   return yes[type(said) == "string" and said:lower() or said] or false
 end
 
+---Whether the caller of a finished call asked for it, and can be told by a number.
+---@return boolean
+function M.applies(_, call)
+  return asked(call) and call.call_type ~= "test"
+    and (call.customer_number or ""):match("^%+%d+$") ~= nil
+end
+
 ---(waits)
 ---@return true?, table? err
 function M.of_call(app, call)
   local number = call.customer_number
-  if call.call_type == "test" or not asked(call) or not (number or ""):match("^%+%d+$") then
-    return true
-  end
   local bot, err = app.store:get("bots", call.bot_id or "")
   if not bot and err.code ~= "not_found" then
     return nil, err

@@ -1,34 +1,23 @@
 -- What follows from a result (api.md §5.7), as steps that are each at most once in effect: a step
 -- that ran already finds what it made, or a state that is not the expected one. `calls.fanout`
 -- {pending, at, rev, tries, steps} is written in the same update as the result, so whatever dies in
--- between, the job of that name finds what is left.
+-- between, the job of that name finds what is left. Only what applies to a call is a step of it:
+-- most calls have none, and are written once.
 local crm = require("services.crm")
 local dirty_hours = require("services.dirty_hours")
 local do_not_call = require("services.do_not_call")
-local recording_tokens = require("services.recording_tokens")
 
 local M = {}
 
 local STALE_MS, LONGEST_MS, BATCH = 10000, 10 * 60 * 1000, 100
 
--- In this order; each run(app, call) answers true, or nil and an error: then it is done again.
+-- In this order. applies(app, call): whether the call has this step; run(app, call) answers true,
+-- or nil and an error: then it is done again.
 local steps = {
-  { name = "token", run = recording_tokens.register },
-  { name = "dnc", run = do_not_call.of_call },
-  { name = "crm", run = crm.enqueue },
-  { name = "stats", run = dirty_hours.of_call },
+  { name = "dnc", applies = do_not_call.applies, run = do_not_call.of_call },
+  { name = "crm", applies = crm.applies, run = crm.enqueue },
+  { name = "stats", applies = dirty_hours.applies, run = dirty_hours.of_call },
 }
-
----The steps of a result that has just been merged, for the same update.
----@return table
-function M.begin()
-  local names = {}
-  for i, step in ipairs(steps) do
-    names[i] = step.name
-  end
-  return { pending = true, at = cxb.time.now(), rev = cxb.crypto.hex(cxb.crypto.random(6)),
-    tries = 0, steps = names }
-end
 
 local function wanted(names)
   local set = {}
@@ -36,6 +25,25 @@ local function wanted(names)
     set[name] = true
   end
   return set
+end
+
+---(waits) The steps of a result that is about to be merged, for the same update; with those that a
+---result before it has left.
+---@param call table as it will be
+---@param before? table its fanout so far
+---@return table? fanout nil: nothing is to be done
+function M.begin(app, call, before)
+  local left, names = wanted(before and before.pending and before.steps), {}
+  for _, step in ipairs(steps) do
+    if left[step.name] or step.applies(app, call) then
+      names[#names + 1] = step.name
+    end
+  end
+  if not names[1] then
+    return nil
+  end
+  return { pending = true, at = cxb.time.now(), rev = cxb.crypto.hex(cxb.crypto.random(6)),
+    tries = 0, steps = names }
 end
 
 -- Writes down what is left; false when a later result has begun its own steps meanwhile.
@@ -84,8 +92,12 @@ function M.run(app, call)
   return #left
 end
 
----Begins the steps of a result that has just been kept, beside its answer.
+---Begins the steps of a result that has just been kept, beside its answer; without any it is told
+---of at once.
 function M.start(app, call)
+  if not (call.fanout and call.fanout.pending) then
+    return announce(app, call)
+  end
   cxb.task.spawn("fanout", function()
     cxb.task.tag({ session_id = call._id })
     M.run(app, call)

@@ -3,13 +3,9 @@ local M = {}
 
 ---(waits) Makes the token of a call's recording known; one that was withdrawn stays so.
 ---@return true?, table? err
-function M.register(app, call)
-  local token = call.recording_access_token
-  if not token or call.redacted_at then
-    return true
-  end
+function M.register(app, token, session_id)
   local doc, err = app.store:upsert("recording_tokens", { _id = token },
-    { on_insert = { session_id = call._id } })
+    { on_insert = { session_id = session_id } })
   return doc and true, err
 end
 

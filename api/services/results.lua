@@ -5,6 +5,7 @@ local call_terms = require("services.call_terms")
 local calls = require("services.calls")
 local errors = require("services.errors")
 local fanout = require("services.fanout")
+local recording_tokens = require("services.recording_tokens")
 local redaction = require("services.redaction")
 local result_body = require("services.result_body")
 
@@ -20,7 +21,7 @@ local function status_of(disconnected_by)
 end
 
 -- What follows from the merged call: `set` laid over `found`.
-local function derive(set, found)
+local function derive(set, found, token)
   local function value(name)
     if set[name] ~= nil then
       return set[name]
@@ -38,8 +39,8 @@ local function derive(set, found)
   end
   if found and found.recording_access_token then
     set.recording_access_token = nil -- a call's own token stays: others have the link already
-  elseif (value("recording_key") or value("recording_url")) and not set.recording_access_token then
-    set.recording_access_token = cxb.crypto.base64url(cxb.crypto.random(24))
+  elseif value("recording_key") or value("recording_url") then
+    set.recording_access_token = set.recording_access_token or token
   end
   if not value("customer_number") and value("caller_id") then
     set.customer_number = value("caller_id")
@@ -113,11 +114,34 @@ local function changes(found, result, hash)
   if found and found.lost then
     unset[#unset + 1] = "lost"
   end
-  derive(set, found)
+  derive(set, found, result.token)
   if found and found.redacted_at then
     redaction.strip(set)
   end
-  set.fanout = fanout.begin()
+  return set, unset
+end
+
+-- (waits) A change with what has to be known beforehand: the link to its recording, and the steps
+-- that follow from it.
+local function prepared(app, found, result, hash)
+  local set, unset = changes(found, result, hash)
+  if not set then
+    return nil
+  end
+  if set.recording_access_token then
+    local known, err = recording_tokens.register(app, set.recording_access_token,
+      result.session_id)
+    if not known then
+      return nil, err
+    end
+  end
+  local after = setmetatable({}, { __index = function(_, name)
+    if set[name] ~= nil then
+      return set[name]
+    end
+    return found and found[name]
+  end })
+  set.fanout = fanout.begin(app, after, found and found.fanout)
   return set, unset
 end
 
@@ -131,8 +155,9 @@ function M.ingest(app, body, payload)
     return nil, refused
   end
   local hash = cxb.crypto.hex(cxb.crypto.sha256(body))
+  result.token = cxb.crypto.base64url(cxb.crypto.random(24))
   local call, outcome = calls.change(app.store, result.session_id, function(found)
-    return changes(found, result, hash)
+    return prepared(app, found, result, hash)
   end)
   if not call then
     return nil, errors.of_store(outcome)

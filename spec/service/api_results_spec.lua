@@ -64,9 +64,7 @@ describe("results", function()
       fresh = fresh + (answer.answer.duplicate and 0 or 1)
     end
     assert.equal(1, fresh)
-    process.wait_until("its steps", function()
-      return call("thousand").v == 2
-    end)
+    assert.equal(1, call("thousand").v)
   end)
 
   it("that differ and arrive at once are all merged", function()
@@ -97,11 +95,7 @@ describe("results", function()
     local again = api:ask("POST", "/api/v1/call-results",
       { body = body, headers = { ["content-type"] = "application/json" } })
     assert.same({ 200, true }, { again.status, again.answer.duplicate })
-    local later = call("killed")
-    for _, answer in ipairs({ kept, later }) do
-      answer.v, answer.updated_at = nil, nil -- its steps may have been done meanwhile
-    end
-    assert.same(kept, later)
+    assert.same(kept, call("killed"))
   end)
 
   it("acknowledged before a kill at any moment are there afterwards, each once", function()
@@ -135,7 +129,7 @@ describe("results", function()
       for _, id in ipairs(unanswered) do
         assert.equal(200, post(result(id)).status)
         assert.equal("completed", call(id).status)
-        assert.is_true(post(result(id)).answer.duplicate == false or call(id).v <= 3)
+        assert.is_true(post(result(id)).answer.duplicate == false or call(id).v <= 2)
       end
     end
   end)

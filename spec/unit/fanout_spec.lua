@@ -31,7 +31,7 @@ describe("what follows from a result", function()
     return assert(app.store:get("calls", "s1"))
   end
 
-  it("is done once: link, list of numbers, CRM, statistics, event", function()
+  it("is done once: link, list of numbers, CRM, event", function()
     post(whole)
     post(whole)
     assert.same({ false, 1 }, { call().fanout.pending, call().fanout.tries })
@@ -41,7 +41,6 @@ describe("what follows from a result", function()
     assert.same({ 1, "+919876543210", "global", "caller_request" },
       { #listed, listed[1].number, listed[1].scope, listed[1].source })
     assert.equal(1, app.store:count("crm_deliveries", { session_id = "s1" }))
-    assert.truthy(app.store:get("system_runtime", "stats").state.h1777017600000)
     assert.same({ "calls call.finished s1" }, published)
   end)
 
@@ -81,7 +80,7 @@ describe("what follows from a result", function()
 
   it("that two processes do at once is told once", function()
     post(whole)
-    assert(app.store:update("calls", "s1", { set = { fanout = fanout.begin() } }))
+    assert(app.store:update("calls", "s1", { set = { fanout = fanout.begin(app, call()) } }))
     local taken = call()
     fanout.run(app, taken)
     fanout.run(app, taken)
@@ -97,6 +96,42 @@ describe("what follows from a result", function()
     post({ session_id = "s3", bot_id = "demo", caller_id = "+919876543210",
       post_call_analysis = { do_not_call = "no" } })
     assert.equal(0, app.store:count("dnc", {}))
+  end)
+
+  it("is nothing but an event for most calls, which are written once", function()
+    post({ session_id = "s1", disconnected_by = "customer", started_at = "2026-04-24T08:00:00Z" })
+    post({ session_id = "s1", disconnected_by = "customer", started_at = "2026-04-24T08:00:00Z" })
+    assert.same({ 1, nil }, { call().v, call().fanout })
+    assert.same({ "calls call.finished s1" }, published)
+  end)
+
+  it("marks an hour that is counted no more by itself", function()
+    post({ session_id = "s1", started_at = "2026-04-24T07:59:59Z" })
+    assert.truthy(app.store:get("system_runtime", "stats").state.h1777014000000)
+  end)
+
+  it("is refused with the result when the link to its recording cannot be kept", function()
+    app.store.upsert = function()
+      return nil, { code = "unavailable", message = "away" }
+    end
+    local body = json.encode(whole)
+    local kept, err = results.ingest(app, body, json.decode_object(body))
+    assert.same({ nil, 503 }, { kept, err.status })
+    assert.is_nil(app.store:get("calls", "s1"))
+  end)
+
+  it("is not forgotten when a result without steps comes in between", function()
+    app.store.find = function(self, name, ...)
+      if name == "bots" then
+        return nil, { code = "unavailable", message = "away" }
+      end
+      return getmetatable(self).__index.find(self, name, ...)
+    end
+    post(whole)
+    app.store.find = nil
+    assert.same({ "crm" }, call().fanout.steps)
+    post({ session_id = "s1", bot_id = "nobody" })
+    assert.is_false(call().fanout.pending)
   end)
 
   it("knows the words of the call and how quickly the bot answered", function()
