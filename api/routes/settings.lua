@@ -4,6 +4,7 @@ local documents = require("services.documents")
 local errors = require("services.errors")
 local schema = require("cxb.schema")
 local settings = require("services.system_settings")
+local trial = require("services.settings_trial")
 local shape = require("schemas.system")
 
 local output = settings.output()
@@ -125,6 +126,51 @@ routes[#routes + 1] = {
     end
     return write(ctx, { core_fleet = one ~= nil and one or other })
   end,
+}
+
+local tried = {
+  type = "object", required = { "ok", "ms", "message" },
+  properties = {
+    ok = { type = "boolean" }, ms = { type = "integer" }, message = { type = "string" },
+  },
+}
+
+-- Tries what is stored; that it does not work is an answer, not an error.
+local function try(name)
+  return function(ctx)
+    local from = cxb.time.mono()
+    local found, err = settings.get(ctx.app)
+    if not found then
+      return nil, errors.of_store(err)
+    end
+    local ok, message = trial[name](ctx.app, found, ctx.params.provider, ctx.body or {})
+    if ok == nil then
+      return nil, errors.not_found("provider to be tried")
+    end
+    return { body = { ok = ok, message = message,
+      ms = math.floor(cxb.time.mono() - from) } }
+  end
+end
+
+for _, name in ipairs({ "minio", "knowledge" }) do
+  routes[#routes + 1] = {
+    verb = "POST", path = ("/api/v1/settings/%s/test"):format(name), guard = "super",
+    audit = false, summary = ("Tries the settings %s as they are stored."):format(name),
+    output = tried, handler = try(name),
+  }
+end
+
+routes[#routes + 1] = {
+  verb = "POST", path = "/api/v1/settings/api-keys/{provider}/test", guard = "super",
+  audit = false, summary = "Asks a provider whether it takes the stored key.", optional = true,
+  input = {
+    type = "object",
+    properties = {
+      base_url = { type = "string", format = "url",
+        description = "of a compatible server; default: the provider's own" },
+    },
+  },
+  output = tried, handler = try("provider"),
 }
 
 return routes

@@ -1,5 +1,6 @@
 -- stores: both
 local support = require("support.world")
+local object_store = require("support.object_store")
 local process = require("support.api_process")
 
 describe("the settings", function()
@@ -99,5 +100,67 @@ describe("the settings", function()
       seen = seen or bytes:find("enc:v1:", 1, true) ~= nil
     end
     assert.equal(cxb.process.env("CXB_SPEC_STORE") ~= "mongo", seen)
+  end)
+
+  describe("that are tried", function()
+    local tried
+
+    setup(function()
+      tried = process.start(world, { env = { CXB_OUTBOUND_ALLOW = "127.0.0.1" } })
+    end)
+
+    local function try(what, body)
+      local answer = tried:ask("POST", "/api/v1/settings/" .. what .. "/test", { body = body or {} })
+      assert.equal(200, answer.status)
+      return answer.answer
+    end
+
+    it("say whether a provider takes the key, without telling it", function()
+      local port = world:port()
+      world:server("tcp:127.0.0.1:" .. port, [[return function(req)
+        local good = req.path == "/v1/models" and req.headers.authorization == "Bearer sk-good-0123"
+        req:respond(good and 200 or 401, '{"error":"Incorrect API key provided: sk-bad-0123"}')
+      end]])
+      local at = { base_url = ("http://127.0.0.1:%d/v1"):format(port) }
+      assert.same({ false, "no key is stored" }, { try("api-keys/openai", at).ok,
+        try("api-keys/openai", at).message })
+      tried:ask("PUT", "/api/v1/settings/api-keys", { body = { openai = "sk-bad-0123" } })
+      local bad = try("api-keys/openai", at)
+      assert.is_false(bad.ok)
+      assert.matches("refused", bad.message)
+      assert.is_nil(bad.message:find("sk-bad", 1, true))
+      tried:ask("PUT", "/api/v1/settings/api-keys", { body = { openai = "sk-good-0123" } })
+      local good = try("api-keys/openai", at)
+      assert.is_true(good.ok and good.ms >= 0)
+      assert.is_true(try("api-keys/embedded").ok)
+      assert.equal(404, tried:ask("POST", "/api/v1/settings/api-keys/nobody/test").status)
+      local gone = try("api-keys/openai", { base_url = "http://127.0.0.1:" .. world:port() })
+      assert.matches("no answer", gone.message)
+      local inside = try("api-keys/openai", { base_url = "http://169.254.169.254/" })
+      assert.is_false(inside.ok)
+    end)
+
+    it("say that the embedded search and the local folder need nothing", function()
+      assert.is_true(try("knowledge").ok)
+      assert.is_true(try("minio").ok)
+    end)
+
+    it("write, read and remove an object of the object store", function()
+      local store = object_store.new(world)
+      store:start()
+      local function store_keys(secret)
+        tried:ask("PUT", "/api/v1/settings/minio", { body = { endpoint = store.url,
+          access_key = object_store.ACCESS, secret_key = secret, bucket = object_store.BUCKET } })
+      end
+      store_keys("wrong-secret-key")
+      local refused = try("minio")
+      assert.same({ false, "writing: the credential is refused (403)" }, { refused.ok,
+        refused.message })
+      store_keys(object_store.SECRET)
+      assert.same({ true, "an object was written, read and removed" }, { try("minio").ok,
+        try("minio").message })
+      store:stop()
+      assert.matches("no answer", try("minio").message)
+    end)
   end)
 end)
