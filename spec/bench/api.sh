@@ -53,12 +53,13 @@ ours_pid=$!
 pids+=($ours_pid)
 wait_for "http://127.0.0.1:$ours/health/ready"
 idle=$(awk '/^Pss:/ {print $2}' "/proc/$ours_pid/smaps_rollup")
-BENCH_TOKEN=$(curl -sf -H 'content-type: application/json' \
-  -d "{\"email\":\"bench@example.org\",\"password\":\"$password\"}" "http://127.0.0.1:$ours/api/v1/auth/login" |
-  python3 -c 'import json, sys; print(json.load(sys.stdin)["access_token"])')
+login=$(curl -sf -H 'content-type: application/json' \
+  -d "{\"email\":\"bench@example.org\",\"password\":\"$password\"}" "http://127.0.0.1:$ours/api/v1/auth/login")
+BENCH_TOKEN=$(python3 -c 'import json, sys; print(json.loads(sys.argv[1])["access_token"])' "$login")
+BENCH_USER=$(python3 -c 'import json, sys; print(json.loads(sys.argv[1])["user"]["id"])' "$login")
 BENCH_BOT=$(curl -sf -H "authorization: Bearer $BENCH_TOKEN" "http://127.0.0.1:$ours/api/v1/bots?limit=1" |
   python3 -c 'import json, sys; print(json.load(sys.stdin)["items"][0]["id"])')
-export BENCH_TOKEN BENCH_BOT BENCH_DB=$dir/theirs.db
+export BENCH_TOKEN BENCH_USER BENCH_BOT BENCH_DB=$dir/theirs.db
 python3 -c 'import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute("VACUUM INTO ?", (sys.argv[2],))' \
   "$dir/state/cxb.db" "$BENCH_DB"
 BENCH_LISTEN=tcp:127.0.0.1:$json taskset -c 0 "$bin" spec/bench/http_json/service.lua 2>"$dir/json.log" &

@@ -58,13 +58,13 @@ async def order(request: Request):
             "state": "accepted"}
 
 
-@app.get("/api/v1/bots/{bot_id}")
-async def bot(bot_id: str, authorization: str = Header("")):
+@app.get("/api/v1/users/{user_id}")
+async def user(user_id: str, authorization: str = Header("")):
     signed_in(authorization)
-    found = doc("bots", "_id=?", bot_id)
+    found = doc("users", "_id=?", user_id)
     if not found:
         raise HTTPException(404, "not_found")
-    return found
+    return {name: value for name, value in found.items() if name not in ("password_hash", "token_version", "token_kept")}
 
 
 def upsert_call(session_id, fields):

@@ -26,7 +26,7 @@ local requests = {
     return wrk.format("POST", "/json", { ["Content-Type"] = "application/json" }, order)
   end,
   read = function()
-    return wrk.format("GET", "/api/v1/bots/" .. bot, { Authorization = "Bearer " .. token })
+    return wrk.format("GET", "/api/v1/users/" .. os.getenv("BENCH_USER"), { Authorization = "Bearer " .. token })
   end,
   config = function()
     return wrk.format("GET", "/api/v1/config/" .. bot .. "?caller_id=%2B919876543210", internal)
