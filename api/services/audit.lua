@@ -67,7 +67,7 @@ function M.record(ctx, answer, err)
     changes = more.changes or changes.asked(not err and answer and ctx.body or nil),
   })
   if not row then
-    cxb.log.error("audit row lost", { route = route.verb .. " " .. route.path, action = action,
+    cxb.log.error("audit row lost", { route = route.name, action = action,
       error = failed.message })
   end
 end

@@ -51,13 +51,16 @@ local base_headers = {
   ["x-content-type-options"] = "nosniff", ["referrer-policy"] = "no-referrer",
 }
 
+-- ctx.headers, completed: what the answer says of itself wins over all.
 local function headers_of(ctx, more)
-  local out = { ["x-request-id"] = ctx.request_id }
-  for _, map in ipairs({ base_headers, ctx.headers, more or {} }) do
-    for name, value in pairs(map) do
-      out[name] = value
-    end
+  local out = ctx.headers
+  for name, value in pairs(base_headers) do
+    out[name] = out[name] or value
   end
+  for name, value in pairs(more or {}) do
+    out[name] = value
+  end
+  out["x-request-id"] = ctx.request_id
   return out
 end
 
@@ -168,7 +171,7 @@ local function check_guard(route, ctx)
   local principal, refused
   if not ctx.operator then
     principal, refused = guards.judge(route.guard, ctx)
-  elseif ctx.operator.routes[route.verb .. " " .. route.path] then
+  elseif ctx.operator.routes[route.name] then
     principal = ctx.operator.principal
   else
     refused = errors.new(403, "forbidden", "Not by the control socket.")
@@ -245,13 +248,12 @@ local function respond(ctx, route, answer, err)
 end
 
 local function account(ctx, name, from)
-  ctx.status = ctx.status or 200
+  local status = ctx.status or 200
   local seconds = (cxb.time.mono() - from) / 1000
-  cxb.metrics.count("cxb_api_requests_total", { route = name, status = tostring(ctx.status) })
+  cxb.metrics.count("cxb_api_requests_total", { route = name, status = tostring(status) })
   cxb.metrics.observe("cxb_api_request_seconds", { route = name }, seconds)
-  local log = ctx.status >= 500 and cxb.log.error or ctx.status >= 400 and cxb.log.info
-    or cxb.log.debug
-  log("request", { route = name, status = ctx.status, ms = math.floor(seconds * 1e6) / 1000,
+  local log = status >= 500 and cxb.log.error or status >= 400 and cxb.log.info or cxb.log.debug
+  log("request", { route = name, status = status, ms = math.floor(seconds * 1e6) / 1000,
     error = ctx.error })
 end
 
@@ -269,7 +271,7 @@ local function too_late(ctx, deadline)
     ("It took longer than %d s."):format(deadline / 1000))
 end
 
-local function guarded(route, ctx, name, from)
+local function guarded(route, ctx, from)
   local deadline = deadline_of(route)
   cxb.task.deadline(deadline)
   local ok, answer, err = xpcall(run, debug.traceback, route, ctx)
@@ -281,7 +283,7 @@ local function guarded(route, ctx, name, from)
   elseif ok then
     return answer, err
   end
-  cxb.log.error("request failed", { route = name, traceback = answer })
+  cxb.log.error("request failed", { route = route.name, traceback = answer })
   return nil, errors.new(500, "internal", "Something went wrong here; it was logged.")
 end
 
@@ -293,9 +295,9 @@ local function check_guards(route)
     end
   end
   if not names[1] then
-    error(("route %s %s has no guard"):format(route.verb, route.path))
+    error(("route %s has no guard"):format(route.name))
   elseif not limits.known(route.limit) then
-    error(("route %s %s: no rate class %s"):format(route.verb, route.path, route.limit))
+    error(("route %s: no rate class %s"):format(route.name, route.limit))
   end
 end
 
@@ -321,6 +323,7 @@ end
 function M.server(app, routes)
   local table_of_routes = router.new()
   for _, route in ipairs(routes) do
+    route.name = route.verb .. " " .. route.path
     check_guards(route)
     route.params = params_schema(route)
     table_of_routes:add(route.verb, route.path, route)
@@ -351,14 +354,14 @@ function M.server(app, routes)
     cors.answer(app, req, ctx.headers, route and route.cors == "*")
     if route then
       ctx.params, ctx.route = params, route
-      answer, err = guarded(route, ctx, route.verb .. " " .. route.path, from)
+      answer, err = guarded(route, ctx, from)
       audit.record(ctx, answer, err)
     else
       answer, err = without_route(ctx, allowed)
     end
     ctx.error = err and err.code
     respond(ctx, route, answer, err)
-    account(ctx, route and route.verb .. " " .. route.path or "none", from)
+    account(ctx, route and route.name or "none", from)
   end
 end
 

@@ -74,9 +74,10 @@ end
 ---@return table|string params_or_code
 ---@return string[]? allowed methods, with "method_not_allowed"
 function M:match(method, path)
-  local segments = {}
+  local segments, n = {}, 0
   for segment in path:gmatch("/([^/]*)") do
-    segments[#segments + 1] = segment
+    n = n + 1
+    segments[n] = segment
   end
   if segments[#segments] == "" then
     segments[#segments] = nil

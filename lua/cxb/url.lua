@@ -21,7 +21,10 @@ end
 ---@return table<string, string>
 function M.parse_query(query)
   local out = {}
-  for part in (query or ""):gmatch("[^&]+") do
+  if not query or query == "" then
+    return out
+  end
+  for part in query:gmatch("[^&]+") do
     local key, value = part:match("^([^=]*)=?(.*)$")
     key = M.unescape((key:gsub("+", " ")))
     if key ~= "" and out[key] == nil then
