@@ -96,7 +96,7 @@ return {
   },
   {
     verb = "GET", path = "/api/v1/public/recordings/{token}", guard = "open",
-    limit = "recording",
+    limit = "public_recording",
     summary = "The audio of a call by its public link.", media = "audio/wav",
     params = { type = "object", properties = { token = token } },
     errors = { "recording_missing", "object_store_unavailable" },
