@@ -25,6 +25,14 @@ function M.call(app, token)
   return call, not call and errors.not_found("recording") or nil
 end
 
+---(waits) Makes the token of a call's recording known; one that was withdrawn stays so.
+---@return true?, table? err of the store
+function M.register(app, token, session_id)
+  local doc, err = app.store:upsert("recording_tokens", { _id = token },
+    { on_insert = { session_id = session_id } })
+  return doc and true, err
+end
+
 ---(waits) The link is a 404 from now on.
 ---@return true?, api.error? err
 function M.withdraw(app, call)

@@ -5,7 +5,7 @@ local call_terms = require("services.call_terms")
 local calls = require("services.calls")
 local errors = require("services.errors")
 local fanout = require("services.fanout")
-local recording_tokens = require("services.recording_tokens")
+local recording_links = require("services.recording_links")
 local redaction = require("services.redaction")
 local result_body = require("services.result_body")
 
@@ -37,8 +37,8 @@ local function derive(set, found, token)
   if type(analysis.SUB_DISPOSITION) == "string" then
     set.sub_disposition = analysis.SUB_DISPOSITION
   end
-  if found and found.recording_access_token then
-    set.recording_access_token = nil -- a call's own token stays: others have the link already
+  if found and (found.recording_access_token or found.recording_key or found.recording_url) then
+    set.recording_access_token = nil -- others have the link already, or it was withdrawn
   elseif value("recording_key") or value("recording_url") then
     set.recording_access_token = set.recording_access_token or token
   end
@@ -129,7 +129,7 @@ local function prepared(app, found, result, hash)
     return nil
   end
   if set.recording_access_token then
-    local known, err = recording_tokens.register(app, set.recording_access_token,
+    local known, err = recording_links.register(app, set.recording_access_token,
       result.session_id)
     if not known then
       return nil, err

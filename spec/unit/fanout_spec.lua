@@ -98,6 +98,16 @@ describe("what follows from a result", function()
     assert.equal(0, app.store:count("dnc", {}))
   end)
 
+  it("gives no new link to a recording whose link was withdrawn", function()
+    post(whole)
+    local token = call().recording_access_token
+    assert(require("services.recording_links").withdraw(app, call()))
+    post({ session_id = "s1", recording_key = "r.wav", recording_access_token = "another" })
+    assert.is_nil(call().recording_access_token)
+    assert.truthy(app.store:get("recording_tokens", token).withdrawn_at)
+    assert.is_nil(app.store:get("recording_tokens", "another"))
+  end)
+
   it("is nothing but an event for most calls, which are written once", function()
     post({ session_id = "s1", disconnected_by = "customer", started_at = "2026-04-24T08:00:00Z" })
     post({ session_id = "s1", disconnected_by = "customer", started_at = "2026-04-24T08:00:00Z" })
