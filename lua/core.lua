@@ -7,12 +7,14 @@ local carriers = require("cxb.core.carriers")
 local disk = require("cxb.core.disk")
 local door = require("cxb.core.door")
 local figures = require("cxb.core.figures")
+local flow_pull = require("cxb.core.flow_pull")
 local flows = require("cxb.core.flows")
 local health = require("cxb.core.health")
 local host = require("cxb.core.host")
 local lost = require("cxb.core.lost")
 local monitor = require("cxb.core.monitor")
 local outboxes = require("cxb.core.outboxes")
+local published = require("cxb.core.published")
 local postcall = require("cxb.core.postcall")
 local recordings = require("cxb.core.recordings")
 local registration = require("cxb.core.registration")
@@ -190,6 +192,7 @@ local function active()
     postcall.work(c)
   end)
   registration.begin(c)
+  flow_pull.begin(c)
   cxb.task.spawn("adopt", adopt)
   cxb.task.every(5000, "adopt", adopt)
 end
@@ -226,7 +229,11 @@ local function start()
 end
 
 local function selftest()
-  local ok, why = flows.load_all(c.flows_dir)
+  local written, why = published.load(c)
+  local ok = written ~= nil
+  if ok then
+    ok, why = flows.load_all(c.flows_dir, written)
+  end
   if ok then
     ok, why = flows.check_bots(c.bots_dir)
   end

@@ -57,4 +57,52 @@ function M.exists(app, name)
   return flow ~= nil and flow.active_version ~= nil
 end
 
+---(waits) A version on record; version 0 is the shipped original.
+---@return table? row {name, version, source, sha256, by, note, status}, table? err "not_found"
+function M.version(app, name, version)
+  if version == 0 then
+    local source = M.original(name)
+    if not source then
+      return nil, { code = "not_found" }
+    end
+    return { name = name, version = 0, source = source, by = "shipped", status = "published",
+      sha256 = cxb.crypto.hex(cxb.crypto.sha256(source)) }
+  end
+  local rows, err = app.store:find("flow_versions", { name = name, version = version },
+    { limit = 1 })
+  if not rows then
+    return nil, err
+  elseif not rows[1] then
+    return nil, { code = "not_found" }
+  end
+  return rows[1]
+end
+
+---(waits) What calls run now: the published version, else the original.
+---@param flow? table stored
+---@return table? row, table? err "not_found"
+function M.active(app, name, flow)
+  return M.version(app, name, flow and flow.active_version or 0)
+end
+
+---(waits) Bots that name a flow, by flow.
+---@return table<string, table[]>? bots, table? err
+function M.bots(app)
+  local out, after = {}, nil
+  repeat
+    local page, next_or_err = app.store:find("bots", { deleted_at = { exists = false } },
+      { sort = { "name" }, limit = 200, after = after, fields = { "name", "flow" } })
+    if not page then
+      return nil, next_or_err
+    end
+    for _, bot in ipairs(page) do
+      local name = bot.flow or "assistant"
+      out[name] = out[name] or {}
+      table.insert(out[name], { id = bot._id, name = bot.name })
+    end
+    after = next_or_err
+  until not after
+  return out
+end
+
 return M

@@ -50,9 +50,11 @@ function M.load_file(path)
   return flow
 end
 
----(waits) Loads every flow of a folder.
+---(waits) Loads every flow of a folder; those that were published go before them.
+---@param dir string
+---@param more? table<string, fun(call: table)> cxb.core.published
 ---@return boolean? ok, string? why
-function M.load_all(dir)
+function M.load_all(dir, more)
   local names, _, message = cxb.fs.list(dir)
   if not names then
     return nil, ("flows: %s: %s"):format(dir, message or "cannot be read")
@@ -68,6 +70,9 @@ function M.load_all(dir)
       end
       flows[name] = flow
     end
+  end
+  for name, flow in pairs(more or {}) do
+    flows[name] = flow
   end
   loaded = flows
   return true

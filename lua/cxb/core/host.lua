@@ -3,6 +3,7 @@
 local adoption = require("cxb.core.adoption")
 local json = require("cxb.json")
 local outboxes = require("cxb.core.outboxes")
+local published = require("cxb.core.published")
 
 local M = {}
 
@@ -116,6 +117,9 @@ function M.verbs(c, calls)
         call_id = current and current.call_id or "",
         rss_kb = cxb.process.rss_kb(), outbox = outboxes.stats(),
       }
+    end,
+    flows = function()
+      return published.state()
     end,
     hangup = function(args)
       local current = calls.current

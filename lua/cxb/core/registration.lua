@@ -190,6 +190,11 @@ local function wants(c)
   return c.api ~= nil and c.CXB_HOST_URL ~= nil
 end
 
+---@return boolean whether this worker is the one that registers the host
+function M.holds()
+  return held
+end
+
 ---From now on this worker registers the host, if it comes to hold its lock.
 ---@param c table settings
 function M.begin(c)

@@ -126,7 +126,9 @@ end
 local function entry_function(out, words, chunk)
   local ok, flow = pcall(chunk)
   local last = words[#words] or { line = 1, column = 1 }
-  if not ok then
+  if not ok and #out > 0 then
+    return -- it fails by what was told already
+  elseif not ok then
     local why = tostring(flow)
     out[#out + 1] = why:find("not enough memory", 1, true)
       and diagnostic(last, "memory_limit", "the flow takes more than 128 MiB")
