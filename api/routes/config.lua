@@ -2,16 +2,6 @@
 local pipeline = require("services.pipeline")
 local runtime_config = require("services.runtime_config")
 
-local function base_url(ctx)
-  local settings = ctx.app.settings
-  local base = settings.CXB_INTERNAL_URL or settings.CXB_PUBLIC_URL
-  if base then
-    return (base:gsub("/+$", ""))
-  end
-  local origin = pipeline.origin(ctx)
-  return origin.scheme .. "://" .. origin.host
-end
-
 return {
   {
     verb = "GET", path = "/api/v1/config/{bot_id}", guard = "secret", url_max = 32768,
@@ -31,7 +21,7 @@ return {
     },
     handler = function(ctx)
       local answer, err = runtime_config.build(ctx.app, ctx.params.bot_id, ctx.query,
-        base_url(ctx) .. "/api/v1/call-results")
+        pipeline.internal_base(ctx) .. "/api/v1/call-results")
       return answer and { body = answer }, err
     end,
   },

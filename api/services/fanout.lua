@@ -3,6 +3,7 @@
 -- {pending, at, rev, tries, steps} is written in the same update as the result, so whatever dies in
 -- between, the job of that name finds what is left. Only what applies to a call is a step of it:
 -- most calls have none, and are written once.
+local campaign_results = require("services.campaign_results")
 local crm = require("services.crm")
 local dirty_hours = require("services.dirty_hours")
 local do_not_call = require("services.do_not_call")
@@ -14,6 +15,7 @@ local STALE_MS, LONGEST_MS, BATCH = 10000, 10 * 60 * 1000, 100
 -- In this order. applies(app, call): whether the call has this step; run(app, call) answers true,
 -- or nil and an error: then it is done again.
 local steps = {
+  { name = "campaign", applies = campaign_results.applies, run = campaign_results.apply },
   { name = "dnc", applies = do_not_call.applies, run = do_not_call.of_call },
   { name = "crm", applies = crm.applies, run = crm.enqueue },
   { name = "stats", applies = dirty_hours.applies, run = dirty_hours.of_call },

@@ -96,6 +96,17 @@ function M.origin(ctx)
   }
 end
 
+---The base that Core and Dialler use.
+function M.internal_base(ctx)
+  local settings = ctx.app.settings
+  local base = settings.CXB_INTERNAL_URL or settings.CXB_PUBLIC_URL
+  if base then
+    return (base:gsub("/+$", ""))
+  end
+  local origin = M.origin(ctx)
+  return origin.scheme .. "://" .. origin.host
+end
+
 -- Path parameters without a schema of their own are ids.
 local function params_schema(route)
   if route.params then

@@ -9,7 +9,7 @@ local function decide(more, config)
     now = NOW, ended_at = NOW - MINUTE, spread = 0, max_reschedules = 5,
     contact = { attempts_made = 1 },
     campaign = {
-      status = "running", started_at = NOW - 3600000,
+      status = "running", run_started_at = NOW - 3600000,
       config = {
         campaign_mode = "multi_day", callback_detection = { enabled = true },
         time_window = { timezone = "Asia/Kolkata", start = "09:00", ["end"] = "18:00" },
@@ -105,12 +105,12 @@ describe("a wish to be called again", function()
   it("is beaten by a wish not to be called at all", function()
     assert.equal("dnc", decide({ disconnected_by = "customer",
       analysis = wish({ do_not_call = true }) }).status)
-    assert.equal("completed", decide({ analysis = { do_not_call = "yes" } }).status)
+    assert.equal("completed", decide({ analysis = { do_not_call = "no" } }).status)
   end)
 
   it("is read only from its four keys, when it is sure enough and the campaign listens", function()
     assert.equal("completed", decide({ analysis = wish({ callback_confidence = 0.49 }) }).status)
-    assert.equal("completed", decide({ analysis = wish({ callback_requested = "true" }) }).status)
+    assert.equal("completed", decide({ analysis = wish({ callback_requested = "maybe" }) }).status)
     assert.equal("completed", decide({ analysis = wish() },
       { callback_detection = { enabled = false } }).status)
     assert.equal("callback_scheduled",

@@ -40,10 +40,16 @@ local function has(list, value)
   return false
 end
 
+-- Models answer in words, too.
+local function is_yes(value)
+  local word = type(value) == "string" and value:lower() or value
+  return word == true or word == "true" or word == "yes"
+end
+
 ---What a call's analysis says of a wish to be called again; no other key is read.
 ---@return {time_text?: string, reason?: string, confidence?: number}? nil: none, or not sure enough
 function M.extract_callback_request(analysis)
-  if type(analysis) ~= "table" or analysis.callback_requested ~= true then
+  if type(analysis) ~= "table" or not is_yes(analysis.callback_requested) then
     return nil
   end
   local confidence = tonumber(analysis.callback_confidence)
@@ -66,7 +72,7 @@ local function may_follow(campaign, at, now)
     return true
   end
   local window = windows.of_campaign(campaign.config)
-  return at < windows.cut_off(window, campaign.started_at or now)
+  return at < windows.cut_off(window, campaign.run_started_at or now)
 end
 
 local function callback(input, wish)
@@ -155,7 +161,7 @@ function M.decide(input)
   local wish = M.extract_callback_request(input.analysis)
   local enabled = (input.campaign.config.callback_detection or {}).enabled == true
   local decision
-  if type(input.analysis) == "table" and input.analysis.do_not_call == true then
+  if type(input.analysis) == "table" and is_yes(input.analysis.do_not_call) then
     decision = { status = "dnc" }
   elseif enabled and wish then
     decision = callback(input, wish)

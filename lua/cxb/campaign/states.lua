@@ -10,11 +10,14 @@ M.terminal = {
   "completed", "exhausted", "abandoned", "amd_machine", "window_closed", "manual_stopped", "dnc",
 }
 
+---Every state.
+M.all = {}
 ---State → "waiting", "active" or "terminal".
 M.kind = {}
 for _, kind in ipairs({ "waiting", "active", "terminal" }) do
   for _, state in ipairs(M[kind]) do
     M.kind[state] = kind
+    M.all[#M.all + 1] = state
   end
 end
 

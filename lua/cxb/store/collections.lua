@@ -120,6 +120,7 @@ M.campaigns = {
     upload = "o?", ["upload.at"] = "t?", stats = "o?", live = "o?", ["live.last_dial_at"] = "t?",
     run_number = "i", restart_history = "a?", activity_log = "a?", started_at = "t?",
     completed_at = "t?", completion_reason = "s?", job = "o?", ["job.until"] = "t?",
+    run_started_at = "t?", deleted_at = "t?", ["stats.at"] = "t?",
     lease = "o?", ["lease.until"] = "t?",
   },
   indexes = { { "status", "-created_at" }, { "bot_id" }, { "name" }, { "job.until" } },
@@ -158,7 +159,7 @@ M.campaign_attempts = {
     callback_sequence = "i?", session_id = "s", from_number = "s?", carrier_id = "s?",
     host_id = "s?", dialled_at = "t", ringing_at = "t?", answered_at = "t?", ended_at = "t?",
     sip_code = "i?", amd = "o?", outcome = "s?", disconnected_by = "s?", disposition = "s?",
-    sub_disposition = "s?", talk_seconds = "n?",
+    sub_disposition = "s?", talk_seconds = "n?", counted = "b?", reason = "s?",
   },
   unique = { { "campaign_call_id", "run_number", "attempt" }, { "session_id" } },
   indexes = { { "campaign_id", "dialled_at" } },
@@ -168,8 +169,9 @@ M.dnc = {
   prefix = "dnc",
   fields = {
     number = "s", scope = "s", reason = "s?", source = "s", by = "s?", expires_at = "t?",
+    is_prefix = "b?",
   },
-  unique = { { "number", "scope" } },
+  unique = { { "number", "scope" } }, indexes = { { "is_prefix" } },
 }
 
 M.carriers = {
