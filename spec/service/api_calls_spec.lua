@@ -33,8 +33,8 @@ describe("calls", function()
     api:ask("POST", "/api/v1/call-results", { body = { session_id = answer.session_id,
       disconnected_by = "customer", call_duration_seconds = 3.5 } })
     local call = api:ask("GET", "/api/v1/calls/" .. answer.session_id)
-    assert.same({ "completed", 3.5, '"2"' }, { call.answer.status,
-      call.answer.call_duration_seconds, call.headers.etag })
+    assert.same({ "completed", 3.5 }, { call.answer.status, call.answer.call_duration_seconds })
+    assert.matches('^"%d+"$', call.headers.etag)
   end)
 
   it("get their configuration only with the secret, of a bot there is", function()
