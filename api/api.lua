@@ -10,6 +10,7 @@ local caches = require("services.caches")
 local Jobs = require("services.jobs")
 local local_operator = require("services.local_operator")
 local pipeline = require("services.pipeline")
+local system_settings = require("services.system_settings")
 local sse = require("services.sse")
 
 local address = App.address(settings.CXB_API_LISTEN)
@@ -77,10 +78,12 @@ return {
     cxb.log.info("ready", { listen = settings.CXB_API_LISTEN, store = app.store.kind })
   end,
   active = function()
+    system_settings.follow(app)
     app.jobs:start()
   end,
   retire = function()
     sse.end_all(app, "reload")
+    app.cache.events:close()
     app.jobs:stop()
   end,
   drain = function()

@@ -77,9 +77,10 @@ function M.check(app, text, scope)
 end
 
 ---Whether a principal may touch what belongs to this bot: keys may be limited to some.
+---@param principal? table
 ---@return boolean
 function M.reaches(principal, bot_id)
-  local limited = principal.kind == "key" and principal.bot_ids[1] ~= nil
+  local limited = principal and principal.kind == "key" and principal.bot_ids[1] ~= nil
   return not limited or has(principal.bot_ids, bot_id)
 end
 

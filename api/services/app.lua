@@ -1,6 +1,5 @@
 -- What one generation of the API works with: settings, secrets, store.
 local bots = require("services.bots")
-local brief_memory = require("services.brief_memory")
 local caches = require("services.caches")
 local first_admin = require("services.first_admin")
 local open_store = require("services.open_store")
@@ -39,7 +38,6 @@ function M.new(settings)
   end
   return setmetatable({
     settings = settings,
-    attempts = brief_memory.new(), -- failed sign-ins
     keys_used = {}, -- API key id → when its use was noted
     trusted_proxies = proxies,
     recordings_dir = settings.CXB_RECORDINGS_DIR or settings.CXB_STATE_DIR .. "/recordings",

@@ -1,6 +1,7 @@
 -- Failed sign-ins: ten within 15 minutes for one email from one address, then none is tried for the
 -- rest of that time (api.md §3.1). One under way counts as failed, so that many at once are no way
 -- around it.
+local caches = require("services.caches")
 local errors = require("services.errors")
 
 local M = {}
@@ -11,27 +12,24 @@ local function key_of(email, client)
   return "signin:" .. cxb.crypto.hex(cxb.crypto.sha256(email:lower() .. "\n" .. client))
 end
 
----Counts an attempt; nil and the refusal when there were too many.
+---(waits) Counts an attempt; nil and the refusal when there were too many.
 ---@return string? key for succeeded(), api.error? err
 function M.begin(app, email, client)
-  local key, now = key_of(email, client), cxb.time.mono()
-  local state = app.attempts:get(key)
-  if not state or now >= state.ends then
-    state = { n = 0, ends = now + WINDOW_MS }
-    app.attempts:set(key, state, WINDOW_MS)
-  end
-  if state.n >= MAX then
-    local seconds = math.max(1, math.ceil((state.ends - now) / 1000))
+  local key = key_of(email, client)
+  local wait_ms = caches.script(app, "attempt", { key }, { MAX, WINDOW_MS }) or 0
+  if wait_ms > 0 then
     return nil, errors.new(429, "rate_limited", "Too many failed sign-ins: wait and try again.",
-      { headers = { ["retry-after"] = tostring(seconds) } })
+      { headers = { ["retry-after"] = ("%d"):format(math.ceil(wait_ms / 1000)) } })
   end
-  state.n = state.n + 1
   return key
 end
 
----The attempt was good: earlier ones are forgotten.
+---(waits) The attempt was good: earlier ones are forgotten.
 function M.succeeded(app, key)
-  app.attempts:del(key)
+  app.cache:del(key)
+  if app.near_cache ~= app.cache then
+    app.near_cache:del(key)
+  end
 end
 
 return M

@@ -22,9 +22,10 @@ local people = { user = true, key = true, ticket = true }
 
 local function actor_of(ctx)
   local principal = ctx.principal or {}
-  local known = people[principal.kind] and principal.kind ~= "ticket"
+  local kind = principal.by_kind or principal.kind
+  local known = (kind == "user" or kind == "key") and principal.id ~= nil
   return {
-    type = principal.id == "operator" and "operator" or known and principal.kind or "anyone",
+    type = principal.id == "operator" and "operator" or known and kind or "anyone",
     id = known and principal.id or nil, name = known and principal.name or nil, ip = ctx.client,
   }
 end
@@ -50,14 +51,19 @@ local function is_told(ctx, err)
   return not err or telling[err.status] or false
 end
 
+-- A look at a file's head, or a further piece of one that is being played.
+local function is_rest(req)
+  local range = req.headers.range
+  return req.method == "HEAD" or (range ~= nil and not range:match("^bytes=0%-"))
+end
+
 ---(waits) Writes the row of an answered request, if it has one.
 ---@param answer? table|string
 ---@param err? table the refusal
 function M.record(ctx, answer, err)
   local route = ctx.route
   local action = action_of(route)
-  if not action or not ctx.app.store or not is_told(ctx, err)
-    or (ctx.audit and ctx.audit.skip) then
+  if not action or not ctx.app.store or not is_told(ctx, err) or is_rest(ctx.req) then
     return
   end
   local more = ctx.audit or {}

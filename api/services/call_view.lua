@@ -110,7 +110,7 @@ function M.detail(ctx, id, options)
   if (call.recording_key or call.recording_url) and not (options and options.recording_url == false)
   then
     call.recording_play_url = ("/api/v1/recordings/%s?ticket=%s"):format(id,
-      tickets.playback(app, id))
+      tickets.playback(app, id, ctx.principal))
   end
   for name, read in pairs(parts) do
     call[name], err = read(app, id)

@@ -1,5 +1,6 @@
 -- Reading and changing one document as the wire asks for it: 404, ETag, If-Match, and null as the
 -- way back to a field's default (api.md §4).
+local api_keys = require("services.api_keys")
 local errors = require("services.errors")
 local json = require("cxb.json")
 
@@ -14,12 +15,20 @@ function M.etag(doc)
   return ('"%d"'):format(doc.v)
 end
 
----(waits)
+-- Whether the principal may see a document at all: a key sees what belongs to its bots.
+local function is_visible(ctx, doc)
+  if doc.deleted_at then
+    return false
+  end
+  return doc.bot_id == nil or api_keys.reaches(ctx.principal, doc.bot_id)
+end
+
+---(waits) A document as far as the principal may see it: else there is none.
 ---@param what string the kind of object, for the message: "bot"
 ---@return table? doc, api.error? err
 function M.get(ctx, collection, id, what)
   local doc, err = ctx.app.store:get(collection, id)
-  if not doc and err.code == "not_found" or (doc and doc.deleted_at) then
+  if not doc and err.code == "not_found" or (doc and not is_visible(ctx, doc)) then
     return nil, errors.not_found(what)
   elseif not doc then
     return nil, errors.of_store(err)

@@ -88,8 +88,9 @@ end
 ---A supervisor, or the ticket of this one recording in the query.
 function M.playback(ctx)
   if ctx.query.ticket then
-    if tickets.check_playback(ctx.app, ctx.query.ticket, ctx.params.session_id) then
-      return { kind = "ticket" }
+    local holder = tickets.check_playback(ctx.app, ctx.query.ticket, ctx.params.session_id)
+    if holder then
+      return holder
     end
     return nil, errors.new(401, "unauthenticated", "The ticket is not valid any more.")
   end

@@ -100,9 +100,20 @@ function M.get(app)
   return value
 end
 
----Forgets what get() has kept: somebody wrote.
+---(waits) Forgets what get() has kept, in every process: somebody wrote.
 function M.drop(app)
   app.settings_kept = nil
+  app.events:publish("inv", "settings", {})
+end
+
+---From now on follows what other processes write.
+---@return fun() unsubscribe
+function M.follow(app)
+  return app.cache:subscribe("inv", function(event)
+    if not event or event.name == "settings" then
+      app.settings_kept = nil
+    end
+  end)
 end
 
 local function merged(app, property, old, patch)

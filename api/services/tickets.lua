@@ -35,16 +35,21 @@ function M.listen(app, bot_id, session_id)
 end
 
 ---For one recording; long calls are sought through for a while.
+---@param principal table who asked for it
 ---@return string ticket
-function M.playback(app, session_id)
-  return jwt.sign(claims("playback", session_id, PLAYBACK_SECONDS),
-    key(app.secrets.jwt, "playback"))
+function M.playback(app, session_id, principal)
+  local made = claims("playback", session_id, PLAYBACK_SECONDS)
+  made.by, made.by_kind, made.name = principal.id, principal.kind, principal.name
+  return jwt.sign(made, key(app.secrets.jwt, "playback"))
 end
 
----@return boolean
+---@return {kind: "ticket", id?: string, name?: string, by_kind?: string}? principal
 function M.check_playback(app, ticket, session_id)
   local found = jwt.verify(ticket, key(app.secrets.jwt, "playback"), { aud = "playback" })
-  return found ~= nil and found.session_id == session_id
+  if not found or found.session_id ~= session_id then
+    return nil
+  end
+  return { kind = "ticket", id = found.by, name = found.name, by_kind = found.by_kind }
 end
 
 return M

@@ -84,6 +84,19 @@ describe("the audit", function()
     end
   end)
 
+  it("tells who played a recording, once whatever pieces were fetched", function()
+    world:write(api.dir .. "/state/recordings/played.wav", ("x"):rep(3000))
+    api:ask("POST", "/api/v1/call-results", { body = { session_id = "played",
+      recording_key = "recordings/played.wav", disconnected_by = "bot" } })
+    local url = api:ask("GET", "/api/v1/calls/played").answer.recording_play_url
+    for _, range in ipairs({ "bytes=0-999", "bytes=1000-1999", "bytes=2000-" }) do
+      assert.equal(206, api:ask("GET", url, { secret = false, headers = { range = range } }).status)
+    end
+    local found = rows("action=recording.play")
+    assert.same({ 1, "user", "admin", "played" }, { #found, found[1].actor.type,
+      found[1].actor.name, found[1].target.id })
+  end)
+
   it("is filtered, read by administrators, exported by super_admins, changed by nobody", function()
     local user = api:ask("POST", "/api/v1/auth/register", { body = { email = "adm@example.org",
       name = "=cmd()", role = "admin", password = "a long enough word" } }).answer

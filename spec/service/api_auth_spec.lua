@@ -2,6 +2,7 @@
 -- timeout: 300
 local support = require("support.world")
 local process = require("support.api_process")
+local redis_server = require("support.redis_server")
 local json = require("cxb.json")
 local times = require("cxb.times")
 
@@ -269,6 +270,42 @@ describe("a person", function()
       .. user.email:sub(13)))
     assert.same({}, ids("role=agent&q=Zora"))
     assert.equal(400, api:ask("GET", "/api/v1/users?role[$gt]=").status)
+  end)
+end)
+
+describe("two processes of one deployment", function()
+  local world = support.new()
+  after_each(function()
+    world:close()
+  end)
+
+  it("both know at once who signed out and what the settings say", function()
+    local redis = redis_server.start(world)
+    local dir = world:folder()
+    local one = process.start(world, { env = { REDIS_URL = redis.url, CXB_API_INSTANCES = "2",
+      CXB_STATE_DIR = dir } })
+    local other = process.start(world, { env = { REDIS_URL = redis.url, CXB_API_INSTANCES = "2",
+      CXB_STATE_DIR = dir, MONGODB_DB = one.env.MONGODB_DB } })
+    local token = process.token()
+    assert.equal(200, other:ask("GET", "/api/v1/auth/me", { token = token }).status)
+    assert.equal(204, one:ask("POST", "/api/v1/auth/logout", { token = token }).status)
+    assert.equal(401, other:ask("GET", "/api/v1/auth/me", { token = token }).status)
+    local function zone()
+      return other:ask("GET", "/api/v1/settings/display").answer.display_timezone
+    end
+    assert.equal("UTC", zone())
+    assert.equal(200, one:ask("PUT", "/api/v1/settings/timezone",
+      { body = { display_timezone = "Asia/Kolkata" } }).status)
+    support.wait_until("the other process to know", function()
+      return zone() == "Asia/Kolkata"
+    end, 30000)
+    for i = 1, 10 do
+      local api = i % 2 == 0 and one or other
+      assert.equal(401, api:ask("POST", "/api/v1/auth/login", { secret = false,
+        body = { email = "x@example.org", password = "wrong word here" } }).status)
+    end
+    assert.equal(429, one:ask("POST", "/api/v1/auth/login", { secret = false,
+      body = { email = "x@example.org", password = "wrong word here" } }).status)
   end)
 end)
 

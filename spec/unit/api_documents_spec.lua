@@ -55,4 +55,18 @@ describe("a document on the wire", function()
       assert.same({ 404, "There is no such bot." }, { err.status, err.message })
     end
   end)
+
+  it("of a bot that a key does not reach is not there for it", function()
+    app.store:insert("calls", { _id = "c1", bot_id = "b1", status = "completed", call_type = "bot",
+      direction = "incoming", started_at = api.now })
+    local function get(principal)
+      local found = ctx()
+      found.principal = principal
+      local doc, err = documents.get(found, "calls", "c1", "call")
+      return doc and doc._id or err.status
+    end
+    assert.same({ "c1", "c1", "c1", 404 }, { get({ kind = "user" }),
+      get({ kind = "key", bot_ids = {} }), get({ kind = "key", bot_ids = { "b0", "b1" } }),
+      get({ kind = "key", bot_ids = { "b2" } }) })
+  end)
 end)

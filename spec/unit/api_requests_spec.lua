@@ -227,14 +227,15 @@ describe("a ticket", function()
   end)
 
   it("plays one recording for two hours and nothing else", function()
-    local ticket = tickets.playback(app, "s1")
-    assert.is_true(tickets.check_playback(app, ticket, "s1"))
-    assert.is_false(tickets.check_playback(app, ticket, "s2"))
-    assert.is_false(tickets.check_playback(app, (tickets.test_call(app, "demo", "s1")), "s1"))
-    assert.is_false(tickets.check_playback(app, ticket .. "x", "s1"))
+    local ticket = tickets.playback(app, "s1", { kind = "user", id = "usr_1", name = "Ada" })
+    assert.same({ kind = "ticket", id = "usr_1", name = "Ada", by_kind = "user" },
+      tickets.check_playback(app, ticket, "s1"))
+    assert.is_nil(tickets.check_playback(app, ticket, "s2"))
+    assert.is_nil(tickets.check_playback(app, (tickets.test_call(app, "demo", "s1")), "s1"))
+    assert.is_nil(tickets.check_playback(app, ticket .. "x", "s1"))
     api.now = api.now + 7199000
-    assert.is_true(tickets.check_playback(app, ticket, "s1"))
+    assert.is_table(tickets.check_playback(app, ticket, "s1"))
     api.now = api.now + 1000
-    assert.is_false(tickets.check_playback(app, ticket, "s1"))
+    assert.is_nil(tickets.check_playback(app, ticket, "s1"))
   end)
 end)
