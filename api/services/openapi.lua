@@ -114,6 +114,11 @@ local function responses(route, named)
   }
 end
 
+-- "Agent desk" of the group agent_desk.
+local function title(group)
+  return (group:gsub("_", " "):gsub("^%l", string.upper):gsub("^Api", "API"))
+end
+
 -- "getBotsIdVersions" of GET /api/v1/bots/{id}/versions: unique, and stable for generated clients.
 local function operation_id(route)
   local out = route.verb:lower()
@@ -125,7 +130,7 @@ end
 
 local function operation(route, named)
   return {
-    operationId = operation_id(route), tags = json.array({ route.group }),
+    operationId = operation_id(route), tags = json.array({ title(route.group) }),
     summary = route.summary, parameters = parameters(route, named),
     requestBody = request_body(route, named), responses = responses(route, named),
     security = security(route),
@@ -142,14 +147,14 @@ function M.document(routes)
     local path = route.path:gsub("%*}", "}")
     paths[path] = paths[path] or {}
     paths[path][route.verb:lower()] = operation(route, named)
-    groups[route.group] = true
+    groups[title(route.group)] = true
   end
   local tags = json.array()
   for i, name in ipairs(sorted(groups)) do
     tags[i] = { name = name }
   end
   return json.encode({
-    openapi = "3.1.0", jsonSchemaDialect = "https://json-schema.org/draft/2020-12/schema",
+    openapi = "3.1.0",
     info = { title = "CXB API", version = cxb.version,
       description = "The control plane of a voice-bot contact centre." },
     servers = json.array({ { url = "/" } }), tags = tags, paths = paths,
