@@ -179,12 +179,7 @@ end
 -- One request a bot at a time goes to the provider; those that wait get its answer.
 local making = {}
 
----(waits) A worker found the handle gone.
----@return string? prompt_cache_key, api.error? err
-function M.recreate(app, bot)
-  while making[bot._id] do
-    cxb.time.sleep(50)
-  end
+local function remake(app, bot)
   local fresh, err = app.store:get("bots", bot._id)
   if not fresh then
     return nil, errors.of_store(err)
@@ -195,18 +190,29 @@ function M.recreate(app, bot)
     and state.at > cxb.time.now() - FRESH_MS then
     return state.prompt_cache_key
   end
-  making[bot._id] = true
-  local ok, made, why = pcall(M.make, app, bot, "recreate")
-  making[bot._id] = nil
-  if not ok then
-    error(made, 0)
-  elseif not made then
+  local made, why = M.make(app, bot, "recreate")
+  if not made then
     return nil, errors.new(502, "upstream_failed", ("The provider did not keep it: %s.")
       :format(why))
   elseif not made.prompt_cache_key then
     return nil, errors.new(422, "no_handles", "This provider keeps prompts by itself.")
   end
   return made.prompt_cache_key
+end
+
+---(waits) A worker found the handle gone.
+---@return string? prompt_cache_key, api.error? err
+function M.recreate(app, bot)
+  while making[bot._id] do
+    cxb.time.sleep(50)
+  end
+  making[bot._id] = true
+  local ok, key, err = pcall(remake, app, bot)
+  making[bot._id] = nil
+  if not ok then
+    error(key, 0)
+  end
+  return key, err
 end
 
 return M
