@@ -11,6 +11,7 @@ local flow_pull = require("cxb.core.flow_pull")
 local flows = require("cxb.core.flows")
 local health = require("cxb.core.health")
 local host = require("cxb.core.host")
+local loglines = require("cxb.core.loglines")
 local lost = require("cxb.core.lost")
 local monitor = require("cxb.core.monitor")
 local outboxes = require("cxb.core.outboxes")
@@ -128,6 +129,13 @@ end))
 routes:post("/calls/{session_id}/hangup", with_secret(function(req, params)
   local ok = host.hangup(c, params.session_id)
   req:respond(ok and 200 or 404, ok and { status = "ending" } or { error = "not_found" })
+end))
+
+routes:get("/logs", with_secret(function(req)
+  local q = url.parse_query(req.query)
+  local items, rule = loglines.find(c, q.id, q.since, tonumber(q.limit))
+  req:respond(items and 200 or 422, items and { items = items }
+    or { error = "invalid", field = "id", message = rule })
 end))
 
 -- An idle worker that has served long or grown large ends; its supervisor starts a fresh one.
