@@ -183,6 +183,12 @@ M.carriers = {
   indexes = { { "lk_inbound_trunk_id" } },
 }
 
+-- _id is who dials and the day: how many calls were begun.
+M.dial_counts = { prefix = "dc", fields = { n = "i", expires_at = "t?" } }
+
+-- _id is the carrier: tokens of its call rate, taken by expected version (dialler.md §6.1).
+M.carrier_buckets = { prefix = "cb", fields = { tokens = "n", at = "t", channels = "o?" } }
+
 -- _id is the number.
 M.did_index = {
   prefix = "did",
