@@ -5,7 +5,7 @@ local errors = require("services.errors")
 
 local M = {}
 
-local MINUTE, DAY_MS = 60000, 86400000
+local MINUTE = 60000
 
 local function principal_id(ctx)
   local who = ctx.principal
@@ -182,25 +182,6 @@ function M.release(ctx)
     ctx.held = nil
     caches.script(ctx.app, "busy", { key }, { cxb.time.now(), mine, 0, 0 })
   end
-end
-
----(waits) One more call of an API key today (UTC), unless its daily limit is used up.
----@return true?, api.error? err
-function M.daily_call(app, principal)
-  local max = principal.daily_call_limit
-  if not max then
-    return true
-  end
-  local now = cxb.time.now()
-  local day = math.floor(now / DAY_MS)
-  local counted = caches.script(app, "count_up_to",
-    { ("daily:%s:%d"):format(principal.id, day) }, { max, DAY_MS })
-  if counted == 1 then
-    return true
-  end
-  cxb.metrics.count("cxb_rate_limited_total", { class = "daily" })
-  return nil, errors.new(429, "rate_limited", "The key's calls of today are used up.",
-    { headers = { ["retry-after"] = tostring(seconds((day + 1) * DAY_MS - now)) } })
 end
 
 return M

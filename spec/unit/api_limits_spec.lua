@@ -150,18 +150,6 @@ describe("the API's limits", function()
     assert.equal(30, (answered(50, "POST", "/sign-in", from("192.0.2.1"))))
   end)
 
-  it("of a key's day are used up and new tomorrow", function()
-    local limits = require("services.limits")
-    local key = { kind = "key", id = "key_1", daily_call_limit = 2 }
-    assert.is_true(limits.daily_call(app, key))
-    assert.is_true(limits.daily_call(app, key))
-    local ok, err = limits.daily_call(app, key)
-    assert.is_nil(ok)
-    assert.same({ 429, tostring(15 * 3600) }, { err.status, err.headers["retry-after"] })
-    api.now = api.now + 15 * 3600000
-    assert.is_true(limits.daily_call(app, key))
-    assert.is_true(limits.daily_call(app, { kind = "key", id = "key_2" }))
-  end)
 
   it("are counted in this process while the cache is away, which is logged once a minute", function()
     local lines = 0
