@@ -1,7 +1,9 @@
 -- What the services of a spec keep their data in: SQLite each, or with CXB_SPEC_STORE=mongo (the
--- second run of specs that say `-- stores: both`) a database each on one Mongo-wire server.
+-- second run of specs that say `-- stores: both`) a database each on one Mongo-wire server, and keys
+-- of their own in one Redis.
 local at_end = require "support.at_end"
 local MongoServer = require "support.mongo_server"
+local RedisServer = require "support.redis_server"
 local World = require "support.world"
 
 local M = {}
@@ -9,14 +11,19 @@ local M = {}
 ---Whether the specs run on MongoDB.
 M.mongo = cxb.process.env("CXB_SPEC_STORE") == "mongo"
 
-local server
+local server, redis
+
+-- What all of a spec file share runs until it ends.
+local function shared_world()
+  local world = World.new()
+  at_end.add(function() world:close() end)
+  return world
+end
 
 ---(waits) The Mongo-wire server of this spec file; pending where there is none.
 function M.server()
   if not server then
-    local world = World.new()
-    at_end.add(function() world:close() end)
-    server = MongoServer.new(world):start()
+    server = MongoServer.new(shared_world()):start()
   end
   return server
 end
@@ -28,6 +35,8 @@ function M.env()
   local env = M.server():env()
   local database = env.MONGODB_DB
   at_end.add(function() M.drop(database) end)
+  redis = redis or RedisServer.start(shared_world())
+  env.REDIS_URL, env.CXB_REDIS_PREFIX = redis.url, database .. ":"
   env.CXB_PUBLIC_URL = "http://localhost"
   env.CXB_SECRETS_KEY = cxb.crypto.base64(("k"):rep(32))
   return env
