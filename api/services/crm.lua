@@ -16,7 +16,8 @@ function M.push_of(bot)
   end
 end
 
-local function wake(app)
+---There is something to send.
+function M.wake(app)
   if app.jobs then
     app.jobs:wake("crm_outbox")
   end
@@ -53,13 +54,7 @@ function M.enqueue(app, call)
       state = "pending", attempts = 0, next_at = now, since = now, log = {},
     },
   })
-  if not row then
-    return nil, err
-  end
-  if row.state == "pending" then
-    wake(app)
-  end
-  return true
+  return row and true, err
 end
 
 -- What is set when a row is to be sent again from the beginning.
@@ -77,7 +72,7 @@ function M.replay(app, id)
       state = { ["in"] = { "pending", "delivered", "dead" } } } })
   end
   if row then
-    wake(app)
+    M.wake(app)
     return row
   elseif err.code == "not_found" then
     return nil, errors.not_found("delivery")
@@ -110,7 +105,7 @@ function M.replay_all(app, filter, max)
       break
     end
   end
-  wake(app)
+  M.wake(app)
   return n
 end
 

@@ -91,6 +91,9 @@ function M.run(app, call)
     cxb.fault.pass("fanout.settled")
     announce(app, call)
   end
+  if todo.crm then
+    crm.wake(app)
+  end
   return #left
 end
 

@@ -319,6 +319,25 @@ describe("a delivery to a CRM", function()
     assert.equal("delivered", row().state)
   end)
 
+  it("whose answer was lost with its sender comes again, under the same id", function()
+    push({ signing_secrets = { secret } })
+    finish("s1")
+    local update = app.store.update
+    app.store.update = function(self, name, ...)
+      if name == "crm_deliveries" then
+        return nil, { code = "unavailable", message = "killed" }
+      end
+      return update(self, name, ...)
+    end
+    let_pass(0, 1)
+    app.store.update = nil
+    let_pass(62000, 1000)
+    local got = seen()
+    assert.same({ 2, "delivered", 1 }, { #got, row().state, row().attempts })
+    assert.equal(got[1].headers["webhook-id"], got[2].headers["webhook-id"])
+    assert.equal(got[1].body, got[2].body)
+  end)
+
   it("of a redacted call or a deleted bot is given up", function()
     finish("s1")
     assert(app.store:delete("bots", "demo"))

@@ -1,0 +1,225 @@
+-- stores: both
+-- What follows from a result in the real API, with a receiver of its own: each thing once, whatever
+-- comes twice and whenever the API dies.
+local support = require("support.world")
+local process = require("support.api_process")
+local json = require("cxb.json")
+
+local receiver = [[
+return function(req)
+  req:respond(200, "taken")
+end
+]]
+
+local function secret(byte)
+  return "whsec_" .. cxb.crypto.base64(byte:rep(24))
+end
+
+describe("a result's consequences", function()
+  local world, api, server, url, bot
+
+  setup(function()
+    world = support.new()
+    local port = world:port()
+    server = world:server("tcp:127.0.0.1:" .. port, receiver)
+    url = "http://127.0.0.1:" .. port
+    api = process.start(world, { env = { CXB_OUTBOUND_ALLOW = "127.0.0.1", CXB_DEV = "1",
+      CXB_WEBHOOK_SECRET = secret("w") } })
+    local made = api:ask("POST", "/api/v1/bots", { body = {
+      name = "Pushing", post_call_push = { enabled = true, url = url .. "/push",
+        key_mapper = { id = "{{result.call_id}}", outcome = "{{analysis.DISPOSITION}}" },
+        headers = { ["X-Token"] = "crm-token-of-the-spec" },
+        signing_secrets = { secret("a"), secret("b") } } } })
+    assert.equal(201, made.status, made.body)
+    bot = made.answer.id
+  end)
+
+  teardown(function()
+    world:close()
+  end)
+
+  local function result(id)
+    return json.encode({
+      session_id = id, bot_id = bot, caller_id = "+919876543210", disconnected_by = "customer",
+      call_duration_seconds = 42.3, started_at = "2026-04-24T09:00:00.000Z",
+      recording_key = "recordings/" .. id .. ".wav",
+      post_call_analysis = { DISPOSITION = "Paid", do_not_call = true },
+    })
+  end
+
+  local function post(body, headers)
+    local all = { ["content-type"] = "application/json" }
+    for name, value in pairs(headers or {}) do
+      all[name] = value
+    end
+    return api:ask("POST", "/api/v1/call-results", { body = body, headers = all })
+  end
+
+  local function deliveries(id)
+    return api:ask("GET", "/api/v1/crm-deliveries?session_id=" .. id).answer.items or {}
+  end
+
+  local function delivered(id)
+    local rows = deliveries(id)
+    return #rows == 1 and rows[1].state == "delivered" and rows[1]
+  end
+
+  -- What the receiver got about a call.
+  local function got(id)
+    local out = {}
+    for _, request in ipairs(server.seen()) do
+      if json.decode(request.body).id == id then
+        out[#out + 1] = request
+      end
+    end
+    return out
+  end
+
+  it("are one call and one delivery after 100 results at once and 100 in turn", function()
+    local body = result("hundred")
+    local answers = process.at_once(100, function()
+      return post(body)
+    end)
+    for i = 101, 200 do
+      answers[i] = post(body)
+    end
+    local fresh = 0
+    for _, answer in ipairs(answers) do
+      assert.equal(200, answer.status)
+      fresh = fresh + (answer.answer.duplicate and 0 or 1)
+    end
+    assert.equal(1, fresh)
+    process.wait_until("the delivery", function()
+      return delivered("hundred")
+    end)
+    assert.same({ 1, 1 }, { #deliveries("hundred"), #got("hundred") })
+    local calls = api:ask("GET", "/api/v1/calls?from=2026-01-01T00:00:00Z&bot_id=" .. bot).answer
+    assert.equal(1, calls.total)
+    assert.equal('{"id":"hundred","outcome":"Paid"}', got("hundred")[1].body)
+    assert.equal("crm-token-of-the-spec", got("hundred")[1].headers["x-token"])
+  end)
+
+  it("are signed as an independent implementation expects, under each secret", function()
+    world:start({ cxb.root .. "/spec/support/verify_webhook.sh" }):wait(90000)
+    local request = got("hundred")[1]
+    local cases = {}
+    for i, case in ipairs({ { secret("a") }, { secret("b") }, { secret("c") },
+      { secret("a"), " " } }) do
+      cases[i] = json.encode({ headers = request.headers, secret = case[1],
+        body = request.body .. (case[2] or "") })
+    end
+    local path = world:folder() .. "/cases"
+    world:write(path, table.concat(cases, "\n") .. "\n")
+    local p = world:start({ "/bin/sh", "-c", 'exec python3 "$0" <"$1"',
+      cxb.root .. "/spec/support/verify_webhook.py", path })
+    assert.equal(0, p:wait(60000))
+    assert.same({ "ok", "ok" }, { p.log[1], p.log[2] })
+    assert.matches("^refused", p.log[3])
+    assert.matches("^refused", p.log[4])
+  end)
+
+  it("are shown without the credentials of the receiver", function()
+    local row = delivered("hundred")
+    local shown = api:ask("GET", "/api/v1/crm-deliveries/" .. row.id)
+    assert.equal(200, shown.status)
+    assert.is_nil(shown.body:find("crm-token-of-the-spec", 1, true))
+    assert.is_nil(shown.body:find(secret("a"), 1, true))
+    assert.same({ "application/json", 200 },
+      { shown.answer.headers["content-type"], shown.answer.log[1].status })
+    assert.equal(404, api:ask("GET", "/api/v1/crm-deliveries/dlv_none").status)
+    assert.equal(409, api:ask("DELETE", "/api/v1/crm-deliveries/" .. row.id).status)
+    assert.equal(401, api:ask("GET", "/api/v1/crm-deliveries", { secret = false }).status)
+  end)
+
+  it("come once more when somebody asks for it, under the same id", function()
+    local row = delivered("hundred")
+    local again = api:ask("POST", ("/api/v1/crm-deliveries/%s/replay"):format(row.id))
+    assert.equal(200, again.status)
+    process.wait_until("the replay", function()
+      return #got("hundred") == 2
+    end)
+    local two = got("hundred")
+    assert.equal(two[1].headers["webhook-id"], two[2].headers["webhook-id"])
+    process.wait_until("its end", function()
+      return delivered("hundred")
+    end)
+    local many = api:ask("POST", "/api/v1/crm-deliveries/replay",
+      { body = { filter = { state = "delivered", session_id = "hundred" } } })
+    assert.same({ 200, 1 }, { many.status, many.answer.replayed })
+    process.wait_until("the second replay", function()
+      return #got("hundred") == 3 and delivered("hundred")
+    end)
+  end)
+
+  it("need a signature that verifies where one is given", function()
+    local webhook = require("cxb.webhook")
+    local body = result("signed")
+    local key = { ("w"):rep(24) }
+    local now = math.floor(cxb.time.now() / 1000)
+    local good = webhook.sign(key, "result:signed", body)
+    assert.equal(200, post(body, good).status)
+    assert.equal(200, post(body, good).status)
+    for name, headers in pairs({
+      altered = webhook.sign(key, "result:signed", body .. " "),
+      other = webhook.sign({ ("v"):rep(24) }, "result:signed", body),
+      stale = webhook.sign(key, "result:signed", body, now - 400),
+      future = webhook.sign(key, "result:signed", body, now + 400),
+      empty = webhook.sign({ "" }, "result:signed", body),
+      nameless = { ["webhook-signature"] = good["webhook-signature"] },
+    }) do
+      local answer = post(body, headers)
+      assert.same({ 403, "bad_signature" }, { answer.status, answer.answer.error }, name)
+    end
+  end)
+
+  it("are watched live and kept nowhere", function()
+    local function live(body, headers)
+      return api:ask("POST", "/api/v1/calls/nobody/live",
+        { body = body, headers = headers or { ["content-type"] = "application/json" } }).status
+    end
+    assert.equal(204, live('{"seq":1,"events":[{"type":"turn"}]}'))
+    assert.equal(204, live("{}"))
+    assert.equal(413, live('{"x":"' .. ("x"):rep(65536) .. '"}'))
+    assert.equal(404, api:ask("GET", "/api/v1/calls/nobody").status)
+  end)
+
+  it("of a carrier's record are found by its stream", function()
+    local cdr = function(body)
+      return api:ask("POST", "/api/v1/cdr", { body = body })
+    end
+    assert.equal(200, api:ask("POST", "/api/v1/call-results", { body = {
+      session_id = "carried", stream_id = "st-9", disconnected_by = "no_answer" } }).status)
+    assert.same({ status = "ok", stream_id = "st-9" },
+      cdr({ streamId = "st-9", callStatus = "completed" }).answer)
+    assert.same({ status = "not_found", stream_id = "st-8" }, cdr({ stream_id = "st-8" }).answer)
+    assert.same({ status = "ignored", reason = "no streamId" }, cdr({ x = 1 }).answer)
+    local call = api:ask("GET", "/api/v1/calls/carried").answer
+    assert.same({ "failed", "completed" }, { call.status, call.cdr_call_status })
+  end)
+
+  it("are each there once after kill -9 between any two steps", function()
+    local points = { "kept", "dnc", "crm", "settled" }
+    api.process:stop()
+    for _, point in ipairs(points) do
+      api.env.CXB_CRASH_AT = "fanout." .. point
+      api:run()
+      post(result(point))
+      assert.truthy(api.process:wait(60000) or api.process.ended, point)
+      assert.equal(9, api.process.signal, point)
+    end
+    api.env.CXB_CRASH_AT = nil
+    api:run()
+    for _, point in ipairs(points) do
+      local again = post(result(point))
+      assert.same({ 200, true }, { again.status, again.answer.duplicate })
+    end
+    for _, point in ipairs(points) do
+      process.wait_until(point, function()
+        return delivered(point)
+      end)
+      assert.equal(1, #got(point), point)
+      local call = api:ask("GET", "/api/v1/calls/" .. point).answer
+      assert.same({ "completed", "Paid" }, { call.status, call.disposition })
+    end
+  end)
+end)
