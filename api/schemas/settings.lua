@@ -62,6 +62,8 @@ return {
     help = "multiplies the rate limits; 0 turns them off" },
   { name = "CXB_CORS_ORIGINS", type = "list", default = {},
     help = "origins whose pages may read answers, exactly as browsers send them" },
+  { name = "MAX_CALLBACK_RESCHEDULES", type = "int", default = 5, min = 0, max = 100,
+    help = "how often a contact's callback is put off again" },
   { name = "CXB_DEV", type = "bool", default = false, help = "development: CXB_CRASH_AT counts" },
   { name = "CXB_CRASH_AT", pattern = "^[%w._]+:?%d*$", form = "a step, or step:n",
     help = "development: the process ends there as kill -9 does" },

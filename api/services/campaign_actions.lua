@@ -11,6 +11,9 @@ local times = require("cxb.times")
 
 local M = {}
 
+-- Each action as it is tried; M has them again while others write the campaign in between.
+local once = {}
+
 -- The campaign, if it is in one of these states and nothing works on its contacts.
 local function take(ctx, states, done)
   local campaign, err = campaigns.get(ctx, ctx.params.id)
@@ -29,7 +32,7 @@ local startable = { draft = true, paused = true }
 
 ---(waits) draft, paused → running; every reason against it is told at once.
 ---@param action "start"|"resume"
-function M.start(ctx, action)
+function once.start(ctx, action)
   local campaign, err = take(ctx, startable, "started")
   if not campaign then
     return nil, err
@@ -50,7 +53,7 @@ function M.start(ctx, action)
 end
 
 ---(waits) running → paused: nothing new is dialled, calls in progress go on.
-function M.pause(ctx)
+function once.pause(ctx)
   local campaign, err = take(ctx, { running = true }, "paused")
   if not campaign then
     return nil, err
@@ -72,7 +75,7 @@ local function with_job(ctx, campaign, ops)
 end
 
 ---(waits) running, paused → completed: waiting contacts and callbacks end, live calls drain.
-function M.stop(ctx)
+function once.stop(ctx)
   local campaign, err = take(ctx, { running = true, paused = true }, "stopped")
   if not campaign then
     return nil, err
@@ -93,7 +96,7 @@ end
 
 ---(waits) completed, failed → draft: the next run gets rows of its own; the earlier ones stay.
 ---@param scope "all"|"not_connected"|"failed"
-function M.restart(ctx, scope)
+function once.restart(ctx, scope)
   local campaign, err = take(ctx, { completed = true, failed = true }, "restarted")
   if not campaign then
     return nil, err
@@ -121,7 +124,7 @@ function M.restart(ctx, scope)
 end
 
 ---(waits) The way back from a restart that has not been started.
-function M.cancel_restart(ctx)
+function once.cancel_restart(ctx)
   local campaign, err = take(ctx, { draft = true }, "taken back")
   if not campaign then
     return nil, err
@@ -142,7 +145,7 @@ end
 
 ---(waits) Only a draft that never ran goes; its contacts go with it.
 ---@return table? campaign that is gone, api.error? err
-function M.remove(ctx)
+function once.remove(ctx)
   local campaign, err = take(ctx, { draft = true }, "deleted")
   if not campaign then
     return nil, err
@@ -157,6 +160,12 @@ function M.remove(ctx)
   end
   campaign_steps.start(ctx.app, after)
   return campaign
+end
+
+for name, action in pairs(once) do
+  M[name] = function(...)
+    return campaigns.persistently(action, ...)
+  end
 end
 
 return M

@@ -132,7 +132,16 @@ local function replace(ctx, campaign, import, report)
   return true
 end
 
-local function begin(ctx, campaign)
+-- The campaign may have changed while its file was judged.
+local function begin(ctx, id)
+  local campaign, err = campaigns.get(ctx, id)
+  if not campaign then
+    return nil, err
+  end
+  local refused = may_upload(campaign)
+  if refused then
+    return nil, refused
+  end
   return campaigns.write(ctx, campaign, { set = { job = campaign_steps.job("upload",
     { upload_id = ctx.app.store:id("upl") }) } })
 end
@@ -159,7 +168,7 @@ function M.take(ctx, campaign, dry_run)
   if not ok then
     err = errors.of_store(err)
   elseif not dry_run then
-    campaign, err = begin(ctx, campaign)
+    campaign, err = campaigns.persistently(begin, ctx, campaign._id)
     ok = campaign and true
     if campaign then
       ok, err = replace(ctx, campaign, import, report)

@@ -100,6 +100,23 @@ function M.get(ctx, id)
   return campaign
 end
 
+-- The Dialler writes into a running campaign at every tick.
+local WRITES = 10
+
+---(waits) Does what reads and writes a campaign again while others write it in between.
+---@param fn fun(...): table?, api.error?
+---@return table? result, api.error? err
+function M.persistently(fn, ...)
+  local result, err
+  for _ = 1, WRITES do
+    result, err = fn(...)
+    if result or err.code ~= "conflict" then
+      break
+    end
+  end
+  return result, err
+end
+
 ---(waits) Writes a change if the campaign is still the one that was read.
 ---@return table? campaign, api.error? err
 function M.write(ctx, campaign, ops)
