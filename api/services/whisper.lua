@@ -6,19 +6,18 @@ local webhook = require("services.livekit_webhook")
 
 local M = {}
 
--- On the whisperer's token, so that every process knows from the event alone.
+-- On the whisperer's token: LiveKit tells it with the participant.
 local TO, ROOM_MS = "cxb.whisper_to", 7200000
 
 local function mark(room)
   return "whisper:" .. room
 end
 
----(waits) A token whose track only the agent may hear.
+---A token whose track only the agent may hear.
 ---@param app table
 ---@param grant {identity: string, name?: string, room: string, agent: string} agent: an identity
 ---@return string
 function M.token(app, grant)
-  app.cache:set(mark(grant.room), "1", ROOM_MS)
   return livekit.token(app.settings, { identity = grant.identity, name = grant.name,
     room = grant.room, hidden = false, data = false, attributes = { [TO] = grant.agent } })
 end
@@ -56,12 +55,18 @@ local function enforce(app, room)
   end
 end
 
----(waits) A webhook event: somebody whispers, or comes into a room where somebody does.
+---(waits) A webhook event: somebody comes in who whispers, or comes or speaks where somebody does.
+---(The event of a track tells nothing of its participant but the identity.)
 function M.hear(app, event)
   local room = event.room and event.room.name
-  local participant = event.participant or {}
-  local whispers = event.event == "track_published" and to_of(participant) ~= nil
-  if whispers or (event.event == "participant_joined" and room and app.cache:get(mark(room))) then
+  local joined, spoke = event.event == "participant_joined", event.event == "track_published"
+  if not room or not (joined or spoke) then
+    return
+  end
+  if joined and to_of(event.participant or {}) then
+    app.cache:set(mark(room), "1", ROOM_MS)
+  end
+  if app.cache:get(mark(room)) then
     enforce(app, room)
   end
 end
