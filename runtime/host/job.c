@@ -2,6 +2,7 @@
 #include "job.h"
 
 #include <lauxlib.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "host.h"
@@ -89,4 +90,30 @@ int cxb_job_run_capped(lua_State *L, cxb_job *job, cxb_job_cap *cap) {
 
 int cxb_job_run(lua_State *L, cxb_job *job) {
   return cxb_job_run_capped(L, job, NULL);
+}
+
+/* ---- the pool ---- */
+
+static int pool_size;
+
+static void no_work(uv_work_t *req) {
+  (void)req;
+}
+
+void cxb_pool_start(uv_loop_t *loop) {
+  static uv_work_t first;
+  const char *given = getenv("UV_THREADPOOL_SIZE");
+  pool_size = given ? atoi(given) : getenv("MONGODB_URI") ? 12 : 4;
+  if (!given) {
+    char text[8];
+    snprintf(text, sizeof text, "%d", pool_size);
+    setenv("UV_THREADPOOL_SIZE", text, 1);
+  }
+  uv_queue_work(loop, &first, no_work, NULL);
+  if (!given)
+    unsetenv("UV_THREADPOOL_SIZE");
+}
+
+int cxb_pool_size(void) {
+  return pool_size;
 }

@@ -1,6 +1,7 @@
 /* A blocking job on libuv's thread pool that a task waits for. */
 #pragma once
 #include <lua.h>
+#include <uv.h>
 
 #include "../base/export.h"
 
@@ -22,3 +23,8 @@ typedef struct cxb_job_cap {
   struct cxb_job_run *first, *last;
 } cxb_job_cap;
 CXB_EXPORT int cxb_job_run_capped(lua_State *L, cxb_job *job, cxb_job_cap *cap);
+
+/* Starts uv's pool with UV_THREADPOOL_SIZE threads; default 4, and 8 more for the jobs of a MongoDB
+ * (MONGODB_URI). uv reads that variable at its first job; children do not inherit our default. */
+void cxb_pool_start(uv_loop_t *loop);
+CXB_EXPORT int cxb_pool_size(void);

@@ -20,6 +20,7 @@
 #include "cli.h"
 #include "control.h"
 #include "generation.h"
+#include "job.h"
 #include "slot.h"
 #include "task_internal.h"
 #include "watchdog.h"
@@ -484,10 +485,9 @@ int cxb_process_main(int argc, char **argv) {
   int early = cxb_cli_parse(argc, argv, &p.cli);
   if (early >= 0)
     return early;
-  /* Blocking jobs share uv's pool; those of a MongoDB (store/mongo) take up to eight threads. */
-  setenv("UV_THREADPOOL_SIZE", getenv("MONGODB_URI") ? "12" : "4", 0);
   mallopt(M_ARENA_MAX, 2); /* a worker's threads share little; more arenas only hold memory */
   uv_loop_init(&p.loop);
+  cxb_pool_start(&p.loop);
   cxb_metric_declare("cxb_generations", CXB_GAUGE, "Lua states alive", NULL, 0);
   cxb_metric_declare("cxb_reload_failures_total", CXB_COUNTER, "Reloads refused", NULL, 0);
   cxb_metric_add("cxb_reload_failures_total", "", 0);

@@ -14,7 +14,7 @@
 #define CLIENT_MT  "cxb.mongo.client"
 #define COMMAND_MT "cxb.mongo.command"
 
-enum { SOCKET_TIMEOUT_MS = 10000, MOST_JOBS = 8, OTHERS = 4, POOL_DEFAULT = 4 };
+enum { SOCKET_TIMEOUT_MS = 10000, MOST_JOBS = 8, OTHERS = 4 };
 
 typedef struct command_job {
   cxb_job job;
@@ -30,8 +30,7 @@ typedef struct command_job {
 static cxb_job_cap *cap_of_pool(void) {
   static cxb_job_cap cap;
   if (cap.max == 0) {
-    const char *text = getenv("UV_THREADPOOL_SIZE");
-    int size = text ? atoi(text) : POOL_DEFAULT;
+    int size = cxb_pool_size();
     int free_for_us = size > 2 * OTHERS ? size - OTHERS : size / 2;
     cap.max = free_for_us > MOST_JOBS ? MOST_JOBS : free_for_us < 1 ? 1 : free_for_us;
   }
