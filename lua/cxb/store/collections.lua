@@ -80,7 +80,7 @@ M.calls = {
     fields = {
       "bot_id", "campaign_id", "status", "disposition", "number_rev", "disconnected_by",
       "direction", "call_type", "sub_disposition", "was_transferred", "call_duration_seconds",
-      "recording_key", "lat_bucket",
+      "recording_key", "lat_bucket", "stream_id", "fanout.pending",
     },
   },
 }

@@ -38,16 +38,40 @@ function M.new(name, declared, indexed)
   }, M)
 end
 
-local function add_row(self, row)
-  local columns, values = { "docid", "_id" }, {}
-  for i, field in ipairs(self.fields) do
-    columns[i + 2] = quote(field)
-    values[i] = extract(row, field)
+-- Several values of a document as one JSON array: it is parsed once for all of them.
+local function values_sql(row, ...)
+  local paths = {}
+  for _, fields in ipairs({ ... }) do
+    for _, field in ipairs(fields) do
+      paths[#paths + 1] = sql.json_path(field)
+    end
   end
-  local first = ("(ifnull(CAST(%s AS INTEGER),0)<<%d)"):format(extract(row, self.by), BITS)
-  return ("INSERT INTO %s(%s) VALUES(ifnull((SELECT max(docid)+1 FROM %s WHERE docid>=%s "
-    .. "AND docid<%s+(1<<%d)),%s),%s._id,%s)"):format(self.table, table.concat(columns, ","),
-    self.table, first, first, BITS, first, row, table.concat(values, ","))
+  return ("json_extract(%s.doc,%s)"):format(row, table.concat(paths, ","))
+end
+
+-- The fields as columns of one row `j`, behind the time.
+local function fields_of_j(self)
+  local out = {}
+  for i in ipairs(self.fields) do
+    out[i] = "j->>" .. i
+  end
+  return table.concat(out, ",")
+end
+
+local function field_names(self)
+  local out = {}
+  for i, field in ipairs(self.fields) do
+    out[i] = quote(field)
+  end
+  return table.concat(out, ",")
+end
+
+local function add_row(self, row, when)
+  local first = ("(ifnull(CAST(j->>0 AS INTEGER),0)<<%d)"):format(BITS)
+  return ("INSERT INTO %s(docid,_id,%s) SELECT ifnull((SELECT max(docid)+1 FROM %s WHERE docid>=%s "
+    .. "AND docid<%s+(1<<%d)),%s),%s._id,%s FROM (SELECT %s AS j)%s"):format(self.table,
+    field_names(self), self.table, first, first, BITS, first, row, fields_of_j(self),
+    values_sql(row, { self.by }, self.fields), when and " WHERE " .. when or "")
 end
 
 local function add_words(self, row)
@@ -55,45 +79,42 @@ local function add_words(self, row)
     self.index, words_sql(self, row), self.table, row)
 end
 
-local function remove(self)
-  local gone = ("DELETE FROM %s WHERE _id=old._id"):format(self.table)
-  if not self.words then
-    return gone
-  end
-  return ("INSERT INTO %s(%s,rowid,words) SELECT 'delete',docid,%s FROM %s WHERE _id=old._id;%s")
-    :format(self.index, self.index, words_sql(self, "old"), self.table, gone)
-end
-
-local function add(self)
-  return self.words and add_row(self, "new") .. ";" .. add_words(self, "new")
-    or add_row(self, "new")
-end
-
-local function differ(fields)
-  local parts = {}
-  for i, field in ipairs(fields) do
-    parts[i] = extract("new", field) .. " IS NOT " .. extract("old", field)
-  end
-  return "(" .. table.concat(parts, " OR ") .. ")"
+local function remove_words(self)
+  return ("INSERT INTO %s(%s,rowid,words) SELECT 'delete',docid,%s FROM %s WHERE _id=old._id")
+    :format(self.index, self.index, words_sql(self, "old"), self.table)
 end
 
 local function triggers(self)
-  local sets = {}
-  for i, field in ipairs(self.fields) do
-    sets[i] = quote(field) .. "=" .. extract("new", field)
+  local ordered = { self.by, self.words }
+  local function differ(...)
+    local new, old = values_sql("new", ...), values_sql("old", ...)
+    return "(" .. new .. " IS NOT " .. old .. ")"
   end
-  local moved = differ({ self.by, self.words })
-  local function trigger(suffix, event, when, body)
-    return ("CREATE TRIGGER %s AFTER %s ON %s %s BEGIN %s; END"):format(
+  local moved = differ(ordered)
+  local function trigger(suffix, event, when, steps)
+    return ("CREATE TRIGGER %s AFTER %s ON %s%s BEGIN %s; END"):format(
       quote(self.name .. "_lists_" .. suffix), event, quote(self.name),
-      when and "WHEN " .. when or "", body)
+      when and " WHEN " .. when or "", table.concat(steps, ";"))
   end
+  local gone = "DELETE FROM " .. self.table .. " WHERE _id=old._id"
+  local here = ("UPDATE %s SET (%s)=(SELECT %s FROM (SELECT %s AS j)) WHERE _id=new._id AND NOT %s")
+    :format(self.table, field_names(self), fields_of_j(self),
+    values_sql("new", { self.by }, self.fields), moved)
+  local insert, delete, update = { add_row(self, "new") }, {}, {}
+  if self.words then
+    insert[2] = add_words(self, "new")
+    delete[1], update[1] = remove_words(self), remove_words(self) .. " AND " .. moved
+  end
+  delete[#delete + 1] = gone
+  update[#update + 1] = gone .. " AND " .. moved
+  update[#update + 1] = add_row(self, "new", moved)
+  if self.words then
+    update[#update + 1] = add_words(self, "new") .. " AND " .. moved
+  end
+  update[#update + 1] = here
   return {
-    trigger("insert", "INSERT", nil, add(self)),
-    trigger("delete", "DELETE", nil, remove(self)),
-    trigger("move", "UPDATE OF doc", moved, remove(self) .. ";" .. add(self)),
-    trigger("update", "UPDATE OF doc", "NOT " .. moved .. " AND " .. differ(self.fields),
-      ("UPDATE %s SET %s WHERE _id=new._id"):format(self.table, table.concat(sets, ","))),
+    trigger("insert", "INSERT", nil, insert), trigger("delete", "DELETE", nil, delete),
+    trigger("update", "UPDATE OF doc", differ(ordered, self.fields), update),
   }
 end
 
@@ -155,7 +176,7 @@ function M:missing(present)
     return nil
   end
   local batch = {}
-  for _, suffix in ipairs({ "insert", "delete", "move", "update" }) do
+  for _, suffix in ipairs({ "insert", "delete", "move", "update" }) do -- move: of older files
     batch[#batch + 1] = { "DROP TRIGGER IF EXISTS " .. quote(self.name .. "_lists_" .. suffix) }
   end
   batch[#batch + 1] = { "DROP TABLE IF EXISTS " .. self.table }
