@@ -139,7 +139,8 @@ local function catch_up(store, state, live_from)
     return nil, err
   end
   local to = math.min(live_from, (hour or live_from) + HOURS_A_RUN * HOUR_MS)
-  for at = hour or live_from, to - 1, HOUR_MS do
+  -- The hour that went last is written once more: nobody marks a result of the last two hours.
+  for at = math.min(hour or live_from, live_from - HOUR_MS), to - 1, HOUR_MS do
     local ok
     ok, err = M.rewrite(store, at)
     if not ok then

@@ -115,4 +115,27 @@ describe("statistics of calls", function()
       bucket = "hour", group_by = "status", tz = "UTC", filter = {} })
     assert.same({ 400, "invalid_query" }, { err.status, err.code })
   end)
+
+  it("are shown for a range beside the same range before", function()
+    local overview = require("services.overview")
+    local day = 24 * HOUR
+    for i = 1, 10 do
+      call(api.now - HOUR, { lat_bucket = i, status = i > 8 and "failed" or "completed" })
+    end
+    call(api.now - day - HOUR, { lat_bucket = 100 })
+    call(api.now - 8 * day)
+    assert(app.store:insert("campaigns", { name = "c", bot_id = "b", status = "running",
+      started_at = api.now - 2 * day, number_pool = {}, config = {}, run_number = 1 }))
+    local today = assert(overview.get(app, "today"))
+    assert.same({ 10, 8, 0.8, 2 }, { today.current.calls.calls, today.current.calls.connected,
+      today.current.calls.connected_rate, today.current.calls.by_status.failed })
+    assert.same({ 275, 525 }, { today.current.calls.latency_p50_ms,
+      today.current.calls.latency_p95_ms })
+    assert.same({ 1, 5025, 1, 0 }, { today.previous.calls.calls,
+      today.previous.calls.latency_p50_ms, today.now.campaigns_running,
+      today.current.campaigns_started })
+    local week = assert(overview.get(app, "7d"))
+    assert.same({ 11, 1, 1 }, { week.current.calls.calls, week.previous.calls.calls,
+      week.current.campaigns_started })
+  end)
 end)
