@@ -1,4 +1,5 @@
 -- GET /api/v1/calls/stats (api.md §5.8).
+local call_filter = require("services.call_filter")
 local call_series = require("services.call_series")
 local errors = require("services.errors")
 local system_settings = require("services.system_settings")
@@ -42,25 +43,20 @@ return {
       },
     },
     handler = function(ctx)
-      local asked, principal = ctx.query, ctx.principal
+      local asked = ctx.query
       local settings, err = system_settings.get(ctx.app)
       if not settings then
         return nil, errors.of_store(err)
       end
-      local bots = principal.kind == "key" and principal.bot_ids or {}
       local to = asked.to or cxb.time.now()
       local query = {
         from = asked.from or to - WEEK_MS, to = to, bucket = asked.bucket,
         group_by = asked.group_by, tz = asked.tz or settings.display_timezone or "UTC",
-        filter = { bot_id = asked.bot_id, campaign_id = asked.campaign_id },
+        filter = {
+          bot_id = call_filter.bots_of(ctx.principal, asked.bot_id),
+          campaign_id = asked.campaign_id,
+        },
       }
-      if bots[1] then
-        local allowed = {}
-        for _, bot_id in ipairs(bots) do
-          allowed[#allowed + 1] = (not asked.bot_id or asked.bot_id == bot_id) and bot_id or nil
-        end
-        query.filter.bot_id = { ["in"] = allowed }
-      end
       local answer
       answer, err = call_series.of(ctx.app, query)
       if not answer then

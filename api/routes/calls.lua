@@ -40,7 +40,7 @@ return {
   {
     verb = "GET", path = "/api/v1/calls/export.csv", guard = READERS, scope = "calls:read",
     summary = "The calls of a filter as CSV, at most 200,000.", media = "text/csv",
-    limit = "export", audit = "call.export", query = export_query,
+    limit = "export", deadline_ms = 600000, audit = "call.export", query = export_query,
     handler = function(ctx)
       local filter, refused = call_filter.of(ctx.query, ctx.principal)
       if not filter then

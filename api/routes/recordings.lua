@@ -9,6 +9,9 @@ local recording_stream = require("services.recording_stream")
 
 local token = { type = "string", minLength = 16, maxLength = 128, pattern = "^[%w_-]+$" }
 
+-- As long as the longest call; who listens takes the time it lasts.
+local LISTEN_MS = 7200000
+
 -- (waits) Sends the recording of a call.
 local function play(ctx, call, headers)
   local source, err = recording_store.find(ctx.app, call)
@@ -54,13 +57,18 @@ return {
   {
     verb = "GET", path = "/api/v1/recordings/{session_id}", guard = "playback",
     summary = "The audio of a call, by ranges.", media = "audio/wav", audit = "recording.play",
-    errors = { "recording_missing", "object_store_unavailable" },
+    deadline_ms = LISTEN_MS, errors = { "recording_missing", "object_store_unavailable" },
     handler = function(ctx)
       local call, err = call_view.get(ctx, ctx.params.session_id)
       if not call then
         return nil, err
       end
-      ctx.audit = { target = { type = "call", id = call._id } }
+      -- A player asks for many ranges; the one from the beginning is the play.
+      local range = ctx.req.headers.range
+      ctx.audit = {
+        target = { type = "call", id = call._id },
+        skip = ctx.req.method == "HEAD" or (range ~= nil and not range:match("^bytes=0%-")),
+      }
       return play(ctx, call)
     end,
   },
@@ -96,7 +104,7 @@ return {
   },
   {
     verb = "GET", path = "/api/v1/public/recordings/{token}", guard = "open",
-    limit = "public_recording",
+    limit = "public_recording", deadline_ms = LISTEN_MS,
     summary = "The audio of a call by its public link.", media = "audio/wav",
     params = { type = "object", properties = { token = token } },
     errors = { "recording_missing", "object_store_unavailable" },

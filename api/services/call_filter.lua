@@ -44,8 +44,10 @@ local function number_of(number)
   return #reversed >= 4 and { prefix = reversed } or nil
 end
 
--- A key reaches its bots only; an empty list is every bot.
-local function bots_of(principal, wanted)
+---A key reaches its bots only; an empty list is every bot.
+---@param wanted? string
+---@return any condition on bot_id
+function M.bots_of(principal, wanted)
   local allowed = principal and principal.kind == "key" and principal.bot_ids or {}
   if not allowed[1] then
     return wanted
@@ -75,7 +77,7 @@ end
 ---@return table? filter, api.error? err
 function M.of(query, principal)
   local filter = {
-    bot_id = bots_of(principal, query.bot_id),
+    bot_id = M.bots_of(principal, query.bot_id),
     started_at = { gte = query.from or cxb.time.now() - WEEK_MS, lte = query.to },
   }
   for _, name in ipairs(equal) do

@@ -1,7 +1,9 @@
 -- Where the recording of a call is (api.md §5.9): the object store of the settings, else the local
--- folder. A source is a file {path}, or what is asked for by HTTP:
+-- folder, else a host of the fleet. A source is a file {path}, or what is asked for by HTTP:
 -- {url, headers, s3?, size, etag}.
+local channel = require("cxb.channel")
 local errors = require("services.errors")
+local fleet = require("services.fleet")
 local system_settings = require("services.system_settings")
 local url = require("cxb.url")
 
@@ -28,9 +30,8 @@ local function escaped(key)
   return (key:gsub("[^/]+", url.escape))
 end
 
----(waits) The object store's way to a key; nil when none is set.
----@return {url: string, headers: table, s3: table}?
-function M.object(app, key)
+-- (waits) The object store's way to a key; nil when none is set.
+local function object(app, key)
   local settings = system_settings.get(app)
   local minio = settings and settings.minio or {}
   if (minio.access_key or "") == "" or (minio.secret_key or "") == "" then
@@ -62,13 +63,40 @@ local function look(source)
   return source.size and source
 end
 
+-- (waits) All hosts at once; the first that has it.
+local function on_fleet(app, key)
+  local hosts = fleet.hosts(app) or {}
+  local found, tasks = channel.new(), {}
+  for i, host in ipairs(hosts) do
+    tasks[i] = cxb.task.spawn("recording", function()
+      found:push(look({
+        url = host.base_url .. "/recordings/" .. escaped(key),
+        headers = {
+          ["x-cxbcore-secret"] = app.secrets.core, ["x-cxb-core-secret"] = app.secrets.core,
+        },
+      }) or false)
+    end)
+  end
+  local source
+  for _ = 1, #hosts do
+    source = found:pop() or nil
+    if source then
+      break
+    end
+  end
+  for _, task in ipairs(tasks) do
+    task:cancel()
+  end
+  return source
+end
+
 ---(waits) Where the recording of a call can be read from.
 ---@param call table as stored
 ---@return table? source, api.error? err 404 recording_missing, 503 object_store_unavailable
 function M.find(app, call)
   local key = M.key(call)
   if key then
-    local there, failed = M.object(app, key), nil
+    local there, failed = object(app, key), nil
     if there then
       there, failed = look(there)
     end
@@ -80,7 +108,10 @@ function M.find(app, call)
     if stat and stat.type == "file" then
       return { path = path, size = stat.size, etag = ("%d-%d"):format(stat.size, stat.mtime) }
     end
-    if failed then
+    there = on_fleet(app, key)
+    if there then
+      return there
+    elseif failed then
       cxb.log.warn("the object store failed", { error = failed })
       return nil, errors.new(503, "object_store_unavailable", "The object store does not answer.",
         { headers = { ["retry-after"] = "5" } })
@@ -96,7 +127,7 @@ function M.remove(app, call)
   if not key then
     return true
   end
-  local there = M.object(app, key)
+  local there = object(app, key)
   if there then
     local answer, code = cxb.http.request({
       url = there.url, method = "DELETE", headers = there.headers, s3 = there.s3,

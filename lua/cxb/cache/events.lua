@@ -42,6 +42,18 @@ function M:since(topic, id)
   return found[1] == 1 and list or nil, tonumber(found[2])
 end
 
+---(waits) The last events of a topic that are still kept, oldest first.
+---@param n integer
+---@return table[]? events, table? err
+function M:recent(topic, n)
+  local texts, err = self.cache:call("LRANGE", "evbuf:" .. topic, -n, -1)
+  local list = {}
+  for i, text in ipairs(texts or {}) do
+    list[i] = parse(topic, text)
+  end
+  return texts and list, err
+end
+
 local function deliver(self, topic, event)
   for fn in pairs(self.topics[topic] or {}) do
     fn(event)
