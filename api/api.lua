@@ -35,6 +35,8 @@ cxb.metrics.declare({
   { name = "cxb_results_ingested_total", type = "counter",
     help = "Results by what became of them." },
   { name = "cxb_rate_limited_total", type = "counter", help = "Requests refused as too many." },
+  { name = "cxb_desk_waiting", type = "gauge", help = "Callers who wait for an agent." },
+  { name = "cxb_desk_agents", type = "gauge", help = "Agents by their status." },
   { name = "cxb_sse_streams", type = "gauge", help = "Streams of live events." },
   { name = "cxb_build_info", type = "gauge", help = "1, the version as a label." },
 })

@@ -5,6 +5,7 @@
 -- most calls have none, and are written once.
 local campaign_results = require("services.campaign_results")
 local crm = require("services.crm")
+local desk = require("services.desk")
 local dirty_hours = require("services.dirty_hours")
 local do_not_call = require("services.do_not_call")
 
@@ -18,6 +19,7 @@ local steps = {
   { name = "campaign", applies = campaign_results.applies, run = campaign_results.apply },
   { name = "dnc", applies = do_not_call.applies, run = do_not_call.of_call },
   { name = "crm", applies = crm.applies, run = crm.enqueue },
+  { name = "desk", applies = desk.applies, run = desk.link },
   { name = "stats", applies = dirty_hours.applies, run = dirty_hours.of_call },
 }
 

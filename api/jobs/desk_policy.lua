@@ -1,0 +1,9 @@
+-- The timers of the Agent Desk: services/desk_policy.lua.
+local desk_policy = require("services.desk_policy")
+
+return {
+  name = "desk_policy", every_ms = 1000,
+  run = function(app)
+    return desk_policy.run(app)
+  end,
+}
