@@ -8,7 +8,7 @@ local registration = require("cxb.core.registration")
 local M = {}
 
 local ASK_MS, TIMEOUT_MS, BYTES_MAX = 500, 15000, 64 * 1024 * 1024
-local AGAIN_MS = 5000 -- after a failure
+local AGAIN_MS = 2000 -- after a failure
 
 local busy, again_at, problem = false, 0, nil
 local states = {} -- by worker: {pid, generation, revision, error}
