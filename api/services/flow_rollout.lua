@@ -5,6 +5,8 @@
 -- and the last roll-out of each flow. A revision follows from the set: a crash between publishing
 -- and counting is made good by whoever looks next.
 local errors = require("services.errors")
+local fleet = require("services.fleet")
+local fleet_hosts = require("services.fleet_hosts")
 local json = require("cxb.json")
 
 local M = {}
@@ -126,6 +128,11 @@ function M.revision(app)
   return doc.state.revision
 end
 
+-- Each heartbeat of a host is answered with the revision it is to run.
+fleet_hosts.wants[#fleet_hosts.wants + 1] = function(app, desired)
+  desired.flows_revision = M.revision(app) or desired.flows_revision
+end
+
 ---(waits) What hosts fetch.
 ---@return {revision: integer, files: table[]}? bundle, table? err of the store
 function M.bundle(app)
@@ -152,7 +159,7 @@ end
 ---@param revision integer
 ---@return {total: integer, loaded: integer, failed: table[]}? count, api.error? err
 function M.count(app, revision)
-  local hosts, err = require("services.fleet").hosts(app)
+  local hosts, err = fleet.hosts(app)
   if not hosts then
     return nil, err
   end
