@@ -486,6 +486,10 @@ int cxb_process_main(int argc, char **argv) {
   if (early >= 0)
     return early;
   mallopt(M_ARENA_MAX, 2); /* a worker's threads share little; more arenas only hold memory */
+  /* What one password or one large body took goes back to the system: by itself the threshold
+   * would rise with the first of them. */
+  mallopt(M_MMAP_THRESHOLD, 1024 * 1024);
+  mallopt(M_TRIM_THRESHOLD, 1024 * 1024);
   uv_loop_init(&p.loop);
   cxb_pool_start(&p.loop);
   cxb_metric_declare("cxb_generations", CXB_GAUGE, "Lua states alive", NULL, 0);
