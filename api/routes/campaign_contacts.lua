@@ -70,7 +70,7 @@ return {
     end),
   },
   {
-    verb = "POST", path = BASE .. "contacts", guard = { "key", "admin" }, scope = "contacts:write",
+    verb = "POST", path = BASE .. "contacts", guard = { "admin", "key" }, scope = "contacts:write",
     summary = "Adds contacts to a running campaign of several days.", idempotent = true,
     audit = "campaign.contacts_add", errors = { "invalid_state" },
     input = {
@@ -92,7 +92,7 @@ return {
     end),
   },
   {
-    verb = "POST", path = BASE .. "contacts/exclude", guard = { "key", "admin" },
+    verb = "POST", path = BASE .. "contacts/exclude", guard = { "admin", "key" },
     scope = "contacts:write", summary = "Takes waiting contacts out.", idempotent = true,
     audit = "campaign.contacts_exclude",
     input = { type = "object",

@@ -4,7 +4,7 @@ local errors = require("services.errors")
 local lists = require("services.lists")
 
 local BASE = "/api/v1/dnc"
-local guard, scope = { "key", "admin" }, "dnc:write"
+local guard, scope = { "admin", "key" }, "dnc:write"
 local REGION = "IN"
 
 local time = { type = "string", format = "time" }
@@ -162,7 +162,7 @@ return {
     handler = upload,
   },
   {
-    verb = "GET", path = BASE .. "/check", guard = { "secret", "key", "admin" }, scope = scope,
+    verb = "GET", path = BASE .. "/check", guard = { "admin", "key", "secret" }, scope = scope,
     summary = "Whether a number must not be called.",
     query = { type = "object", required = { "number" }, properties = {
       number = { type = "string", minLength = 1, maxLength = 64 },
