@@ -1,6 +1,7 @@
 -- stores: both
 -- What follows from a result in the real API, with a receiver of its own: each thing once, whatever
 -- comes twice and whenever the API dies.
+local Campaigns = require("support.campaigns")
 local support = require("support.world")
 local process = require("support.api_process")
 local json = require("cxb.json")
@@ -16,15 +17,16 @@ local function secret(byte)
 end
 
 describe("a result's consequences", function()
-  local world, api, server, url, bot
+  local world, site, api, server, url, bot
 
   setup(function()
     world = support.new()
     local port = world:port()
     server = world:server("tcp:127.0.0.1:" .. port, receiver)
     url = "http://127.0.0.1:" .. port
-    api = process.start(world, { env = { CXB_OUTBOUND_ALLOW = "127.0.0.1", CXB_DEV = "1",
+    site = Campaigns.start(world, { env = { CXB_OUTBOUND_ALLOW = "127.0.0.1", CXB_DEV = "1",
       CXB_WEBHOOK_SECRET = secret("w") } })
+    api = site.api
     local made = api:ask("POST", "/api/v1/bots", { body = {
       name = "Pushing", post_call_push = { enabled = true, url = url .. "/push",
         key_mapper = { id = "{{result.call_id}}", outcome = "{{analysis.DISPOSITION}}" },
@@ -35,6 +37,7 @@ describe("a result's consequences", function()
   end)
 
   teardown(function()
+    site:close()
     world:close()
   end)
 
@@ -45,6 +48,26 @@ describe("a result's consequences", function()
       recording_key = "recordings/" .. id .. ".wav",
       post_call_analysis = { DISPOSITION = "Paid", do_not_call = true },
     })
+  end
+
+  -- A call that a campaign's contact is having, as Dialler and configuration leave it.
+  local function on_line(id, number)
+    local campaign = site:campaign()
+    site:set(campaign.id, { status = "running" })
+    local contact = assert(site.store:insert("campaign_calls", {
+      campaign_id = campaign.id, upload_id = "u", run_number = 1, phone_number = number,
+      variables = {}, status = "in_progress", attempts_made = 1, attempt_seq = 1,
+      session_id = id, dial = { at = cxb.time.now(), kind = "first" },
+    }))
+    assert(site.store:insert("calls", {
+      _id = id, call_type = "bot", status = "in_progress", bot_id = bot, started_at = 1,
+      campaign_id = campaign.id, campaign_call_id = contact._id, campaign_attempt = 1,
+    }))
+    return contact._id
+  end
+
+  local function contact_of(id)
+    return assert(site.store:find("campaign_calls", { session_id = id })[1])
   end
 
   local function post(body, headers)
@@ -75,7 +98,8 @@ describe("a result's consequences", function()
     return out
   end
 
-  it("are one call and one delivery after 100 results at once and 100 in turn", function()
+  it("are one call, one delivery, one move of the contact after 100 results at once and 100 in turn", function()
+    on_line("hundred", "+919876543201")
     local body = result("hundred")
     local answers = process.at_once(100, function()
       return post(body)
@@ -93,6 +117,11 @@ describe("a result's consequences", function()
       return delivered("hundred")
     end)
     assert.same({ 1, 1 }, { #deliveries("hundred"), #got("hundred") })
+    process.wait_until("the contact", function()
+      return contact_of("hundred").status == "dnc"
+    end)
+    assert.same({ 3, 1, 1 }, { contact_of("hundred").v, contact_of("hundred").attempts_made,
+      site.store:count("campaign_attempts", { session_id = "hundred" }) })
     local calls = api:ask("GET", "/api/v1/calls?from=2026-01-01T00:00:00Z&bot_id=" .. bot).answer
     assert.equal(1, calls.total)
     assert.equal('{"id":"hundred","outcome":"Paid"}', got("hundred")[1].body)
@@ -198,28 +227,41 @@ describe("a result's consequences", function()
   end)
 
   it("are each there once after kill -9 between any two steps", function()
-    local points = { "kept", "dnc", "crm", "settled" }
+    local points = { "fanout.kept", "campaign_result.taken", "campaign_result.attempt",
+      "fanout.campaign", "fanout.dnc", "fanout.crm", "fanout.settled" }
+    for i, point in ipairs(points) do
+      points[i] = { step = point, id = point:gsub("%p", "-"), contact =
+        on_line((point:gsub("%p", "-")), "+9198765433" .. (10 + i)) }
+    end
     api.process:stop()
     for _, point in ipairs(points) do
-      api.env.CXB_CRASH_AT = "fanout." .. point
+      api.env.CXB_CRASH_AT = point.step
       api:run()
-      post(result(point))
-      assert.truthy(api.process:wait(60000) or api.process.ended, point)
-      assert.equal(9, api.process.signal, point)
+      post(result(point.id))
+      assert.truthy(api.process:wait(60000) or api.process.ended, point.step)
+      assert.equal(9, api.process.signal, point.step)
+      if site.store:get("campaign_calls", point.contact).status == "_processing" then
+        -- as if the minute were over for which the dead process has it
+        assert(site.store:update("campaign_calls", point.contact,
+          { set = { ["lease.until"] = 1 } }))
+      end
     end
     api.env.CXB_CRASH_AT = nil
     api:run()
     for _, point in ipairs(points) do
-      local again = post(result(point))
+      local again = post(result(point.id))
       assert.same({ 200, true }, { again.status, again.answer.duplicate })
     end
     for _, point in ipairs(points) do
-      process.wait_until(point, function()
-        return delivered(point)
+      process.wait_until(point.step, function()
+        return delivered(point.id) and contact_of(point.id).status == "dnc"
       end)
-      assert.equal(1, #got(point), point)
-      local call = api:ask("GET", "/api/v1/calls/" .. point).answer
+      assert.equal(1, #got(point.id), point.step)
+      assert.same({ 1, 1 }, { contact_of(point.id).attempts_made,
+        site.store:count("campaign_attempts", { session_id = point.id }) })
+      local call = api:ask("GET", "/api/v1/calls/" .. point.id).answer
       assert.same({ "completed", "Paid" }, { call.status, call.disposition })
     end
+    assert.equal(1, site.store:count("dnc", { number = "+919876543210" }))
   end)
 end)
