@@ -1,5 +1,6 @@
 -- timeout: 600
 local json = require("cjson.safe")
+local envfile = require("cxb.envfile")
 local pids = require("cxbctl.pids")
 local platform = require("support.platform")
 local support = require("support.world")
@@ -21,6 +22,12 @@ describe("cxbctl up", function()
     local fleet = support.get_json(site.url .. "/health/fleet")
     assert.same({ 2, 2 }, { fleet.fleet_max, fleet.fleet_available })
     assert.equal("ok", support.get_json(site.url .. "/health/api").status)
+    local secret = envfile.read(site.state_dir .. "/secrets.env").CXBCORE_SECRET
+    support.wait_until("the host in the fleet", function()
+      local status = support.get_json(site.url .. "/api/v1/fleet/status",
+        { ["x-cxbcore-secret"] = secret })
+      return status.available == 2 and status.hosts[1].base_url == site.url
+    end, 30000)
     local page = assert(cxb.http.request({ url = site.url .. "/" }))
     assert.equal(200, page.status)
     assert.matches("<html", page.body, 1, true)
