@@ -106,7 +106,7 @@ async function main() {
     .filter((identity) => identity === listener.room.localParticipant.identity).length
   report.listener_published = await Promise.race([
     listener.speak(500).then(() => true, () => false),
-    new Promise((resolve) => setTimeout(() => resolve(false), 5000)),
+    new Promise((resolve) => setTimeout(() => resolve(false), 2500)),
   ])
   report.heard_of_listener = (caller.heard[listener.room.localParticipant.identity] ?? 0)
     + (human.heard[listener.room.localParticipant.identity] ?? 0)
