@@ -104,7 +104,8 @@ describe("every route", function()
         if not (allowed and route.streams) then
           local answer = ask(route, who)
           local code = answer.answer.error
-          local refused = refusals[code] == answer.status
+          -- An open route may look for a proof of its own, like a signature.
+          local refused = refusals[code] == answer.status and route.guards[1] ~= "open"
           if answer.status == 0 or refused == allowed or answer.status == 500 then
             wrong[#wrong + 1] = ("%s by %s: %d %s"):format(route.name, who.name, answer.status,
               tostring(code))

@@ -50,6 +50,12 @@ describe("the published document", function()
   it("comes from a command too, without a running API", function()
     local p = world:start({ cxb.program, cxb.root .. "/api/openapi.lua" })
     assert.equal(0, p:wait(30000))
-    assert.is_true(api:ask("GET", "/openapi.json").body == table.concat(p.log))
+    local said = {}
+    for _, line in ipairs(p.log) do
+      if not line:match('^{"ts":') then -- a log line, when the machine is busy
+        said[#said + 1] = line
+      end
+    end
+    assert.is_true(api:ask("GET", "/openapi.json").body == table.concat(said))
   end)
 end)

@@ -2,6 +2,7 @@
 local backing = require("support.backing")
 local json = require("cxb.json")
 local jwt = require("cxb.jwt")
+local leaks = require("support.leaks")
 local support = require("support.world")
 
 local M = { SECRET = ("0123456789abcdef"):rep(2) }
@@ -36,6 +37,7 @@ function M.start(world, options)
   for name, value in pairs(options.env or {}) do
     self.env[name] = value ~= "" and value or nil
   end
+  leaks.note(self.env)
   self:run(options.wait)
   return self
 end
@@ -47,6 +49,7 @@ function api:run(wait)
   end or nil
   local root = self.env.CXB_ROOT or cxb.root
   self.process = self.world:service(root .. "/api/api.lua", self.env, ready)
+  leaks.watch(self.process)
 end
 
 ---A session's token, as a sign-in would give it; the administrator's when no email is given.
@@ -78,6 +81,7 @@ function api:ask(method, path, options)
   end
   local body = options.body
   if type(body) == "table" then
+    leaks.note(body)
     body = json.encode(body)
     headers["content-type"] = "application/json"
   end
@@ -88,6 +92,7 @@ function api:ask(method, path, options)
   if not answer then
     return { status = 0, code = code, message = message, answer = {} }
   end
+  leaks.check(answer, method, path)
   answer.answer = json.decode_object(answer.body or "") or {}
   return answer
 end
