@@ -153,6 +153,55 @@ describe("an answer", function()
     for i = 0, 299999, 997 do assert.equal(i % 251, text:byte(i + 1)) end
     conn:close()
   end)
+
+  it("comes piece by piece, its status and headers before the first", function()
+    local got, pieces, before = nil, {}, nil
+    local answer = assert(cxb.http.request { url = url .. "/audio",
+      on_answer = function(status, headers) got, before = { status, headers }, #pieces end,
+      on_data = function(piece) pieces[#pieces + 1] = piece end })
+    assert.same({ 200, "300000", 0 }, { got[1], got[2]["content-length"], before })
+    assert.equal(300000, #table.concat(pieces))
+    assert.same({ 200, "300000" }, { answer.status, answer.headers["content-length"] })
+    local called = false
+    answer = assert(cxb.http.request { url = url .. "/failed",
+      on_answer = function() called = true end, on_data = function() called = true end })
+    assert.same({ 503, "busy", false }, { answer.status, answer.body, called })
+  end)
+
+  it("waits while a piece is worked on, and ends when that says false", function()
+    local addr = world:folder() .. "/endless.sock"
+    world:server("unix:" .. addr, [[
+      local sent, over = 0, false
+      return function(req)
+        if req.path == "/sent" then return req:respond(200, { sent = sent, over = over }) end
+        req:start(200)
+        while req:write(("x"):rep(65536)) do sent = sent + 65536 end
+        over = true
+      end]])
+    local function sent() return assert(World.get_json("http+unix:" .. addr .. ":/sent")) end
+    local working = false
+    local reader = cxb.task.spawn("reader", function()
+      return cxb.http.request { url = "http+unix:" .. addr .. ":/", on_data = function()
+        working = true
+        cxb.task.park(60000)
+        return false
+      end }
+    end)
+    local last
+    world:wait_until("the sender to wait", function()
+      local now = sent().sent
+      local still = working and now == last
+      last = now
+      return still
+    end)
+    assert.is_true(last < 16 * 1024 * 1024)
+    assert.is_false(sent().over)
+    reader:unpark()
+    local answer, code = reader:wait(60000)
+    assert.is_nil(answer)
+    assert.equal("cancelled", code)
+    world:wait_until("the sender to be told", function() return sent().over end)
+  end)
 end)
 
 describe("a redirect", function()
