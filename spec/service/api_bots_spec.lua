@@ -1,6 +1,9 @@
 -- stores: both
-local support = require("support.world")
+local FleetHost = require("support.fleet_host")
+local json = require("cxb.json")
 local process = require("support.api_process")
+local support = require("support.world")
+local url = require("cxb.url")
 
 describe("bots", function()
   local world, api
@@ -41,7 +44,7 @@ describe("bots", function()
     assert.same({ "Guten Tag", "22:00" }, { read.answer.opening_message,
       read.answer.active_hours.start_time })
     assert.equal(changed.headers.etag, read.headers.etag)
-    changed = ask("PUT", "/" .. bot.id, { min_words_interruption = require("cxb.json").null })
+    changed = ask("PUT", "/" .. bot.id, { min_words_interruption = json.null })
     assert.equal(3, changed.answer.min_words_interruption)
     local found = ask("GET", "?q=zahnARZT").answer
     assert.same({ 1, bot.id, nil }, { found.total, found.items[1].id,
@@ -126,7 +129,7 @@ describe("bots", function()
     assert.same({ 201, "Original (copy)", "P", 1 }, { copy.status, copy.answer.name,
       copy.answer.system_prompt, copy.answer.version })
     assert.not_equal(bot.id, copy.answer.id)
-    assert.equal(require("cxb.json").null, copy.answer.widget_api_key)
+    assert.equal(json.null, copy.answer.widget_api_key)
     assert.equal("Twin", ask("POST", "/" .. bot.id .. "/clone", { name = "Twin" }).answer.name)
   end)
 
@@ -188,6 +191,57 @@ describe("bots", function()
     assert.equal(404, ask("PUT", "/" .. bot.id, { name = "x" }).status)
     assert.equal(404, ask("DELETE", "/" .. bot.id).status)
     assert.equal(404, api:ask("GET", "/api/v1/config/" .. bot.id).status)
+  end)
+
+  it("are not deleted while campaigns or numbers need them; those are told", function()
+    local bot = make({ name = "Needed" })
+    local campaign = api:ask("POST", "/api/v1/campaigns", { body = { name = "Spring",
+      bot_id = bot.id } })
+    assert.equal(201, campaign.status, campaign.body)
+    local carrier = api:ask("POST", "/api/v1/carriers", { body = { name = "C",
+      sip_address = "sip.example.org", destination_country = "IN" } })
+    assert.equal(201, carrier.status, carrier.body)
+    local did = api:ask("POST", "/api/v1/carriers/" .. carrier.answer.id .. "/dids",
+      { body = { number = "+912212345678", direction = "inbound", bot_id = bot.id } })
+    assert.equal(201, did.status, did.body)
+    local refused = ask("DELETE", "/" .. bot.id)
+    assert.same({ 409, "bot_in_use", campaign.answer.id, "+912212345678" }, { refused.status,
+      refused.answer.error, refused.answer.campaigns[1].id, refused.answer.dids[1].number })
+    assert.equal("+912212345678", ask("GET", "/" .. bot.id).answer.dids[1].number)
+    assert.equal(204, api:ask("DELETE", "/api/v1/campaigns/" .. campaign.answer.id).status)
+    assert.equal(204, api:ask("DELETE", "/api/v1/carriers/" .. carrier.answer.id .. "/dids/"
+      .. did.answer.id).status)
+    assert.equal(204, ask("DELETE", "/" .. bot.id).status)
+  end)
+
+  it("say where carriers reach them, and are tested by telephone", function()
+    local bot = make({ name = "Tested" })
+    assert.same({ ws_url = "wss://localhost/ws/" .. bot.id,
+      exotel_url = "wss://localhost/exotel/" .. bot.id }, ask("GET", "/" .. bot.id .. "/wss-url")
+      .answer)
+    local host = FleetHost.new(world)
+    host:register(api)
+    assert.equal(("ws://127.0.0.1:%d/ws/%s"):format(host.port, bot.id),
+      ask("GET", "/" .. bot.id .. "/wss-url").answer.ws_url)
+    local test = ask("POST", "/" .. bot.id .. "/test-call", { kind = "phone",
+      to_number = "+919812345678", variables = { name = "Mia" }, mock_crm = { plan = "gold" } })
+    assert.same({ 200, "ok", "c-1" }, { test.status, test.answer.status, test.answer.call_id })
+    local sent = host:asked("/livekit/dialout")[1].sent
+    assert.same({ bot.id, "+919812345678", test.answer.session_id, true }, { sent.bot_id,
+      sent.to_number, sent.connected_event._campaign_session_id,
+      sent.connected_event._skip_post_push })
+    local config = api:ask("GET", ("/api/v1/config/%s?connected_event=%s"):format(bot.id,
+      url.escape(json.encode(sent.connected_event)))).answer
+    assert.same({ test.answer.session_id, "Mia", "gold" }, { config.session_id,
+      config.variables["call.name"], config.variables["crm.plan"] })
+    assert.equal(422, ask("POST", "/" .. bot.id .. "/test-call", { kind = "phone" }).status)
+    host:answer("/livekit/dialout", 500, {})
+    local failed = ask("POST", "/" .. bot.id .. "/test-call", { kind = "phone",
+      to_number = "+919812345678" })
+    assert.equal(500, failed.status)
+    local calls = api:ask("GET", "/api/v1/calls?call_type=test&status=failed&bot_id=" .. bot.id)
+    assert.equal(1, #calls.answer.items)
+    host:silence()
   end)
 
   it("may be changed by administrators only", function()

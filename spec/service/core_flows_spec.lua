@@ -142,27 +142,6 @@ describe("published flows", function()
     assert.same({ "current", "previous", folders[1], folders[2] }, names)
   end)
 
-  it("leave a call that is in progress alone", function()
-    publish({ mine = 'return function(call)\n  call:listen{ timeout = 60, dtmf = { max = 1 } }\n'
-      .. '  call:intent("old")\nend\n' })
-    loaded()
-    local before = #support.get_json(url .. "/_results").list
-    local d = assert(dialler.connect(dir .. "/core-1.sock", "mine"))
-    d:begin()
-    support.wait_until("the call", function()
-      return told().workers[1].calls == 1
-    end)
-    publish({ mine = say("new") })
-    loaded()
-    d:send({ event = "dtmf", digit = "1" })
-    local results = support.wait_until("its result", function()
-      local list = support.get_json(url .. "/_results").list
-      return #list > before and list
-    end)
-    assert.equal("old", results[#results].intents[1].name)
-    assert.equal("new", call(1, "mine"))
-  end)
-
   it("that do not load change nothing, and each worker says why; nor do they keep one from starting",
     function()
       publish({ mine = say("good") })
