@@ -1,4 +1,21 @@
 -- What waits for a task, in the real host.
+describe("the deadline of a task", function()
+  it("cancels what it waits for, and none that has no deadline any more", function()
+    local late = cxb.task.spawn("late", function()
+      cxb.task.deadline(30)
+      local slept, why = cxb.time.sleep(60000)
+      return slept, why, (select(2, cxb.task.park()))
+    end)
+    local early = cxb.task.spawn("early", function()
+      cxb.task.deadline(30)
+      cxb.task.deadline(nil)
+      return cxb.time.sleep(2000)
+    end)
+    assert.same({ nil, "cancelled", "cancelled" }, { late:wait(30000) })
+    assert.is_true(early:wait(30000))
+  end)
+end)
+
 describe("the end of a task", function()
   it("is seen by every task that waits for it, and not by one that gave up", function()
     local go
