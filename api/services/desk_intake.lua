@@ -9,6 +9,7 @@ local people = require("services.desk_people")
 local states = require("services.desk_states")
 local summary = require("services.desk_summary")
 local supervision = require("services.desk_supervision")
+local webhook = require("services.livekit_webhook")
 
 local M = {}
 
@@ -191,32 +192,34 @@ local function of_room(app, room)
   return found and found[1]
 end
 
----(waits) What LiveKit tells of a room: joins and leaves of agents, supervisors and callers, and
----tracks, of which those of a whisper are for the agent alone. Whether the room is one of ours.
----@param event {event: string, room: string, identity: string, sip?: boolean, track?: string}
----@return boolean
-function M.room_event(app, event)
-  local call = of_room(app, event.room)
-  if not call then
-    return false
-  end
-  local role, id = (event.identity or ""):match("^(%a+)%-(.+)$")
-  if event.event == "participant_joined" and role == "agent" then
-    people.out_of_room(app, call._id, id, false)
-    people.in_room(app, call._id, id)
-  elseif event.event == "participant_left" and role == "agent" then
-    people.out_of_room(app, call._id, id, true)
-  elseif event.event == "participant_left" and role == "supervisor" then
+local function in_a_room(app, call, joined, participant)
+  local role, id = (participant.identity or ""):match("^(%a+)%-(.+)$")
+  if role == "agent" then
+    people.out_of_room(app, call._id, id, not joined)
+    if joined then
+      people.in_room(app, call._id, id)
+    end
+  elseif role == "supervisor" and not joined then
     supervision.left(app, call._id, id)
-  elseif event.event == "participant_left" and event.sip then
+  elseif not joined and media.is_caller(participant) then
     M.customer_left(app, call._id)
-  elseif event.event == "track_published" and role == "supervisor" and event.track then
-    local mode = call.supervisors and call.supervisors[id]
-    if mode and mode.mode == "whisper" and call.agent_id then
-      media.only_for(app, call, event.track, event.identity, "agent-" .. call.agent_id)
+  end
+end
+
+---(waits) A webhook of LiveKit: who comes and goes in the rooms of the desk.
+---@param event table as LiveKit sends it
+function M.hear(app, event)
+  local joined = event.event == "participant_joined"
+  local room = type(event.room) == "table" and event.room.name
+  if (joined or event.event == "participant_left") and type(room) == "string"
+    and type(event.participant) == "table" then
+    local call = of_room(app, room)
+    if call then
+      in_a_room(app, call, joined, event.participant)
     end
   end
-  return true
 end
+
+webhook.listeners[#webhook.listeners + 1] = M.hear
 
 return M

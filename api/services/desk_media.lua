@@ -2,6 +2,7 @@
 -- holds the caller, taking somebody out. Without LiveKit everything else works.
 local json = require("cxb.json")
 local livekit = require("cxb.livekit")
+local whisper = require("services.whisper")
 
 local M = {}
 
@@ -14,7 +15,7 @@ end
 
 ---What a browser joins the room with.
 ---@param call table
----@param grant table cxb.livekit.grant without its room
+---@param grant table cxb.livekit.grant without its room; `whisper_to`: only this identity hears it
 ---@return table|userdata media null without LiveKit, string? why
 function M.token(app, call, grant)
   if not M.configured(app) then
@@ -23,8 +24,14 @@ function M.token(app, call, grant)
     return json.null, "no_room"
   end
   grant.room, grant.seconds = call.room, TOKEN_S
-  return { server_url = app.settings.LIVEKIT_URL, token = livekit.token(app.settings, grant),
-    room_name = call.room }
+  local token
+  if grant.whisper_to then
+    grant.agent = grant.whisper_to
+    token = whisper.token(app, grant)
+  else
+    token = livekit.token(app.settings, grant)
+  end
+  return { server_url = app.settings.LIVEKIT_URL, token = token, room_name = call.room }
 end
 
 local function ask(app, call, method, body)
@@ -55,22 +62,17 @@ local function participants(app, call)
   return answer and type(answer.participants) == "table" and answer.participants or {}
 end
 
-local own = { "^agent%-", "^supervisor%-", "^bot%-", "^cxb%-" }
-
-local function is_caller(participant)
-  for _, pattern in ipairs(own) do
-    if participant.identity:match(pattern) then
-      return false
-    end
-  end
+---Whether a participant of LiveKit's is the caller.
+---@return boolean
+function M.is_caller(participant)
   return participant.kind == "SIP" or participant.kind == 3
-    or participant.identity:match("^sip[_-]") ~= nil
+    or (participant.identity or ""):match("^sip[_-]") ~= nil
 end
 
 ---(waits) Takes the caller's leg out of the room.
 function M.remove_caller(app, call)
   for _, participant in ipairs(participants(app, call)) do
-    if is_caller(participant) then
+    if M.is_caller(participant) then
       ask(app, call, "RemoveParticipant", { identity = participant.identity })
     end
   end
@@ -80,23 +82,13 @@ end
 ---@return true?, string? code
 function M.refer(app, call, to)
   for _, participant in ipairs(participants(app, call)) do
-    if is_caller(participant) then
+    if M.is_caller(participant) then
       local answer, code = livekit.twirp(app.settings, "SIP", "TransferSIPParticipant",
         { participant_identity = participant.identity, room_name = call.room, transfer_to = to })
       return answer and true, code
     end
   end
   return nil, M.configured(app) and "no_caller" or "livekit_not_configured"
-end
-
----(waits) Only `identity` goes on hearing a track.
-function M.only_for(app, call, track, speaker, identity)
-  for _, participant in ipairs(participants(app, call)) do
-    if participant.identity ~= identity and participant.identity ~= speaker then
-      ask(app, call, "UpdateSubscriptions", { identity = participant.identity,
-        track_sids = { track }, subscribe = false })
-    end
-  end
 end
 
 return M

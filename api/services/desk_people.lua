@@ -103,6 +103,7 @@ function M.beat(ctx, body)
     return nil, err
   end
   if body.in_room and me.call then
+    M.out_of_room(app, me.call._id, agent.id, false)
     M.in_room(app, me.call._id, agent.id)
   end
   local queue = desk.queue(app) or {}

@@ -13,7 +13,7 @@ local M = {}
 -- What the token of a mode may do.
 local grants = {
   listen = { publish = false, data = false, hidden = true },
-  whisper = { publish = true, data = true },
+  whisper = {},
   barge = { publish = true, data = true },
 }
 
@@ -102,8 +102,8 @@ function M.join(ctx, id, mode)
   for name, value in pairs(grants[mode]) do
     grant[name] = value
   end
-  local out = { call = views.full(call), mode = mode }
-  out.agent_identity = call.agent_id and "agent-" .. call.agent_id
+  local out = { call = views.full(call), mode = mode, agent_identity = "agent-" .. call.agent_id }
+  grant.whisper_to = mode == "whisper" and out.agent_identity or nil
   out.media, out.media_error = media.token(app, call, grant)
   ctx.audit = { target = { type = "desk_call", id = id }, changes = {} }
   app.events:publish("desk", "call.updated", views.brief(call))

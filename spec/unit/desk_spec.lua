@@ -31,6 +31,11 @@ describe("a call at the Agent Desk", function()
     return desk:as(name, "POST", "/calls/" .. id .. "/" .. what, body)
   end
 
+  local function hear(event, room, participant)
+    require("services.desk_intake").hear(desk.app, { event = event, room = { name = room },
+      participant = participant })
+  end
+
   local function queue(name)
     local ids = {}
     for i, call in ipairs(desk:as(name, "GET", "/queue").answer.items) do
@@ -109,12 +114,16 @@ describe("a call at the Agent Desk", function()
       { now = api.now / 1000 })
     assert.same({ "agent-" .. desk.ids.ann, "call-1", true }, { claims.sub, claims.video.room,
       claims.video.canPublish })
-    local intake = require("services.desk_intake")
-    assert.is_true(intake.room_event(desk.app, { event = "participant_joined", room = "call-1",
-      identity = "agent-" .. desk.ids.ann }))
+    hear("participant_joined", "other", { identity = "agent-" .. desk.ids.ann })
+    assert.equal("assigned", desk:state("c1"))
+    hear("participant_joined", "call-1", { identity = "agent-" .. desk.ids.ann })
     assert.equal("active", desk:state("c1"))
-    assert.is_false(intake.room_event(desk.app, { event = "participant_joined", room = "other",
-      identity = "x" }))
+    hear("participant_left", "call-1", { identity = "agent-" .. desk.ids.ann })
+    assert.equal("disconnected", desk:status("ann"))
+    hear("participant_joined", "call-1", { identity = "agent-" .. desk.ids.ann })
+    assert.equal("on_call", desk:status("ann"))
+    hear("participant_left", "call-1", { identity = "sip_1", kind = "SIP" })
+    assert.equal("wrap_up", desk:state("c1"))
   end)
 
   it("goes on to wrap-up and to its end with a disposition, and into the history", function()
@@ -343,8 +352,7 @@ describe("a call at the Agent Desk", function()
     accept("bob", "c2")
     assert.equal("already_supervising",
       desk:as("sue", "POST", base .. "c2/barge-in").answer.error)
-    require("services.desk_intake").room_event(desk.app, { event = "participant_left", room = "r",
-      identity = "supervisor-" .. desk.ids.sue })
+    hear("participant_left", "r", { identity = "supervisor-" .. desk.ids.sue })
     assert.equal("barge", desk:as("sue", "POST", base .. "c2/barge-in").answer.mode)
     local board = desk:as("sue", "GET", "/supervisor/dashboard").answer
     assert.same({ "on_call", "on_call" }, { board.agents[1].status, board.agents[2].status })
@@ -456,9 +464,9 @@ describe("any order of events at the Agent Desk", function()
       function() desk:core("POST", path .. "events", { type = "core_lost" }) end,
       function() desk:enqueue(id) end,
       function()
-        require("services.desk_intake").room_event(desk.app, { room = "room-" .. id,
+        require("services.desk_intake").hear(desk.app, { room = { name = "room-" .. id },
           event = one({ "participant_joined", "participant_left" }),
-          identity = "agent-" .. desk.ids[agent] })
+          participant = { identity = "agent-" .. desk.ids[agent] } })
       end,
       function() desk:as("sue", "POST", "/supervisor/calls/" .. id .. "/force-end", { reason = "r" }) end,
     }
