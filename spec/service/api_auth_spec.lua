@@ -285,7 +285,8 @@ describe("two processes of one deployment", function()
     local one = process.start(world, { env = { REDIS_URL = redis.url, CXB_API_INSTANCES = "2",
       CXB_STATE_DIR = dir } })
     local other = process.start(world, { env = { REDIS_URL = redis.url, CXB_API_INSTANCES = "2",
-      CXB_STATE_DIR = dir, MONGODB_DB = one.env.MONGODB_DB } })
+      CXB_STATE_DIR = dir, MONGODB_DB = one.env.MONGODB_DB,
+      CXB_REDIS_PREFIX = one.env.CXB_REDIS_PREFIX } })
     local token = process.token()
     assert.equal(200, other:ask("GET", "/api/v1/auth/me", { token = token }).status)
     assert.equal(204, one:ask("POST", "/api/v1/auth/logout", { token = token }).status)
