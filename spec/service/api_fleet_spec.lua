@@ -223,6 +223,18 @@ describe("the fleet", function()
     call:hangup()
     wait_until("the free slot", function() return row("real").available == 2 end, 30000)
 
+    -- A start request that names its reservation uses it up, whatever becomes of the call.
+    local slot = reserve("r-0", { ttl_ms = 120000 }).answer.reservations[1]
+    assert.equal(1, row("real").reservations)
+    local answer = assert(cxb.http.request({ method = "POST", body = "{}",
+      url = "http+unix:" .. host:socket(2) .. ":/livekit/dialout",
+      headers = { ["x-cxbcore-secret"] = process.SECRET, ["x-cxb-reservation"] = slot.id } }))
+    assert.equal(503, answer.status) -- it has no LiveKit
+    wait_until("the reservation's end", function() return row("real").reservations == 0 end, 30000)
+    wait_until("the host's figure", function()
+      return api:ask("GET", "/metrics").body:find('cxb_fleet_available{host="real"} 2', 1, true)
+    end, 30000)
+
     api:ask("POST", "/api/v1/fleet/hosts/real/drain", { body = { drain = true } })
     wait_until("the drain on the host", function()
       return host:get(1, "/health/fleet").fleet_available == 0
