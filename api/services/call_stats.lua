@@ -56,6 +56,14 @@ local function empty_row()
   return row
 end
 
+local function name_of(row)
+  local parts = {}
+  for i, field in ipairs(KEYS) do
+    parts[i] = row[field]
+  end
+  return table.concat(parts, "\n")
+end
+
 -- (waits) The rows of an hour by their key.
 local function counted(store, hour)
   local rows = {}
@@ -67,12 +75,10 @@ local function counted(store, hour)
     end
     for _, group in ipairs(groups) do
       local key = { hour = hour }
-      local names = {}
-      for i, field in ipairs(KEYS) do
+      for _, field in ipairs(KEYS) do
         key[field] = group.by[field] or ""
-        names[i] = key[field]
       end
-      local name = table.concat(names, "\n")
+      local name = name_of(key)
       rows[name] = rows[name] or { key = key, set = empty_row() }
       for _, counter in ipairs({ "calls", "seconds", "transferred" }) do
         local field = counter .. "_" .. quarter
@@ -83,25 +89,68 @@ local function counted(store, hour)
   return rows
 end
 
+local function same(doc, set)
+  for name, value in pairs(set) do
+    if doc[name] ~= value then
+      return false
+    end
+  end
+  return true
+end
+
+-- (waits) What an hour has in the store by the key of its rows.
+local function stored(store, hour)
+  local rows, after = {}, nil
+  repeat
+    local docs, next_or_err = store:find("call_stats", { hour = hour },
+      { sort = { "hour" }, limit = 500, after = after })
+    if not docs then
+      return nil, next_or_err
+    end
+    for _, doc in ipairs(docs) do
+      rows[name_of(doc)] = doc
+    end
+    after = next_or_err
+  until not after
+  return rows
+end
+
 ---(waits) Writes an hour anew; what is not counted any more goes.
 ---@return true?, table? err
 function M.rewrite(store, hour)
   local rows, err = counted(store, hour)
-  if not rows then
+  local old
+  if rows then
+    old, err = stored(store, hour)
+  end
+  if not old then
     return nil, err
   end
-  local rev = cxb.crypto.hex(cxb.crypto.random(6))
-  for _, row in pairs(rows) do
-    row.set.rev = rev
-    local doc
-    doc, err = store:upsert("call_stats", row.key, { set = row.set })
+  local fresh, gone = {}, {}
+  for name, row in pairs(rows) do
+    local doc, ok = old[name], true
+    old[name] = nil
     if not doc then
+      for field, value in pairs(row.key) do
+        row.set[field] = value
+      end
+      fresh[#fresh + 1] = row.set
+    elseif not same(doc, row.set) then
+      ok, err = store:update("call_stats", doc._id, { set = row.set })
+    end
+    if not ok then
       return nil, err
     end
   end
-  local gone
-  gone, err = store:delete_many("call_stats", { hour = hour, rev = { ne = rev } })
-  return gone and true, err
+  for _, doc in pairs(old) do
+    gone[#gone + 1] = doc._id
+  end
+  local done
+  done, err = store:insert_many("call_stats", fresh)
+  if done and gone[1] then
+    done, err = store:delete_many("call_stats", { _id = { ["in"] = gone } })
+  end
+  return done and true, err
 end
 
 -- Hours that were marked, with their marks; one made just now waits for the next run.

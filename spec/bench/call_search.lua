@@ -34,14 +34,14 @@ end
 local function a_call(i, total, now)
   local at = math.floor(now - (total - i) * DAYS * DAY_MS / total)
   local number = ("+49151%08d"):format(math.random(0, 99999999))
-  local status = statuses[math.random(#statuses)]
+  local status, bot = statuses[math.random(#statuses)], math.random(20)
   return {
     _id = ("%012x-%07d"):format(at, i), call_type = "bot", status = status,
-    bot_id = "bot" .. math.random(20), direction = "outgoing", started_at = at,
+    bot_id = "bot" .. bot, direction = "outgoing", started_at = at,
     completed_at = at + 60000, caller_id = number, customer_number = number,
     number_rev = number:sub(2):reverse(), call_duration_seconds = math.random(0, 600),
     disconnected_by = status == "failed" and "no_answer" or "customer",
-    campaign_id = "cmp" .. math.random(10), was_transferred = math.random(20) == 1 or nil,
+    campaign_id = "cmp" .. bot, was_transferred = math.random(20) == 1 or nil,
     disposition = dispositions[math.random(#dispositions)], lat_bucket = math.random(10, 40),
     recording_key = "recordings/2026/04/24/" .. i .. ".wav", terms = words(),
     latency = { turns = 5, p50_ms = 800, p95_ms = 1100, total_avg_response_ms = 820 },

@@ -14,7 +14,7 @@ local collections = {
       { "-at" }, { "rank" }, { "box.size" }, { "kind", "-at" }, { "terms", "-at" },
       { "lease.until" },
     },
-    lists = { by = "at", words = "terms", fields = { "kind", "on", "rank" } },
+    lists = { by = "at", words = "terms", fields = { "kind", "on", "rank", "hidden?" } },
   },
   others = {
     prefix = "ot",
@@ -425,6 +425,9 @@ describe("the document store on " .. backend.name, function()
     assert.equal("n5 n1", find({ kind = "odd", any_of = { { hidden = 1 }, { on = true } } }))
     assert.equal("n6 n5", find({ at = { gt = 4 } }))
     assert.equal("n4", find({ at = 4 }))
+    assert.equal("", find({ hidden = { exists = false } }))
+    assert.equal("n6 n4 n2", find({ hidden = { exists = true }, kind = "even" }))
+    assert.equal("n5 n3", find({ hidden = { ne = 1 }, kind = "odd" }))
     assert.equal("n6 n5 n4 n3 n1", find({ any_of = { { on = true }, { kind = "odd" } } }))
   end)
 

@@ -2,8 +2,9 @@
 -- b boolean, t time (milliseconds), o object, a list; `?`: may be absent. Free-form parts of a
 -- document need no declaration, times inside them do ("lease.until"). Indexes: "-" descending;
 -- unique keys only over fields that are always present. `prefix` begins the ids that the store
--- makes. `lists`: what the long lists of a collection are ordered (`by`) and filtered (`fields`)
--- by, with the array field whose elements has_all looks up (`words`).
+-- makes. `lists`: what the long lists of a collection are ordered (`by`) and filtered by (`fields`,
+-- those that leave the fewest first; with "?": only whether it is there), with the array field
+-- whose elements has_all looks up (`words`).
 local M = {}
 
 M.users = {
@@ -78,9 +79,9 @@ M.calls = {
   lists = {
     by = "started_at", words = "terms",
     fields = {
-      "bot_id", "campaign_id", "status", "disposition", "number_rev", "disconnected_by",
-      "direction", "call_type", "sub_disposition", "was_transferred", "call_duration_seconds",
-      "recording_key", "lat_bucket", "stream_id", "fanout.pending",
+      "stream_id", "number_rev", "fanout.pending", "campaign_id", "bot_id", "disposition", "status",
+      "disconnected_by", "direction", "call_type", "sub_disposition", "was_transferred",
+      "call_duration_seconds", "lat_bucket", "recording_key?",
     },
   },
 }

@@ -25,16 +25,17 @@ end
 
 ---@param name string
 ---@param declared {by: string, words?: string, fields: string[]}
----@param indexed table<string, true> fields that lists are often filtered by
+---@param indexed table<string, "wide"|"plain"> fields that lists are often filtered by
 function M.new(name, declared, indexed)
-  local columns = {}
-  for _, field in ipairs(declared.fields) do
-    columns[field] = true
+  local columns, fields, presence = {}, {}, {}
+  for i, field in ipairs(declared.fields) do
+    local plain, mark = field:match("^(.-)(%??)$")
+    fields[i], columns[plain], presence[plain] = plain, true, mark == "?" or nil
   end
   return setmetatable({
     name = name, table = quote(name .. "_lists"), index = quote(name .. "_words"),
-    by = declared.by, words = declared.words, fields = declared.fields, indexed = indexed,
-    columns = columns, required = {}, as = "l.",
+    by = declared.by, words = declared.words, fields = fields, indexed = indexed,
+    columns = columns, presence = presence, required = {}, as = "l.",
   }, M)
 end
 
@@ -52,8 +53,8 @@ end
 -- The fields as columns of one row `j`, behind the time.
 local function fields_of_j(self)
   local out = {}
-  for i in ipairs(self.fields) do
-    out[i] = "j->>" .. i
+  for i, field in ipairs(self.fields) do
+    out[i] = (self.presence[field] and "iif(j->>%d IS NULL,NULL,1)" or "j->>%d"):format(i)
   end
   return table.concat(out, ",")
 end
@@ -118,12 +119,27 @@ local function triggers(self)
   }
 end
 
+-- A wide index also holds what else rows are judged by, in the order of time: what a filter passes
+-- over is not looked up in the table.
 local function indexes(self)
+  local judged = {}
+  for _, field in ipairs(self.fields) do
+    if self.indexed[field] ~= "plain" then
+      judged[#judged + 1] = field
+    end
+  end
   local out = {}
   for _, field in ipairs(self.fields) do
-    if self.indexed[field] then
+    local kind, keys = self.indexed[field], { quote(field) }
+    if kind == "wide" then
+      keys[2] = "docid"
+      for _, other in ipairs(judged) do
+        keys[#keys + 1] = other ~= field and quote(other) or nil
+      end
+    end
+    if kind then
       out[#out + 1] = ("CREATE INDEX %s ON %s(%s)"):format(
-        quote(self.name .. "_lists_" .. field), self.table, quote(field))
+        quote(self.name .. "_lists_" .. field), self.table, table.concat(keys, ","))
     end
   end
   return out
@@ -133,7 +149,8 @@ end
 local function fill(self)
   local values = {}
   for i, field in ipairs(self.fields) do
-    values[i] = extract("t", field)
+    local value = extract("t", field)
+    values[i] = self.presence[field] and ("iif(%s IS NULL,NULL,1)"):format(value) or value
   end
   local at = ("ifnull(CAST(%s AS INTEGER),0)"):format(extract("t", self.by))
   local texts = {
@@ -200,7 +217,8 @@ local function listed(self, condition)
   if condition.op == "any_of" then
     for _, part in ipairs(condition.value) do
       for _, inner in ipairs(part) do
-        if not self.columns[inner.field] then
+        if not self.columns[inner.field]
+          or (self.presence[inner.field] and inner.op ~= "exists") then
           return false
         end
       end
@@ -211,7 +229,8 @@ local function listed(self, condition)
   elseif condition.field == self.words then
     return condition.op == "has_all"
   end
-  return self.columns[condition.field] ~= nil or condition.field == "_id"
+  return condition.field == "_id" or (self.columns[condition.field] ~= nil
+    and (not self.presence[condition.field] or condition.op == "exists"))
 end
 
 local function match_of(words)
@@ -224,19 +243,27 @@ local function match_of(words)
   return table.concat(out, " AND ")
 end
 
--- A condition that few rows meet decides where to begin; the planner knows no figures.
+-- Where to begin: at the first of the declared fields that the filter names. The planner knows no
+-- figures.
 local function hint(self, conditions)
+  local by_field = {}
   for _, condition in ipairs(conditions) do
-    if condition.op == "prefix" and condition.value ~= "" and self.indexed[condition.field] then
-      return " INDEXED BY " .. quote(self.name .. "_lists_" .. condition.field)
+    local narrow = condition.op == "eq" and type(condition.value) ~= "table"
+      or condition.op == "prefix" and condition.value ~= ""
+    by_field[condition.field or ""] = narrow and self.indexed[condition.field] or nil
+  end
+  for _, field in ipairs(self.fields) do
+    if by_field[field] then
+      return " INDEXED BY " .. quote(self.name .. "_lists_" .. field)
     end
   end
   return ""
 end
 
----Where a filter is looked up: FROM and WHERE of the narrow table (`l`), and what gives the order.
----@return {from: string, where: string, position: string}
-function M:source(main, conditions, params)
+---Where a filter is looked up: FROM and WHERE, what gives the order, and the id of the row there.
+---@param whole? boolean the row `l` itself is wanted, too
+---@return {from: string, where: string, position: string, id: string}
+function M:source(main, conditions, params, whole)
   local own, rest, words = {}, {}, nil
   for _, condition in ipairs(conditions) do
     local list = listed(self, condition) and own or rest
@@ -251,6 +278,7 @@ function M:source(main, conditions, params)
     parts[1] = self.index .. " MATCH ?"
     params[#params + 1] = match_of(words)
   end
+  local only_words = not rest[1] and not whole -- and times: the index of words knows them
   for _, condition in ipairs(own) do
     if condition.field == self.by then
       for _, bound in ipairs(bounds[condition.op]) do
@@ -259,6 +287,7 @@ function M:source(main, conditions, params)
         params[#params + 1] = condition.value
       end
     else
+      only_words = false
       parts[#parts + 1] = sql.where(self, { condition }, params)
     end
   end
@@ -266,10 +295,16 @@ function M:source(main, conditions, params)
     parts[#parts + 1] = ("EXISTS (SELECT 1 FROM %s t WHERE t._id=l._id AND %s)"):format(
       quote(self.name), sql.where(main, rest, params))
   end
-  local from = words and ("%s CROSS JOIN %s l ON l.docid=%s.rowid"):format(self.index, self.table,
-    self.index) or self.table .. " l" .. hint(self, own)
+  local from, id = self.table .. " l" .. hint(self, own), "l._id"
+  if words and only_words then
+    from = self.index
+    id = ("(SELECT _id FROM %s WHERE docid=%s)"):format(self.table, position)
+  elseif words then
+    from = ("%s CROSS JOIN %s l ON l.docid=%s.rowid"):format(self.index, self.table, self.index)
+  end
   return {
     from = from, where = parts[1] and table.concat(parts, " AND ") or "1", position = position,
+    id = id,
   }
 end
 

@@ -132,7 +132,7 @@ local function matching(collection, conditions, params)
     return sql.where(collection, conditions, params)
   end
   local source = collection.lists:source(collection, conditions, params)
-  return ("_id IN (SELECT l._id FROM %s WHERE %s)"):format(source.from, source.where)
+  return ("_id IN (SELECT %s FROM %s WHERE %s)"):format(source.id, source.from, source.where)
 end
 
 -- Read in the order of the lists: the narrow table finds the page, the table has its documents.
@@ -146,10 +146,11 @@ local function list_sql(collection, conditions, options, params)
   local direction = options.keys[1].descending and " DESC" or ""
   params[#params + 1] = options.limit
   params[#params + 1] = options.skip
-  return ("SELECT c._id,c.v,c.created_at,c.updated_at,%s FROM (SELECT l.docid AS docid,"
-    .. "l._id AS id FROM %s WHERE %s ORDER BY %s%s LIMIT ? OFFSET ?) p CROSS JOIN %s c "
-    .. "ON c._id=p.id ORDER BY p.docid%s"):format(sql.projection(options.fields), source.from,
-    source.where, source.position, direction, quote(collection.name), direction)
+  return ("SELECT c._id,c.v,c.created_at,c.updated_at,%s FROM (SELECT %s AS docid,%s AS id "
+    .. "FROM %s WHERE %s ORDER BY %s%s LIMIT ? OFFSET ?) p CROSS JOIN %s c "
+    .. "ON c._id=p.id ORDER BY p.docid%s"):format(sql.projection(options.fields), source.position,
+    source.id, source.from, source.where, source.position, direction, quote(collection.name),
+    direction)
 end
 
 local function find_sql(collection, conditions, options, params)
@@ -315,7 +316,7 @@ end
 function M:group(name, conditions, keys, sums)
   local collection, params = self.collections[name], {}
   local narrow = narrow_columns(collection.lists, keys, sums)
-  local source = narrow and collection.lists:source(collection, conditions, params)
+  local source = narrow and collection.lists:source(collection, conditions, params, true)
     or { from = quote(name), where = matching(collection, conditions, params) }
   local out, groups = {}, {}
   for i, key in ipairs(keys) do

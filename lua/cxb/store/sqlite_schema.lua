@@ -23,7 +23,7 @@ local function add_index(collection, fields, unique)
   local by_lists = declared and not unique and (plains[#plains] == declared.by
     or (not plains[2] and collection.listed[plains[1]]))
   if by_lists then
-    collection.indexed[plains[1]] = true
+    collection.indexed[plains[1]] = plains[2] and "wide" or "plain"
   else
     for _, plain in ipairs(plains) do
       collection.columns[plain] = not sql.own[plain] or nil
@@ -47,7 +47,7 @@ function M.collection(name, declared)
     collection.required[field] = not kind:match("%?$")
   end
   for _, field in ipairs(declared.lists and declared.lists.fields or {}) do
-    collection.listed[field] = true
+    collection.listed[field:match("^[^?]+")] = true
   end
   for _, fields in ipairs(declared.unique or {}) do
     add_index(collection, fields, true)
