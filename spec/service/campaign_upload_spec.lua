@@ -163,7 +163,7 @@ describe("a crash while a list is loaded", function()
     site.api.process:stop()
     site.api.env.CXB_DEV, site.api.env.CXB_CRASH_AT = "1", point
     site.api:run()
-    local answer = site:upload(id, Campaigns.numbers(450, 20000000))
+    local answer = site:upload(id, Campaigns.numbers(900, 20000000))
     assert.equal(0, answer.status)
     site.api.env.CXB_CRASH_AT = nil
     site.api:run()
@@ -185,6 +185,6 @@ describe("a crash while a list is loaded", function()
 
   it("leaves the new list when the campaign pointed to it", function()
     local rows, campaign = crash("campaign_upload.pointed")
-    assert.same({ 450, 450 }, { rows, campaign.upload.accepted })
+    assert.same({ 900, 900 }, { rows, campaign.upload.accepted })
   end)
 end)
