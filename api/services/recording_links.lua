@@ -1,5 +1,6 @@
 -- Public links to recordings: the token in the path is the proof (api.md §3.3, §5.9). A call has
--- one token at a time; a former one stays known as withdrawn.
+-- one token at a time. The one it got with its result stands in the call alone; one that a person
+-- made, and every former one, is a document of its own, so that a withdrawn link stays withdrawn.
 local errors = require("services.errors")
 
 local M = {}
@@ -8,13 +9,24 @@ local function of_store(doc, err)
   return doc, not doc and errors.of_store(err) or nil
 end
 
+-- (waits) The call of a token that nobody has touched.
+local function untouched(app, token)
+  local calls, err = app.store:find("calls", { recording_access_token = token }, { limit = 1 })
+  if not calls then
+    return nil, errors.of_store(err)
+  end
+  return calls[1], not calls[1] and errors.not_found("recording") or nil
+end
+
 ---(waits) The call a token plays; nil for a token nobody knows, or one withdrawn.
 ---@return table? call as stored, api.error? err
 function M.call(app, token)
   local found, err = app.store:get("recording_tokens", token)
-  if not found and err.code ~= "not_found" then
+  if not found and err.code == "not_found" then
+    return untouched(app, token)
+  elseif not found then
     return nil, errors.of_store(err)
-  elseif not found or found.withdrawn_at then
+  elseif found.withdrawn_at then
     return nil, errors.not_found("recording")
   end
   local call
@@ -25,21 +37,13 @@ function M.call(app, token)
   return call, not call and errors.not_found("recording") or nil
 end
 
----(waits) Makes the token of a call's recording known; one that was withdrawn stays so.
----@return true?, table? err of the store
-function M.register(app, token, session_id)
-  local doc, err = app.store:upsert("recording_tokens", { _id = token },
-    { on_insert = { session_id = session_id } })
-  return doc and true, err
-end
-
 ---(waits) The link is a 404 from now on.
 ---@return true?, api.error? err
 function M.withdraw(app, call)
   local now, token = cxb.time.now(), call.recording_access_token
   local done, err = app.store:update_many("recording_tokens",
     { session_id = call._id, withdrawn_at = { exists = false } }, { set = { withdrawn_at = now } })
-  if done and token then -- a token that was not registered yet must not be later
+  if done and token then
     done, err = app.store:upsert("recording_tokens", { _id = token },
       { set = { withdrawn_at = now }, on_insert = { session_id = call._id } })
   end

@@ -5,7 +5,6 @@ local call_terms = require("services.call_terms")
 local calls = require("services.calls")
 local errors = require("services.errors")
 local fanout = require("services.fanout")
-local recording_links = require("services.recording_links")
 local redaction = require("services.redaction")
 local result_body = require("services.result_body")
 
@@ -121,19 +120,11 @@ local function changes(found, result, hash)
   return set, unset
 end
 
--- (waits) A change with what has to be known beforehand: the link to its recording, and the steps
--- that follow from it.
+-- (waits) A change with the steps that follow from it.
 local function prepared(app, found, result, hash)
   local set, unset = changes(found, result, hash)
   if not set then
     return nil
-  end
-  if set.recording_access_token then
-    local known, err = recording_links.register(app, set.recording_access_token,
-      result.session_id)
-    if not known then
-      return nil, err
-    end
   end
   local after = setmetatable({}, { __index = function(_, name)
     if set[name] ~= nil then

@@ -164,6 +164,9 @@ function checks.array(schema, value, path, report)
 end
 
 function checks.object(schema, value, path, report)
+  if schema.additionalProperties == true and not schema.properties and not schema.required then
+    return value -- whatever it is
+  end
   local prefix = path == "" and "" or path .. "."
   local properties = schema.properties or {}
   for _, name in ipairs(schema.required or {}) do

@@ -2,11 +2,12 @@ local api = require("spec.support.api")
 local json = require("cxb.json")
 
 describe("what follows from a result", function()
-  local app, fanout, results, published
+  local app, fanout, results, links, published
 
   before_each(function()
     api.install()
     fanout, results = require("services.fanout"), require("services.results")
+    links = require("services.recording_links")
     app = api.app()
     published = {}
     app.events = { publish = function(_, topic, name, data)
@@ -35,8 +36,8 @@ describe("what follows from a result", function()
     post(whole)
     post(whole)
     assert.same({ false, 1 }, { call().fanout.pending, call().fanout.tries })
-    local token = assert(app.store:get("recording_tokens", call().recording_access_token))
-    assert.equal("s1", token.session_id)
+    local played = assert(links.call(app, call().recording_access_token))
+    assert.equal("s1", played._id)
     local listed = app.store:find("dnc", {})
     assert.same({ 1, "+919876543210", "global", "caller_request" },
       { #listed, listed[1].number, listed[1].scope, listed[1].source })
@@ -49,7 +50,6 @@ describe("what follows from a result", function()
     post({ session_id = "s1", events = { { type = "x" } } })
     assert.equal(1, app.store:count("dnc", {}))
     assert.equal(1, app.store:count("crm_deliveries", {}))
-    assert.equal(1, app.store:count("recording_tokens", {}))
     assert.equal(2, #published)
   end)
 
@@ -101,11 +101,12 @@ describe("what follows from a result", function()
   it("gives no new link to a recording whose link was withdrawn", function()
     post(whole)
     local token = call().recording_access_token
-    assert(require("services.recording_links").withdraw(app, call()))
+    assert(links.withdraw(app, call()))
     post({ session_id = "s1", recording_key = "r.wav", recording_access_token = "another" })
     assert.is_nil(call().recording_access_token)
-    assert.truthy(app.store:get("recording_tokens", token).withdrawn_at)
-    assert.is_nil(app.store:get("recording_tokens", "another"))
+    for _, gone in ipairs({ token, "another" }) do
+      assert.same({ nil, 404 }, { links.call(app, gone), select(2, links.call(app, gone)).status })
+    end
   end)
 
   it("is nothing but an event for most calls, which are written once", function()
@@ -118,16 +119,6 @@ describe("what follows from a result", function()
   it("marks an hour that is counted no more by itself", function()
     post({ session_id = "s1", started_at = "2026-04-24T07:59:59Z" })
     assert.truthy(app.store:get("system_runtime", "stats").state.h1777014000000)
-  end)
-
-  it("is refused with the result when the link to its recording cannot be kept", function()
-    app.store.upsert = function()
-      return nil, { code = "unavailable", message = "away" }
-    end
-    local body = json.encode(whole)
-    local kept, err = results.ingest(app, body, json.decode_object(body))
-    assert.same({ nil, 503 }, { kept, err.status })
-    assert.is_nil(app.store:get("calls", "s1"))
   end)
 
   it("is not forgotten when a result without steps comes in between", function()
