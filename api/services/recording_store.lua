@@ -30,8 +30,9 @@ local function escaped(key)
   return (key:gsub("[^/]+", url.escape))
 end
 
--- (waits) The object store's way to a key; nil when none is set.
-local function object(app, key)
+---(waits) The object store's way to a key; nil when none is set.
+---@return {url: string, headers: table, s3: table}?
+function M.object(app, key)
   local settings = system_settings.get(app)
   local minio = settings and settings.minio or {}
   if (minio.access_key or "") == "" or (minio.secret_key or "") == "" then
@@ -96,7 +97,7 @@ end
 function M.find(app, call)
   local key = M.key(call)
   if key then
-    local there, failed = object(app, key), nil
+    local there, failed = M.object(app, key), nil
     if there then
       there, failed = look(there)
     end
@@ -127,7 +128,7 @@ function M.remove(app, call)
   if not key then
     return true
   end
-  local there = object(app, key)
+  local there = M.object(app, key)
   if there then
     local answer, code = cxb.http.request({
       url = there.url, method = "DELETE", headers = there.headers, s3 = there.s3,
