@@ -6,6 +6,7 @@ local campaigns = require("services.campaigns")
 local lists = require("services.lists")
 
 local BASE = "/api/v1/campaigns/{id}/"
+local EXPORT_MS = 600000
 
 -- A handler that works on the campaign of the path.
 local function of_campaign(fn)
@@ -111,12 +112,13 @@ return {
   },
   {
     verb = "GET", path = BASE .. "attempt-report.csv", guard = "admin", media = "text/csv",
-    summary = "One row an attempt.", limit = "upload",
+    summary = "One row an attempt.", limit = "export", deadline_ms = EXPORT_MS,
     handler = of_campaign(campaign_reports.attempts),
   },
   {
     verb = "GET", path = BASE .. "upload-report.csv", guard = "admin", media = "text/csv",
-    summary = "Refused rows of the list, with the reason.", limit = "upload",
+    summary = "Refused rows of the list, with the reason.", limit = "export",
+    deadline_ms = EXPORT_MS,
     handler = of_campaign(campaign_reports.rejects),
   },
   {

@@ -144,7 +144,7 @@ describe("a campaign's list", function()
   end)
 end)
 
-describe("a crash while a list is loaded", function()
+describe("a crash", function()
   local world
 
   before_each(function()
@@ -153,6 +153,14 @@ describe("a crash while a list is loaded", function()
   after_each(function()
     world:close()
   end)
+
+  -- The API again, without a fault; what it was at is nobody's.
+  local function again(site, id)
+    site.api.env.CXB_CRASH_AT = nil
+    site.api:run()
+    site:set(id, { ["job.until"] = 1 })
+    return site:settled(id)
+  end
 
   -- Uploads a second list to an API that dies at a point; what is there after its restart.
   local function crash(point)
@@ -165,26 +173,46 @@ describe("a crash while a list is loaded", function()
     site.api:run()
     local answer = site:upload(id, Campaigns.numbers(900, 20000000))
     assert.equal(0, answer.status)
-    site.api.env.CXB_CRASH_AT = nil
-    site.api:run()
-    -- Its lease is over.
-    site:set(id, { ["job.until"] = 1 })
-    local campaign = site:settled(id)
+    local campaign = again(site, id)
     local rows = site:contacts(id)
     assert.equal(200, site:upload(id, Campaigns.numbers(2)).status)
     site:close()
     return #rows, campaign
   end
 
-  it("leaves the old list when the new one was not whole", function()
+  it("while a list is loaded leaves the old list when the new one was not whole", function()
     local rows, campaign = crash("campaign_upload.rows:2")
     assert.same({ 3, 3 }, { rows, campaign.upload.accepted })
-    rows = crash("campaign_upload.loaded")
-    assert.equal(3, rows)
   end)
 
-  it("leaves the new list when the campaign pointed to it", function()
+  it("while a list is loaded leaves the new list when the campaign pointed to it", function()
     local rows, campaign = crash("campaign_upload.pointed")
     assert.same({ 900, 900 }, { rows, campaign.upload.accepted })
+  end)
+
+  it("in the middle of a stop and of a restart is made good by the next process", function()
+    local site = Campaigns.start(world)
+    local id = site:campaign().id
+    site:upload(id, Campaigns.numbers(3))
+    site:settled(id)
+    local function die(action)
+      site.api.process:stop()
+      site.api.env.CXB_DEV, site.api.env.CXB_CRASH_AT = "1", "campaign_action.written"
+      site.api:run()
+      assert.equal(0, site:ask("POST", "/campaigns/" .. id .. "/" .. action).status)
+      return again(site, id)
+    end
+    assert.equal(200, site:ask("POST", "/campaigns/" .. id .. "/start").status)
+    local campaign = die("stop")
+    assert.same({ "completed", 3, 0 }, { campaign.status, campaign.stats.finished,
+      campaign.stats.waiting })
+    campaign = die("restart")
+    assert.same({ "draft", 2, 3 }, { campaign.status, campaign.run_number,
+      campaign.stats.waiting })
+    assert.equal(6, #site:contacts(id))
+    campaign = die("cancel-restart")
+    assert.same({ "completed", 1, 3 }, { campaign.status, campaign.run_number,
+      #site:contacts(id) })
+    site:close()
   end)
 end)
