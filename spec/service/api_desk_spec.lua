@@ -1,6 +1,7 @@
 -- stores: both
 -- The Agent Desk in real processes: two of the API on one store and one Redis, told by the worker's
 -- own outbox.
+local LlmSim = require "support.llm_sim"
 local RedisServer = require "support.redis_server"
 local SseClient = require "support.sse_client"
 local process = require "support.api_process"
@@ -94,6 +95,32 @@ describe("the Agent Desk", function()
     page:close()
     box:hand_over()
     box:close()
+  end)
+
+  it("gives the agent a summary of the bot's part, made by the bot's model; none when that fails", function()
+    local sim = LlmSim.start(world)
+    local api = process.start(world, { env = { CXB_OUTBOUND_ALLOW = "127.0.0.1" } })
+    local token = agent(api, "ann")
+    local bot = api:ask("POST", "/api/v1/bots", { body = { name = "Model", llm = {
+      provider = "openai", model = "m", base_url = sim.url .. "/v1" } } })
+    assert.equal(201, bot.status)
+    sim:answers({ text = "Ada wants her invoice again." }, { status = 500 }, { status = 500 })
+    local function handoff(id)
+      return api:ask("POST", BASE .. "/enqueue", { body = { call_id = id, bot_id = bot.answer.id,
+        transcript = { { role = "customer", text = "the invoice, please" } },
+        escalation_reason = "asked for a person" } })
+    end
+    assert.equal(200, handoff("call-1").status)
+    support.wait_until("the summary", function()
+      local first = api:ask("GET", BASE .. "/queue", { token = token }).answer.items[1]
+      return first.summary == "Ada wants her invoice again."
+    end)
+    local asked = sim:seen()[1].body.messages
+    assert.truthy(asked[2].content:match("Customer: the invoice, please"))
+    assert.truthy(asked[2].content:match("asked for a person"))
+    assert.equal(200, handoff("call-2").status)
+    support.wait_until("the failure", function() return api.process:logged("no summary for the agent") end)
+    assert.is_nil(api:ask("GET", BASE .. "/calls/call-2").answer.summary)
   end)
 
   it("ends by itself the wait of a caller whom nobody takes, also after a restart", function()
