@@ -5,6 +5,8 @@ local M = {}
 M.name_pattern = "^[a-z][a-z0-9_]*$"
 M.name_max, M.source_max = 48, 256 * 1024
 
+local KEPT_MS = 1000
+
 ---@return boolean
 function M.valid_name(name)
   return #name <= M.name_max and name:match(M.name_pattern) ~= nil
@@ -42,6 +44,25 @@ function M.stored(app, name)
     return nil, err
   end
   return found[1]
+end
+
+---(waits) The published version of a flow as calls are told it; known for a moment.
+---@return integer? version nil: none was published, table? err of the store
+function M.active_version(app, name)
+  local now = cxb.time.mono()
+  local kept = app.flow_versions
+  if not kept or kept.until_ms < now then
+    kept = { until_ms = now + KEPT_MS, versions = {} }
+    app.flow_versions = kept
+  end
+  if kept.versions[name] == nil then
+    local flow, err = M.stored(app, name)
+    if err then
+      return nil, err
+    end
+    kept.versions[name] = flow and flow.active_version or false
+  end
+  return kept.versions[name] or nil
 end
 
 ---(waits) Whether a bot may name it: shipped, or published here.

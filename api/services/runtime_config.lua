@@ -146,15 +146,27 @@ end
 
 -- The flow's code that this call runs: the published version, or the draft a test call asks for.
 local function choose_flow(app, bot, test, parts)
-  local flow, err = flows.stored(app, bot.flow)
+  local version, err = flows.active_version(app, bot.flow)
+  local flow
+  if not err and test.use_draft then
+    flow, err = flows.stored(app, bot.flow)
+  end
   if err then
     return nil, errors.of_store(err)
   end
-  parts.flow_version = flow and flow.active_version
-  if test.use_draft and flow and flow.draft then
-    parts.flow_source = flow.draft.source
-  end
+  parts.flow_version, parts.flow_source = version, flow and flow.draft and flow.draft.source
   return true
+end
+
+-- Step 9. A session that somebody else named may be there already.
+local function begin(app, bot, query, flags, parts)
+  local given = flags.campaign_session_id
+  if not given then
+    return calls.begin_new(app.store, cxb.crypto.uuid7(), skeleton(bot, query, flags, parts))
+  end
+  return calls.begin(app.store, given, function()
+    return skeleton(bot, query, flags, parts)
+  end)
 end
 
 ---(waits) The configuration of one call, its skeleton durable.
@@ -197,10 +209,7 @@ function M.build(app, bot_id, query, webhook_url)
     return nil, err
   end
   parts.texts = prompts.render(bot, parts.vars, parts.listens)
-  local call, failed = calls.begin(app.store, flags.campaign_session_id or cxb.crypto.uuid7(),
-    function()
-      return skeleton(bot, query, flags, parts)
-    end)
+  local call, failed = begin(app, bot, query, flags, parts)
   if not call then
     return nil, errors.of_store(failed)
   end
