@@ -34,6 +34,19 @@ describe("a telephone number", function()
     assert.is_nil(phone.zones("+999123456"))
   end)
 
+  it("of any country has the zones that another program finds", function()
+    local run = io.popen("/usr/bin/python3 " .. cxb.root .. "/spec/support/phone_zones.py")
+    local count = 0
+    for line in run:lines() do
+      local number, zones = line:match("^(%S+) (%S+)$")
+      assert.equal(zones, phone.zones(number) or "Etc/Unknown", number)
+      assert.is_true(#number < 9 or phone.parse(number, "IN").valid, number)
+      count = count + 1
+    end
+    run:close()
+    assert.equal(2000, count)
+  end)
+
   it("belongs to a known region or to none", function()
     assert.is_true(phone.known_region("IN"))
     assert.is_false(phone.known_region("XX"))
