@@ -121,6 +121,31 @@ describe("the store on MongoDB's wire", function()
     end
   end)
 
+  it("fetches a list's further batches in the session of its first, whoever else asks", function()
+    local function batch(name, id, doc)
+      return { ok = 1, cursor = { id = id, ns = "cxb.things", [name] = { { _id = doc } } } }
+    end
+    open({ find = batch("firstBatch", 7, "a"), getMore = batch("nextBatch", 0, "b") })
+    local tasks = {}
+    for i = 1, 400 do
+      tasks[i] = cxb.task.spawn("list", function()
+        return #assert(store:find("things", {}))
+      end)
+    end
+    for i = 1, 400 do assert.equal(2, tasks[i]:wait(60000)) end
+    World.wait_until("what the server tells", function() return #sent("getMore") == 400 end)
+    local open_in = {}
+    for _, line in ipairs(sim.log) do
+      local command = json.decode(line)
+      if command.find then
+        open_in[command.connection] = command.lsid.id
+      elseif command.getMore then
+        assert.same({ 7, "things", open_in[command.connection] },
+          { command.getMore, command.collection, command.lsid.id })
+      end
+    end
+  end)
+
   it("names the unique key that the server names", function()
     local wrong = { index = 0, code = 11000, keyPattern = { name = 1 },
       errmsg = 'E11000 duplicate key error collection: cxb.things index: name_1 dup key: { name: "a" }' }

@@ -1,6 +1,6 @@
 # A server that speaks MongoDB's wire (OP_MSG) as the primary of a replica set and answers as told:
 #   mongo_sim.py PORT ANSWERS   ANSWERS: JSON {command: reply, or "close"}; else {"ok": 1}
-# Prints each command it gets, but for the driver's own, as one line of JSON.
+# Prints each command it gets, but for the driver's own, as one line of JSON, with its connection.
 import json
 import socketserver
 import struct
@@ -97,7 +97,9 @@ class Client(socketserver.BaseRequestHandler):
             if name in ("hello", "ismaster", "isMaster", "endSessions"):
                 self.answer(request, HELLO)
                 continue
-            print(json.dumps(command), flush=True)
+            command["connection"] = self.client_address[1]
+            sys.stdout.write(json.dumps(command) + "\n")
+            sys.stdout.flush()
             reply = ANSWERS.get(name, {"ok": 1})
             if reply == "close":
                 return

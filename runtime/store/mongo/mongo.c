@@ -177,12 +177,11 @@ static int64_t open_cursor(const bson_t *reply, char *name, size_t name_len) {
   return bson_iter_find(&cursor, "id") ? bson_iter_as_int64(&cursor) : 0;
 }
 
-static bson_t *run(mongoc_client_t *client, uint32_t server, const char *db, const bson_t *command,
-                   cxb_mongo_answer *out) {
+static bson_t *run(mongoc_client_t *client, const char *db, const bson_t *command,
+                   const bson_t *options, cxb_mongo_answer *out) {
   bson_t reply;
   bson_error_t error;
-  bool ok = mongoc_client_command_simple_with_server_id(client, db, command, NULL, server, &reply,
-                                                        &error);
+  bool ok = mongoc_client_command_with_opts(client, db, command, NULL, options, &reply, &error);
   if (!ok)
     fail_with(out, &error);
   else
@@ -190,18 +189,42 @@ static bson_t *run(mongoc_client_t *client, uint32_t server, const char *db, con
   return keep(out, &reply);
 }
 
-static void run_all(mongoc_client_t *client, uint32_t server, const char *db, const bson_t *command,
-                    bool all, cxb_mongo_answer *out) {
+/* Further batches of a cursor: of the same server and session as the first. */
+static void fetch_rest(mongoc_client_t *client, const char *db, const bson_t *options,
+                       bson_t *reply, cxb_mongo_answer *out) {
   char name[256];
   int64_t id;
-  bson_t *reply = run(client, server, db, command, out);
-  while (reply && all && !out->code && (id = open_cursor(reply, name, sizeof name)) != 0) {
+  while (reply && !out->code && (id = open_cursor(reply, name, sizeof name)) != 0) {
     bson_t more = BSON_INITIALIZER;
     BSON_APPEND_INT64(&more, "getMore", id);
     BSON_APPEND_UTF8(&more, "collection", name);
-    reply = run(client, server, db, &more, out);
+    reply = run(client, db, &more, options, out);
     bson_destroy(&more);
   }
+}
+
+/* NULL: the server has none. */
+static mongoc_client_session_t *start_session(mongoc_client_t *client) {
+  mongoc_session_opt_t *options = mongoc_session_opts_new();
+  mongoc_session_opts_set_causal_consistency(options, false);
+  mongoc_client_session_t *session = mongoc_client_start_session(client, options, NULL);
+  mongoc_session_opts_destroy(options);
+  return session;
+}
+
+static void run_all(mongoc_client_t *client, uint32_t server, const char *db, const bson_t *command,
+                    bool all, cxb_mongo_answer *out) {
+  bson_t options = BSON_INITIALIZER;
+  BSON_APPEND_INT32(&options, "serverId", (int32_t)server);
+  mongoc_client_session_t *session = all ? start_session(client) : NULL;
+  if (session)
+    mongoc_client_session_append(session, &options, NULL);
+  bson_t *reply = run(client, db, command, &options, out);
+  if (all)
+    fetch_rest(client, db, &options, reply, out);
+  if (session)
+    mongoc_client_session_destroy(session);
+  bson_destroy(&options);
 }
 
 static uint32_t primary(cxb_mongo *mongo, mongoc_client_t *client, cxb_mongo_answer *out) {

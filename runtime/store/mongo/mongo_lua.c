@@ -139,8 +139,8 @@ static int l_close(lua_State *L) {
 static void prepare(lua_State *L) {
   static const luaL_Reg methods[] = {
       {"run", l_run}, {"list", l_list}, {"close", l_close}, {NULL, NULL}};
+  cxb_bson_lua_open(L);
   if (luaL_newmetatable(L, CLIENT_MT)) {
-    cxb_bson_lua_open(L);
     lua_newtable(L);
     luaL_register(L, NULL, methods);
     lua_setfield(L, -2, "__index");
