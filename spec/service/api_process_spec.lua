@@ -85,6 +85,21 @@ describe("the API's process", function()
     end
   end)
 
+  it("refuses to make on one machine what several must share", function()
+    local env = { MONGODB_URI = "mongodb://127.0.0.1:9/", JWT_SECRET = process.SECRET,
+      CXBCORE_SECRET = process.SECRET, CXB_SECRETS_KEY = cxb.crypto.base64(("k"):rep(32)),
+      CXB_PUBLIC_URL = "http://localhost" }
+    for _, name in ipairs({ "JWT_SECRET", "CXBCORE_SECRET", "CXB_SECRETS_KEY", "CXB_PUBLIC_URL" }) do
+      local given = {}
+      for key, value in pairs(env) do
+        given[key] = key ~= name and value or ""
+      end
+      local api = process.start(world, { env = given, wait = false })
+      assert.equal(1, api.process:wait(30000), name)
+      assert.matches(name .. ": is not set, expected with MONGODB_URI", api.process:output(), 1, true)
+    end
+  end)
+
   it("refuses a state folder it cannot write and names it", function()
     local dir = world:folder()
     assert(cxb.fs.mkdir(dir .. "/state", 365))

@@ -44,6 +44,7 @@ function site:start_api()
   local env = {
     CXB_RUN_DIR = self.dir, CXB_STATE_DIR = self.state_dir,
     PATH = cxb.process.env("PATH"), CXB_BOTS_SEED_DIR = self.dir .. "/bots",
+    CXB_RATE_SCALE = "0",
   }
   for name, value in pairs(api_process.IDENTITY) do env[name] = value end
   for name, value in pairs(self.api_env) do env[name] = value end

@@ -67,6 +67,15 @@ describe("a request", function()
       req.answer_headers["x-content-type-options"] })
   end)
 
+  it("to a route without a guard there cannot be: it does not load", function()
+    for _, guard in ipairs({ false, "nobody", "judge" }) do
+      local ok, why = pcall(pipeline.server, app, { { verb = "GET", path = "/x",
+        guard = guard or nil, handler = function() end } })
+      assert.is_false(ok)
+      assert.matches("GET /x has no guard", why, 1, true)
+    end
+  end)
+
   it("with another method is told which ones there are", function()
     local req = ask("DELETE", "/things")
     assert.same({ 405, "POST" }, { req.status, req.answer_headers.allow })
