@@ -149,7 +149,7 @@ return {
   {
     verb = "POST", path = base_path .. "/documents", guard = "admin", status = 201,
     summary = "A document: .pdf, .docx, .txt, .md or .csv.", audit = "knowledge_document.create",
-    errors = { "document_rejected", "no_text" },
+    errors = { "document_rejected", "no_text" }, limit = "upload",
     upload = { max = function(ctx)
       local settings = system_settings.get(ctx.app)
       return (settings and settings.knowledge.max_upload_mb or UPLOAD_MB) * 1024 * 1024

@@ -104,6 +104,8 @@ function M.subject(app, row)
   local call, err = app.store:get("calls", row.session_id)
   if not call then
     return nil, "there is no such call any more", err.code ~= "not_found"
+  elseif call.redacted_at then
+    return nil, "the call was redacted"
   end
   local bot
   bot, err = app.store:get("bots", row.bot_id)

@@ -34,7 +34,7 @@ describe("a knowledge base", function()
 
   setup(function()
     world = support.new()
-    api = process.start(world)
+    api = process.start(world, { env = { CXB_RATE_SCALE = "0" } })
     base = api:ask("POST", "/api/v1/knowledge-bases", { body = { name = "Water works" } }).answer
   end)
 

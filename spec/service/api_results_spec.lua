@@ -1,4 +1,5 @@
 -- stores: both
+-- stores: both
 local support = require("support.world")
 local process = require("support.api_process")
 local json = require("cxb.json")
