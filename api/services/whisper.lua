@@ -9,17 +9,21 @@ local M = {}
 -- On the whisperer's token: LiveKit tells it with the participant.
 local TO, ROOM_MS = "cxb.whisper_to", 7200000
 
+-- LiveKit subscribes everybody to a new track by itself: said again, should that come after our no.
+local AGAIN_MS = { 200, 500, 1000, 3000 }
+
 local function mark(room)
   return "whisper:" .. room
 end
 
 ---A token whose track only the agent may hear.
 ---@param app table
----@param grant {identity: string, name?: string, room: string, agent: string} agent: an identity
+---@param grant table identity, name, room, seconds as of cxb.livekit.grant; agent: who hears it
 ---@return string
 function M.token(app, grant)
   return livekit.token(app.settings, { identity = grant.identity, name = grant.name,
-    room = grant.room, hidden = false, data = false, attributes = { [TO] = grant.agent } })
+    room = grant.room, seconds = grant.seconds, data = false,
+    attributes = { [TO] = grant.agent } })
 end
 
 local function to_of(participant)
@@ -55,6 +59,16 @@ local function enforce(app, room)
   end
 end
 
+local function keep(app, room)
+  enforce(app, room)
+  cxb.task.spawn("whisper", function()
+    for _, ms in ipairs(AGAIN_MS) do
+      cxb.time.sleep(ms)
+      enforce(app, room)
+    end
+  end)
+end
+
 ---(waits) A webhook event: somebody comes in who whispers, or comes or speaks where somebody does.
 ---(The event of a track tells nothing of its participant but the identity.)
 function M.hear(app, event)
@@ -67,7 +81,7 @@ function M.hear(app, event)
     app.cache:set(mark(room), "1", ROOM_MS)
   end
   if app.cache:get(mark(room)) then
-    enforce(app, room)
+    keep(app, room)
   end
 end
 
