@@ -23,7 +23,7 @@ end
 ---@param any? boolean the route is for any page
 function M.answer(app, req, headers, any)
   local origin = req.headers.origin
-  if not origin then
+  if not origin and not any then
     return
   end
   local to = allowed(app, origin, any)
