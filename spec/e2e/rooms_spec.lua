@@ -39,27 +39,60 @@ local function start(world)
 end
 
 describe("a caller", function()
-  local world = support.new()
-  teardown(function() world:close() end)
+  local world, livekit, host
 
-  it("whom the telephone network brings into a room is offered to a worker", function()
+  setup(function()
+    world = support.new()
     need_people(world)
-    local livekit, api = start(world)
-    local host = FleetHost.new(world)
+    local api
+    livekit, api = start(world)
+    host = FleetHost.new(world)
     host:register(api)
+  end)
+
+  teardown(function()
+    host:silence()
+    world:close()
+  end)
+
+  -- As LiveKit's SIP service brings one into a room of his own.
+  local function call(room)
     local now = math.floor(cxb.time.now() / 1000)
     local token = jwt.sign({ iss = LiveKit.KEY, sub = "sip_+919876543210", nbf = now - 10,
-      exp = now + 600, kind = "sip", video = { roomJoin = true, room = "call-_+91_x1" },
+      exp = now + 600, kind = "sip", video = { roomJoin = true, room = room },
       attributes = { ["sip.phoneNumber"] = "+919876543210", ["sip.callID"] = "SCL_1",
         ["sip.trunkPhoneNumber"] = "+912212345678", ["sip.trunkID"] = "ST_1" } }, LiveKit.SECRET)
     world:start({ "node", folder .. "/join.mjs", livekit.settings.LIVEKIT_URL, token },
       cxb.process.environ())
-    support.wait_until("the dispatch", function()
-      return host:asked("/livekit/dispatch")[1]
+  end
+
+  -- (waits) What the host was asked about a room.
+  local function dispatched(room)
+    return support.wait_until("the dispatch", function()
+      for _, request in ipairs(host:asked("/livekit/dispatch")) do
+        if request.sent.room_name == room then return request.sent end
+      end
     end, 60000)
-    assert.same({ room_name = "call-_+91_x1", caller_number = "+919876543210", final = false,
-      dialed_number = "+912212345678", call_id = "SCL_1" }, host:asked("/livekit/dispatch")[1].sent)
-    host:silence()
+  end
+
+  it("whom the telephone network brings into a room is offered to a worker", function()
+    call("call-1")
+    assert.same({ room_name = "call-1", caller_number = "+919876543210", final = false,
+      dialed_number = "+912212345678", call_id = "SCL_1" }, dispatched("call-1"))
+  end)
+
+  it("for whom no worker comes is not left in silence", function()
+    host:answer("/livekit/dispatch", 404, { error = "no_bot" })
+    call("call-2")
+    dispatched("call-2")
+    support.wait_until("the caller's removal", function()
+      local there = client.twirp(livekit.settings, "RoomService", "ListParticipants",
+        { room = "call-2" })
+      return not there or #there.participants == 0
+    end, 60000)
+    local first = assert(client.twirp(livekit.settings, "RoomService", "ListParticipants",
+      { room = "call-1" }))
+    assert.equal(1, #first.participants)
   end)
 end)
 
@@ -69,19 +102,33 @@ describe("a supervisor", function()
   setup(function()
     world = support.new()
     need_people(world)
-    local livekit = start(world)
-    local function token(identity, more)
-      local grant = { identity = identity, room = "desk-1" }
-      for name, value in pairs(more or {}) do grant[name] = value end
-      return client.token(livekit.settings, grant)
+    local livekit, api = start(world)
+    local desk = "/api/v1/agent-desk"
+    local function person(name, role)
+      local made = api:ask("POST", "/api/v1/auth/register", { body = { name = name, role = role,
+        email = name .. "@example.org", password = process.PASSWORD } })
+      assert.equal(201, made.status)
+      return process.token(name .. "@example.org")
     end
-    local to_agent = { attributes = { ["cxb.whisper_to"] = "agent-1" } }
+    local function join(token, path)
+      local answer = api:ask("POST", desk .. path, { token = token })
+      assert.equal(200, answer.status)
+      return answer.answer.media.token
+    end
+    local ann = person("ann", "agent")
+    api:ask("POST", desk .. "/status", { token = ann, body = { status = "available" } })
+    api:ask("POST", desk .. "/enqueue", { body = { call_id = "c-1", room = "desk-1",
+      caller = "+919876543210" } })
+    local tokens = {
+      caller = client.token(livekit.settings, { identity = "sip_+919876543210", room = "desk-1" }),
+      agent = join(ann, "/calls/c-1/accept"),
+      listen = join(person("sue", "supervisor"), "/supervisor/calls/c-1/listen"),
+      whisper = join(person("sam", "supervisor"), "/supervisor/calls/c-1/whisper"),
+      rude = join(person("sid", "supervisor"), "/supervisor/calls/c-1/whisper"),
+    }
     local people = world:start({ "node", folder .. "/people.mjs", json.encode({
-      url = livekit.settings.LIVEKIT_URL, agent = "agent-1", tokens = {
-        caller = token("sip_+919876543210"), agent = token("agent-1"),
-        listen = token("supervisor-1", { publish = false, hidden = true }),
-        whisper = token("supervisor-2", to_agent), rude = token("supervisor-3", to_agent),
-      } }) }, cxb.process.environ())
+      url = livekit.settings.LIVEKIT_URL, tokens = tokens,
+      agent = jwt.verify(tokens.agent, LiveKit.SECRET).sub }) }, cxb.process.environ())
     people:wait(200000)
     for _, line in ipairs(people.log) do -- among them the library's own
       local object = json.decode_object(line)
