@@ -82,3 +82,30 @@ mutation "personal words in the log" runtime/observe/log_lua.c \
 mutation "a number in the log" lua/cxb/core/calls.lua \
   's/cxb.log.info\("call started", \{/& who = call.caller_id,/' \
   lua spec/service/core_secrets_spec.lua "no secret, key, ticket, number, digit or word"
+
+# Campaigns.
+results=spec/unit/campaign_results_spec.lua list=spec/service/campaign_upload_spec.lua
+mutation "a result of an attempt that is over" api/services/campaign_results.lua \
+  's/contact.session_id ~= call._id or //' \
+  lua $results "of an attempt that is over changes nothing"
+mutation "a contact that two work on" api/services/campaign_results.lua \
+  's/if \(lease\["until"\] or 0\) > now then/if false then/' \
+  lua $results "waits for who works on the contact"
+mutation "one attempt too many" lua/cxb/campaign/retry.lua \
+  's/contact.attempts_made < rule_of/contact.attempts_made <= rule_of/' \
+  lua spec/unit/campaign_retry_spec.lua "uses one budget over all outcomes and dispositions"
+mutation "a call on a holiday" lua/cxb/campaign/windows.lua \
+  's/  if is_holiday\(window, today\) then/  if false then/' \
+  lua spec/unit/campaign_windows_spec.lua "is closed on a holiday from midnight to midnight"
+mutation "a list that forgets who must not be called" api/services/campaign_upload.lua \
+  's/import:suppress\(listed\)//' \
+  lua $list "holds numbers of the DNC list as such"
+mutation "an old list that stays" api/services/campaign_steps.lua \
+  's/\{ lt = campaign.upload.id \}/{ lt = "" }/' \
+  lua $list "replaces the one before, whole"
+mutation "a number that is taken twice" runtime/contacts/import.c \
+  's/cxb_import_find\(m, \*number\) >= 0/false/' \
+  c test_contacts many_numbers_are_told_apart
+mutation "an upload without an end" api/services/upload.lua \
+  's/if upload.bytes > max then/if false then/' \
+  lua spec/unit/api_upload_spec.lua "that is too large, announced or not, is a 413 and leaves nothing"
