@@ -261,7 +261,7 @@ return {
   },
   {
     verb = "POST", path = "/api/v1/flows/{name}/validate", guard = "admin", params = by_name,
-    summary = "Judges a source, or the draft, and runs the flow's own specs.",
+    audit = false, summary = "Judges a source, or the draft, and runs the flow's own specs.",
     body_max = 2 * 1024 * 1024, optional = true,
     input = { type = "object", properties = { source = text } },
     output = { type = "object", title = "FlowVerdict", properties = {

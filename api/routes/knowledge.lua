@@ -177,7 +177,7 @@ return {
   },
   {
     verb = "POST", path = "/api/v1/knowledge/search", guard = { "admin", "secret" },
-    summary = "The chunks that answer a question best.",
+    audit = false, summary = "The chunks that answer a question best.",
     input = shapes.search, output = shapes.found,
     example = { kb_ids = { "kb_000000000000000000000000" }, query = "When do you open?" },
     handler = search,

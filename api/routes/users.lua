@@ -1,5 +1,6 @@
 -- The people of the deployment (api.md §5.2), each changed only by who ranks above them.
 local audit = require("services.audit")
+local desk_presence = require("services.desk_presence")
 local documents = require("services.documents")
 local errors = require("services.errors")
 local lists = require("services.lists")
@@ -120,6 +121,9 @@ local function toggle(ctx)
     return { set = { is_active = not found.is_active, token_version = found.token_version + 1 },
       unset = { "token_kept" } }
   end)
+  if user and not user.is_active then
+    desk_presence.leave(ctx.app, user._id)
+  end
   return user and { body = user_schema.shown(user) }, err
 end
 
@@ -140,13 +144,9 @@ local function reset_password(ctx)
   return user and { body = { temporary_password = temporary } }, err
 end
 
--- Calls an agent is on; the desk keeps them.
+-- (waits) How many calls an agent is on.
 local function on_call(ctx, id)
-  local store = ctx.app.store
-  if not store.collections.agent_desk_calls then
-    return 0
-  end
-  return store:count("agent_desk_calls",
+  return ctx.app.store:count("agent_desk_calls",
     { agent_id = id, state = { ["in"] = { "assigned", "active", "wrap_up" } } }, { max = 1 })
 end
 
@@ -173,6 +173,7 @@ local function remove(ctx)
   if not gone then
     return nil, errors.of_store(failed)
   end
+  desk_presence.leave(ctx.app, user._id)
   note(ctx, user, nil)
   return { status = 204 }
 end

@@ -215,6 +215,31 @@ describe("a person", function()
     assert.equal(200, sign_in(other.email, reset.answer.temporary_password).status)
   end)
 
+  it("who is switched off leaves the Agent Desk, and is not removed while on a call", function()
+    local user = person("agent")
+    local function status()
+      for _, agent in ipairs(api:ask("GET", "/api/v1/agent-desk/supervisor/dashboard",
+        { token = process.token() }).answer.agents) do
+        if agent.agent_id == user.id then
+          return agent.status
+        end
+      end
+    end
+    assert.equal(200, as(user.token, "POST", "/agent-desk/status", { status = "available" }).status)
+    assert.equal("available", status())
+    assert.equal(200, api:ask("POST", "/api/v1/agent-desk/enqueue", { body = { call_id = "held" } })
+      .status)
+    assert.equal(200, as(user.token, "POST", "/agent-desk/calls/held/accept", {}).status)
+    local kept = api:ask("DELETE", "/api/v1/users/" .. user.id)
+    assert.same({ 409, "on_call" }, { kept.status, kept.answer.error })
+    assert.equal(200, as(user.token, "POST", "/agent-desk/calls/held/end",
+      { disposition = "DONE" }).status)
+    assert.equal("available", status())
+    assert.equal(200, api:ask("POST", "/api/v1/users/" .. user.id .. "/deactivate").status)
+    assert.equal("offline", status())
+    assert.equal(204, api:ask("DELETE", "/api/v1/users/" .. user.id).status)
+  end)
+
   it("who is the last active super_admin stays", function()
     local lone = process.start(world)
     local me = lone:ask("GET", "/api/v1/auth/me").answer
