@@ -54,7 +54,10 @@ describe("recordings", function()
 
   setup(function()
     world = support.new()
-    api = process.start(world)
+    -- Memory is looked at: under the sanitizers what was freed is not kept aside.
+    api = process.start(world, { env = {
+      ASAN_OPTIONS = "quarantine_size_mb=1:thread_local_quarantine_size_kb=16",
+    } })
   end)
 
   teardown(function()
