@@ -1,8 +1,11 @@
 -- The list of calls and the search in it over HTTP: 1,000,000 calls of 90 days in SQLite, 10,000 in
--- a Mongo-wire server (api.md §8: p99 ≤ 50 ms, any page). CALLS=n makes another number.
+-- a Mongo-wire server (api.md §8: p99 ≤ 50 ms, any page). CALLS=n makes another number. The server
+-- of the tests reads whole collections where MongoDB uses an index: its figures say that the answers
+-- come, not how fast MongoDB is; MONGODB_URI names a real one.
 
 local MongoServer = require("support.mongo_server")
 local World = require("support.world")
+local call_stats = require("services.call_stats")
 local json = require("cxb.json")
 local process = require("support.api_process")
 local procs = require("support.procs")
@@ -120,9 +123,9 @@ local function ask(api, path)
   return cxb.time.mono() - began, answer.answer
 end
 
-local function measure(api, what, asked)
+local function measure(api, what, asked, wanted)
   local all = {}
-  for _, question in ipairs(questions) do
+  for _, question in ipairs(wanted) do
     local list, found = {}, 0
     for i = 1, asked do
       local ms, answer = ask(api, "/api/v1/calls?" .. question[2]())
@@ -152,39 +155,58 @@ end
 
 local world = World.new()
 local env = { CXB_RATE_SCALE = "0" }
-local dir = world:folder()
-assert(cxb.fs.mkdir(dir .. "/state"))
-local store = assert(require("cxb.store").open({ path = dir .. "/state/cxb.db" }))
--- What the lists need is made at once at the end, as for a file of an older version.
-for _, name in ipairs({ "insert", "delete", "update" }) do
-  assert(store.backend.db:exec("DROP TRIGGER calls_lists_" .. name))
-end
-fill(store, CALLS)
-store:close()
-local began = cxb.time.mono()
-store = assert(require("cxb.store").open({ path = dir .. "/state/cxb.db" }))
-print(("lists of %d calls made anew in %.0f s"):format(CALLS, (cxb.time.mono() - began) / 1000))
-store:close()
-local api = process.start(world, { dir = dir, env = env })
-measure(api, ("SQLite, %d calls, every question"):format(CALLS), ASKED)
-by_cursor(api, ("SQLite, %d calls, page after page"):format(CALLS), 500)
-for _, range in ipairs({ 7, DAYS }) do
-  local list = {}
-  for i = 1, 20 do
-    list[i] = ask(api, "/api/v1/calls/stats?group_by=bot&" .. from(range))
+
+local function sqlite()
+  local dir = world:folder()
+  assert(cxb.fs.mkdir(dir .. "/state"))
+  local store = assert(require("cxb.store").open({ path = dir .. "/state/cxb.db" }))
+  -- What the lists need is made at once at the end, as for a file of an older version.
+  for _, name in ipairs({ "insert", "delete", "update" }) do
+    assert(store.backend.db:exec("DROP TRIGGER calls_lists_" .. name))
   end
-  print(("= SQLite, statistics of %d days by bot: p50 %.1f ms"):format(range,
-    procs.quantile(list, 0.5)))
+  fill(store, CALLS)
+  store:close()
+  local began = cxb.time.mono()
+  store = assert(require("cxb.store").open({ path = dir .. "/state/cxb.db" }))
+  print(("lists of %d calls made anew in %.0f s"):format(CALLS, (cxb.time.mono() - began) / 1000))
+  began = cxb.time.mono()
+  repeat
+    assert(call_stats.run({ store = store }))
+    local now = cxb.time.now()
+  until assert(call_stats.complete_to(store, now)) == call_stats.live_from(now)
+  print(("statistics of %d hours in %.0f s"):format(DAYS * 24, (cxb.time.mono() - began) / 1000))
+  store:close()
+  local api = process.start(world, { dir = dir, env = env })
+  measure(api, ("SQLite, %d calls, every question"):format(CALLS), ASKED, questions)
+  by_cursor(api, ("SQLite, %d calls, page after page"):format(CALLS), 500)
+  for _, range in ipairs({ 7, DAYS }) do
+    local list = {}
+    for i = 1, 20 do
+      list[i] = ask(api, "/api/v1/calls/stats?group_by=bot&" .. from(range))
+    end
+    print(("= SQLite, statistics of %d days by bot: p50 %.1f ms"):format(range,
+      procs.quantile(list, 0.5)))
+  end
 end
 
-local mongo = MongoServer.new(world):start()
-env.MONGODB_URI, env.CXB_PUBLIC_URL = mongo.uri, "http://127.0.0.1"
-env.CXB_SECRETS_KEY, env.MONGODB_DB = ("A"):rep(43) .. "=", "cxbbench"
-local other = assert(require("cxb.store").open({ uri = mongo.uri, database = env.MONGODB_DB }))
-fill(other, MONGO_CALLS)
-measure(process.start(world, { env = env }), ("Mongo wire, %d calls, every question"):format(
-  MONGO_CALLS), 20)
-other.backend:drop()
-other:close()
+local function mongodb()
+  local mongo = MongoServer.new(world):start()
+  env.MONGODB_URI, env.CXB_PUBLIC_URL = mongo.uri, "http://127.0.0.1"
+  env.CXB_SECRETS_KEY, env.MONGODB_DB = ("A"):rep(43) .. "=", "cxbbench"
+  local other = assert(require("cxb.store").open({ uri = mongo.uri, database = env.MONGODB_DB }))
+  fill(other, MONGO_CALLS)
+  measure(process.start(world, { env = env }), ("Mongo wire, %d calls"):format(MONGO_CALLS), 3,
+    { questions[1], questions[7], questions[11] })
+  other.backend:drop()
+  other:close()
+end
+
+local ok, why = xpcall(function()
+  sqlite()
+  mongodb()
+end, debug.traceback)
 world:close()
+if not ok then
+  error(why, 0)
+end
 return 0
