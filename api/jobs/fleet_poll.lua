@@ -1,8 +1,11 @@
 -- Every two seconds: URL-list hosts are asked how they are, and it is noticed who has gone silent.
 local fleet = require("services.fleet")
+local fleet_hosts = require("services.fleet_hosts")
 local poll = require("services.fleet_poll")
 
-local known = {}
+local TOUCH_MS = 60000
+
+local known, touched = {}, 0
 
 local function note_lost(app, now_there)
   for id in pairs(known) do
@@ -13,6 +16,20 @@ local function note_lost(app, now_there)
     end
   end
   known = now_there
+end
+
+-- Each minute the store learns which registered hosts there are.
+local function touch(app, hosts)
+  local now = cxb.time.mono()
+  if now - touched < TOUCH_MS then
+    return
+  end
+  touched = now
+  for _, host in ipairs(hosts) do
+    if host.source == "registered" then
+      fleet_hosts.touch(app, host)
+    end
+  end
 end
 
 return {
@@ -38,6 +55,7 @@ return {
     end
     cxb.metrics.set("cxb_fleet_reservations", nil, reserved)
     note_lost(app, there)
+    touch(app, hosts)
     poll.all(app, registered)
     return true
   end,

@@ -34,6 +34,15 @@ local function remember(app, beat)
   return doc.draining == true
 end
 
+---(waits) Notes that a registered host was heard of, so that it is listed for a day once it is not.
+---@param host api.fleet.host
+function M.touch(app, host)
+  app.store:upsert("fleet_hosts", { base_url = host.base_url }, {
+    set = { host_id = host.id, seen_at = cxb.time.now() },
+    on_insert = { source = "registered", draining = false, left = false },
+  })
+end
+
 local info_fields = {
   "version", "generation", "workers", "flows_revision", "flows_error", "outbox", "load", "memory",
 }
@@ -164,7 +173,7 @@ local function silent_rows(app, known, now)
   local docs = app.store:find("fleet_hosts", { seen_at = { gt = now - SHOWN_MS } }, { limit = 500 })
   local rows = {}
   for _, doc in ipairs(docs or {}) do
-    if not known[doc.base_url] and not doc.left then
+    if not known[doc.base_url] and not known[doc.host_id] and not doc.left then
       rows[#rows + 1] = { host_id = doc.host_id, base_url = doc.base_url, source = doc.source,
         status = "Unreachable", version = doc.version, draining = doc.draining == true,
         age_seconds = (now - doc.seen_at) / 1000 }
@@ -210,7 +219,8 @@ function M.status(app)
   end
   local rows, known = {}, {}
   for i, host in ipairs(hosts) do
-    rows[i], known[host.base_url] = row_of(host), true
+    rows[i] = row_of(host)
+    known[host.base_url], known[host.id] = true, true
   end
   for _, row in ipairs(silent_rows(app, known, cxb.time.now())) do
     rows[#rows + 1] = row

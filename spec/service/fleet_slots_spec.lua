@@ -45,8 +45,9 @@ for _, kind in ipairs({ "memory", "redis" }) do
     local function process()
       local cache = assert(Cache.open({ url = server and server.url, prefix = prefix,
         now = function() return now end }))
+      World.wait_until("the cache", function() return cache:ping() end)
       local self = { store = store, settings = { FLEET_HEALTH_TIMEOUT_SECONDS = 1 } }
-      caches.use(self, cache, cache)
+      caches.use(self, cache, server and assert(Cache.open({ prefix = prefix })) or cache)
       return self
     end
 
@@ -199,5 +200,22 @@ for _, kind in ipairs({ "memory", "redis" }) do
       assert(beat("a", 4, { boot_id = "another", base_url = "http://other" }))
       assert.equal("http://other", host("a").base_url)
     end)
+
+    if kind == "redis" then
+      it("are given by each process for itself while Redis is away", function()
+        assert(beat("a", 2))
+        assert(reserve())
+        server.process:stop()
+        assert(beat("a", 2))
+        assert.equal("a", assert(reserve()).host_id)
+        assert(reserve())
+        assert.equal("no_capacity", select(2, reserve()).code)
+        server:run()
+        World.wait_until("the slots", function()
+          beat("a", 2)
+          return app.cache:ping() and reserve() ~= nil
+        end)
+      end)
+    end
   end)
 end
