@@ -1,4 +1,5 @@
 -- Every route of the published document, asked with every credential there is.
+-- stores: both
 local support = require("support.world")
 local process = require("support.api_process")
 

@@ -1,5 +1,6 @@
 -- Recordings from an object store and by public links; ranges of local files are in
 -- api_calls_spec.lua.
+-- stores: both
 local ObjectStore = require("support.object_store")
 local json = require("cxb.json")
 local process = require("support.api_process")

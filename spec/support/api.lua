@@ -1,6 +1,7 @@
 -- The API without its process, for unit specs inside the host: a clock the spec moves, a store of
 -- its own, requests made by hand. install() puts a `cxb` with that clock in place, restore() the
 -- host's back and removes the stores.
+local backing = require("support.backing")
 local json = require("cxb.json")
 local jwt = require("cxb.jwt")
 
@@ -13,6 +14,9 @@ local host = cxb
 local stores = {}
 
 function M.install()
+  if backing.mongo then
+    backing.server() -- waits, by the host's clock
+  end
   M.now = 1777021200000 -- Friday 2026-04-24T09:00:00Z
   local function nothing() end
   local function now()
@@ -53,12 +57,13 @@ function M.user(app, email, role, more)
   return assert(app.store:insert("users", user))
 end
 
----Opens a store on a new file, or again on a path.
+---Opens a store on a new file, or again on a path; a database of that name on MongoDB.
 function M.store(collections, path)
   path = path or ("/tmp/cxb-spec-%s.db"):format(cxb.crypto.hex(cxb.crypto.random(6)))
-  local store = assert(require("cxb.store").open({
-    path = path, collections = collections, now = cxb.time.now, mono = cxb.time.mono,
-  }))
+  local options = backing.mongo
+    and { uri = backing.server().uri, database = path:match("([^/]+)%.db$") } or { path = path }
+  options.collections, options.now, options.mono = collections, cxb.time.now, cxb.time.mono
+  local store = assert(require("cxb.store").open(options))
   stores[#stores + 1] = store
   store.path = path
   return store
@@ -66,6 +71,9 @@ end
 
 function M.restore()
   for i, store in ipairs(stores) do
+    if backing.mongo then
+      store.backend:drop()
+    end
     store:close()
     for _, suffix in ipairs({ "", "-wal", "-shm" }) do
       os.remove(store.path .. suffix)

@@ -1,3 +1,4 @@
+-- stores: both
 local api = require("support.api")
 local campaign_results = require("services.campaign_results")
 
