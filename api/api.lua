@@ -5,13 +5,13 @@ local settings = config.load(require("schemas.settings"))
 if not settings then
   return 0 -- --help-config has printed the variables
 end
-local App = require("services.app")
-local caches = require("services.caches")
-local Jobs = require("services.jobs")
-local local_operator = require("services.local_operator")
-local pipeline = require("services.pipeline")
-local system_settings = require("services.system_settings")
-local sse = require("services.sse")
+local App = require("services.system.app")
+local caches = require("services.system.caches")
+local Jobs = require("services.system.jobs")
+local local_operator = require("services.identity.local_operator")
+local pipeline = require("services.web.pipeline")
+local system_settings = require("services.system.settings")
+local sse = require("services.web.sse")
 
 local address = App.address(settings.CXB_API_LISTEN)
 if not address then

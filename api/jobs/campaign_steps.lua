@@ -1,5 +1,5 @@
 -- Finishes what a crash has left of stop, restart and upload; counts contacts of running campaigns.
-local campaign_steps = require("services.campaign_steps")
+local campaign_steps = require("services.campaigns.steps")
 
 return {
   name = "campaign_steps", every_ms = 5000,

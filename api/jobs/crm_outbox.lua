@@ -1,5 +1,5 @@
--- Deliveries to CRMs: services/crm_outbox.lua. Every process sends; each row has one sender.
-local crm_outbox = require("services.crm_outbox")
+-- Deliveries to CRMs: services/crm/outbox.lua. Every process sends; each row has one sender.
+local crm_outbox = require("services.crm.outbox")
 
 cxb.metrics.declare({
   { name = "cxb_crm_deliveries", type = "gauge", help = "Deliveries to CRMs that are not done." },

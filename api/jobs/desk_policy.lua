@@ -1,5 +1,5 @@
--- The timers of the Agent Desk: services/desk_policy.lua.
-local desk_policy = require("services.desk_policy")
+-- The timers of the Agent Desk: services/desk/policy.lua.
+local desk_policy = require("services.desk.policy")
 
 return {
   name = "desk_policy", every_ms = 1000,

@@ -1,5 +1,5 @@
--- Steps after results that were left unfinished: services/fanout.lua.
-local fanout = require("services.fanout")
+-- Steps after results that were left unfinished: services/results/fanout.lua.
+local fanout = require("services.results.fanout")
 
 return {
   name = "fanout", every_ms = 10000,

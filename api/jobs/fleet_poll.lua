@@ -1,7 +1,7 @@
 -- Every two seconds: URL-list hosts are asked how they are, and it is noticed who has gone silent.
 local fleet = require("services.fleet")
-local fleet_hosts = require("services.fleet_hosts")
-local poll = require("services.fleet_poll")
+local fleet_hosts = require("services.fleet.hosts")
+local poll = require("services.fleet.poll")
 
 local TOUCH_MS = 60000
 

@@ -1,6 +1,6 @@
 -- The search index of every process follows the bases, so that no caller waits for it; documents
 -- that a dead process left half done are seen to.
-local documents = require("services.knowledge_documents")
+local documents = require("services.knowledge.documents")
 local knowledge = require("services.knowledge")
 
 return {

@@ -2,6 +2,6 @@
 return {
   name = "live_prompt_cache", every_ms = 60000,
   run = function(app)
-    return require("services.prompt_cache_day").run(app)
+    return require("services.bots.prompt_cache_day").run(app)
   end,
 }

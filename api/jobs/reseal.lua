@@ -1,6 +1,6 @@
 -- After a rotation of CXB_SECRETS_KEY: seals stored credentials with the new key, so that the
 -- previous one can be forgotten.
-local vault = require("services.vault")
+local vault = require("services.identity.vault")
 
 -- Where credentials are stored.
 local collections = { "system_settings", "carriers", "integrations", "bots", "bot_versions" }

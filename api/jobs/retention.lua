@@ -1,5 +1,5 @@
--- What is old enough to be forgotten: services/retention.lua.
-local retention = require("services.retention")
+-- What is old enough to be forgotten: services/system/retention.lua.
+local retention = require("services.system.retention")
 
 return {
   name = "retention", every_ms = 86400000,

@@ -1,6 +1,6 @@
--- Calls that no result ends: services/skeletons.lua.
+-- Calls that no result ends: services/system/skeletons.lua.
 local fleet = require("services.fleet")
-local skeletons = require("services.skeletons")
+local skeletons = require("services.system.skeletons")
 
 return {
   name = "skeletons", every_ms = 60000,

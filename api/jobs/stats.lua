@@ -1,5 +1,5 @@
--- Statistics of calls, hour by hour: services/call_stats.lua.
-local call_stats = require("services.call_stats")
+-- Statistics of calls, hour by hour: services/calls/stats.lua.
+local call_stats = require("services.calls.stats")
 
 return {
   name = "stats", every_ms = 60000,

@@ -1,6 +1,6 @@
 -- Each minute: LiveKit's trunks exist and match the carriers, else they are made so.
 local livekit = require("cxb.livekit")
-local sync = require("services.carrier_sync")
+local sync = require("services.carriers.sync")
 
 return {
   name = "trunk_health", every_ms = 60000,

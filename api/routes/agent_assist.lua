@@ -1,7 +1,7 @@
 -- Agent Assist: moments (api.md §5.18).
-local assist = require("services.assist")
-local documents = require("services.documents")
-local errors = require("services.errors")
+local assist = require("services.desk.assist")
+local documents = require("services.web.documents")
+local errors = require("services.web.errors")
 local json = require("cxb.json")
 local schema = require("cxb.schema")
 

@@ -1,12 +1,12 @@
 -- The Agent Desk for agents: the queue, their calls, their status (api.md §5.17).
 local desk = require("services.desk")
-local desk_metrics = require("services.desk_metrics")
-local errors = require("services.errors")
+local desk_metrics = require("services.desk.metrics")
+local errors = require("services.web.errors")
 local json = require("cxb.json")
-local people = require("services.desk_people")
+local people = require("services.desk.people")
 local shape = require("schemas.desk")
-local transfer = require("services.desk_transfer")
-local views = require("services.desk_views")
+local transfer = require("services.desk.transfer")
+local views = require("services.desk.views")
 
 local BASE = "/api/v1/agent-desk"
 

@@ -1,6 +1,6 @@
 -- The Agent Desk for our own services (api.md §5.17). What they send is taken if it can be: unknown
 -- fields are left out, what comes again changes nothing.
-local intake = require("services.desk_intake")
+local intake = require("services.desk.intake")
 local shape = require("schemas.desk")
 
 local BASE = "/api/v1/agent-desk"

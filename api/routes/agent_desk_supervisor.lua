@@ -1,8 +1,8 @@
 -- The Agent Desk for supervisors (api.md §5.17).
-local desk_metrics = require("services.desk_metrics")
+local desk_metrics = require("services.desk.metrics")
 local shape = require("schemas.desk")
-local supervision = require("services.desk_supervision")
-local views = require("services.desk_views")
+local supervision = require("services.desk.supervision")
+local views = require("services.desk.views")
 
 local BASE = "/api/v1/agent-desk"
 

@@ -1,10 +1,10 @@
 -- Keys of other programs (api.md §5.3).
-local api_keys = require("services.api_keys")
-local audit = require("services.audit")
-local documents = require("services.documents")
-local errors = require("services.errors")
+local api_keys = require("services.identity.api_keys")
+local audit = require("services.identity.audit")
+local documents = require("services.web.documents")
+local errors = require("services.web.errors")
 local json = require("cxb.json")
-local lists = require("services.lists")
+local lists = require("services.web.lists")
 local schema = require("cxb.schema")
 
 local properties = {

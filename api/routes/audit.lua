@@ -1,7 +1,7 @@
 -- The audit (api.md §5.20): read by administrators, written by nobody here.
-local errors = require("services.errors")
+local errors = require("services.web.errors")
 local json = require("cxb.json")
-local lists = require("services.lists")
+local lists = require("services.web.lists")
 local times = require("cxb.times")
 
 local EXPORT_MAX, PAGE = 200000, 500

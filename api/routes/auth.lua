@@ -1,15 +1,15 @@
 -- Signing in and out, oneself, the first administrator (api.md §3.4, §5.2).
-local attempts = require("services.attempts")
-local documents = require("services.documents")
-local errors = require("services.errors")
-local first_admin = require("services.first_admin")
+local attempts = require("services.identity.attempts")
+local documents = require("services.web.documents")
+local errors = require("services.web.errors")
+local first_admin = require("services.identity.first_admin")
 local json = require("cxb.json")
-local passwords = require("services.passwords")
-local ranks = require("services.ranks")
+local passwords = require("services.identity.passwords")
+local ranks = require("services.identity.ranks")
 local schema = require("cxb.schema")
-local sessions = require("services.sessions")
+local sessions = require("services.identity.sessions")
 local user_schema = require("schemas.user")
-local users = require("services.users")
+local users = require("services.identity.users")
 
 local PREFS_MAX = 32 * 1024
 

@@ -1,9 +1,9 @@
 -- Prompts of a bot that its provider keeps, switched on and off and made anew (api.md §5.4, §5.6).
 local bots = require("services.bots")
-local documents = require("services.documents")
-local errors = require("services.errors")
-local live_prompt_cache = require("services.live_prompt_cache")
-local post_call_cache = require("services.post_call_cache")
+local documents = require("services.web.documents")
+local errors = require("services.web.errors")
+local live_prompt_cache = require("services.bots.live_prompt_cache")
+local post_call_cache = require("services.bots.post_call_cache")
 
 local free = { type = "object", additionalProperties = true, nullable = true }
 

@@ -1,12 +1,12 @@
 -- Where a bot takes calls, and test calls with it (api.md §5.4).
 local bots = require("services.bots")
 local calls = require("services.calls")
-local dialout = require("services.dialout")
-local documents = require("services.documents")
-local errors = require("services.errors")
+local dialout = require("services.fleet.dialout")
+local documents = require("services.web.documents")
+local errors = require("services.web.errors")
 local fleet = require("services.fleet")
-local pipeline = require("services.pipeline")
-local tickets = require("services.tickets")
+local pipeline = require("services.web.pipeline")
+local tickets = require("services.identity.tickets")
 
 -- The front that serves this page also carries call sockets; without one, the public URL does.
 local function own_base(ctx)

@@ -1,16 +1,16 @@
 -- The versions of a bot, its widget key, and its prompts as a call would have them (api.md §5.4).
-local audit = require("services.audit")
+local audit = require("services.identity.audit")
 local bot_schema = require("schemas.bot")
 local bots = require("services.bots")
-local documents = require("services.documents")
-local editing = require("services.bot_editing")
-local errors = require("services.errors")
-local lists = require("services.lists")
-local prompts = require("services.prompts")
+local documents = require("services.web.documents")
+local editing = require("services.bots.editing")
+local errors = require("services.web.errors")
+local lists = require("services.web.lists")
+local prompts = require("services.runtime_config.prompts")
 local schema = require("cxb.schema")
-local variables = require("services.variables")
-local vault = require("services.vault")
-local view = require("services.bot_view")
+local variables = require("services.runtime_config.variables")
+local vault = require("services.identity.vault")
+local view = require("services.bots.view")
 
 local free = { type = "object", additionalProperties = true }
 local version = {

@@ -1,14 +1,14 @@
 -- Bots: made, read, changed, copied, removed (api.md §5.4).
-local audit = require("services.audit")
+local audit = require("services.identity.audit")
 local bot_schema = require("schemas.bot")
-local documents = require("services.documents")
-local editing = require("services.bot_editing")
-local errors = require("services.errors")
+local documents = require("services.web.documents")
+local editing = require("services.bots.editing")
+local errors = require("services.web.errors")
 local bots = require("services.bots")
-local lists = require("services.lists")
-local live_prompt_cache = require("services.live_prompt_cache")
+local lists = require("services.web.lists")
+local live_prompt_cache = require("services.bots.live_prompt_cache")
 local schema = require("cxb.schema")
-local view = require("services.bot_view")
+local view = require("services.bots.view")
 
 local patch_schema = schema.partial(bot_schema.input)
 patch_schema.title = "BotPatch"

@@ -1,8 +1,8 @@
 -- GET /api/v1/calls/stats (api.md §5.8).
-local call_filter = require("services.call_filter")
-local call_series = require("services.call_series")
-local errors = require("services.errors")
-local system_settings = require("services.system_settings")
+local call_filter = require("services.calls.filter")
+local call_series = require("services.calls.series")
+local errors = require("services.web.errors")
+local system_settings = require("services.system.settings")
 
 local WEEK_MS = 7 * 86400000
 

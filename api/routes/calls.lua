@@ -1,11 +1,11 @@
 -- Calls: lists, single ones, files of them, redaction (api.md §5.8).
-local call_export = require("services.call_export")
-local call_filter = require("services.call_filter")
-local call_view = require("services.call_view")
-local documents = require("services.documents")
-local errors = require("services.errors")
-local lists = require("services.lists")
-local redaction = require("services.redaction")
+local call_export = require("services.calls.export")
+local call_filter = require("services.calls.filter")
+local call_view = require("services.calls.view")
+local documents = require("services.web.documents")
+local errors = require("services.web.errors")
+local lists = require("services.web.lists")
+local redaction = require("services.calls.redaction")
 local shapes = require("schemas.call")
 
 local READERS = { "admin", "key" }

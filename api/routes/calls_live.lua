@@ -1,6 +1,6 @@
 -- Calls that are on now: list, listening in, hanging up (api.md §5.8).
-local call_live = require("services.call_live")
-local call_view = require("services.call_view")
+local call_live = require("services.calls.live")
+local call_view = require("services.calls.view")
 local shapes = require("schemas.call")
 
 -- (waits) The call of the path, named in the audit.

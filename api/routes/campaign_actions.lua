@@ -1,12 +1,12 @@
 -- A campaign's runs: start, pause, resume, stop, restart and its way back, and its list of
 -- contacts (api.md §5.10).
-local campaign_actions = require("services.campaign_actions")
+local campaign_actions = require("services.campaigns.actions")
 local campaign_schema = require("schemas.campaign")
-local campaign_steps = require("services.campaign_steps")
-local campaign_upload = require("services.campaign_upload")
+local campaign_steps = require("services.campaigns.steps")
+local campaign_upload = require("services.campaigns.upload")
 local campaigns = require("services.campaigns")
-local documents = require("services.documents")
-local view = require("services.campaign_view")
+local documents = require("services.web.documents")
+local view = require("services.campaigns.view")
 
 local BASE = "/api/v1/campaigns/{id}/"
 

@@ -1,9 +1,9 @@
 -- Contacts of a campaign and its reports (api.md §5.10).
-local campaign_contacts = require("services.campaign_contacts")
-local campaign_reports = require("services.campaign_reports")
+local campaign_contacts = require("services.campaigns.contacts")
+local campaign_reports = require("services.campaigns.reports")
 local campaign_schema = require("schemas.campaign")
 local campaigns = require("services.campaigns")
-local lists = require("services.lists")
+local lists = require("services.web.lists")
 
 local BASE = "/api/v1/campaigns/{id}/"
 local EXPORT_MS = 600000

@@ -1,12 +1,12 @@
 -- Campaigns: made, listed, changed, copied, removed (api.md §5.10).
-local audit = require("services.audit")
-local campaign_actions = require("services.campaign_actions")
+local audit = require("services.identity.audit")
+local campaign_actions = require("services.campaigns.actions")
 local campaign_schema = require("schemas.campaign")
 local campaigns = require("services.campaigns")
-local documents = require("services.documents")
-local lists = require("services.lists")
+local documents = require("services.web.documents")
+local lists = require("services.web.lists")
 local schema = require("cxb.schema")
-local view = require("services.campaign_view")
+local view = require("services.campaigns.view")
 
 local BASE = "/api/v1/campaigns"
 

@@ -1,12 +1,12 @@
 -- Carriers and their numbers (api.md §5.13).
 local carriers = require("services.carriers")
-local documents = require("services.documents")
-local errors = require("services.errors")
-local lists = require("services.lists")
+local documents = require("services.web.documents")
+local errors = require("services.web.errors")
+local lists = require("services.web.lists")
 local livekit = require("cxb.livekit")
 local schema = require("cxb.schema")
 local schemas = require("schemas.carrier")
-local sync = require("services.carrier_sync")
+local sync = require("services.carriers.sync")
 
 local base = "/api/v1/carriers"
 local did_example = { number = "+912212345678", label = "Support", direction = "both" }

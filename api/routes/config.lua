@@ -1,5 +1,5 @@
 -- GET /api/v1/config/{bot_id}: what a call worker needs for one call (api.md §5.6).
-local pipeline = require("services.pipeline")
+local pipeline = require("services.web.pipeline")
 local runtime_config = require("services.runtime_config")
 
 return {

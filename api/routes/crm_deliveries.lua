@@ -1,9 +1,9 @@
 -- The outbox of deliveries to CRMs, as operators see it (api.md §5.19).
 local crm = require("services.crm")
-local crm_delivery = require("services.crm_delivery")
-local documents = require("services.documents")
-local errors = require("services.errors")
-local lists = require("services.lists")
+local crm_delivery = require("services.crm.delivery")
+local documents = require("services.web.documents")
+local errors = require("services.web.errors")
+local lists = require("services.web.lists")
 
 local REPLAY_MAX = 10000
 

@@ -1,7 +1,7 @@
 -- The do-not-call list (api.md §5.10).
 local dnc = require("services.dnc")
-local errors = require("services.errors")
-local lists = require("services.lists")
+local errors = require("services.web.errors")
+local lists = require("services.web.lists")
 
 local BASE = "/api/v1/dnc"
 local guard, scope = { "admin", "key" }, "dnc:write"

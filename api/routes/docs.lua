@@ -1,6 +1,6 @@
 -- GET /openapi.json and /docs: the routes' declarations, for programs and for people (api.md §4).
-local errors = require("services.errors")
-local openapi = require("services.openapi")
+local errors = require("services.web.errors")
+local openapi = require("services.web.openapi")
 
 local page = [[
 <!doctype html>

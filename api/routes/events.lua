@@ -1,5 +1,5 @@
 -- GET /api/v1/events/stream: one stream of live events for a browser tab (api.md §5.1).
-local errors = require("services.errors")
+local errors = require("services.web.errors")
 
 local TOPICS_MAX = 32
 

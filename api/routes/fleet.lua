@@ -1,9 +1,9 @@
 -- The fleet (api.md §5.12): hosts register, slots are reserved, operators look and drain.
-local errors = require("services.errors")
+local errors = require("services.web.errors")
 local fleet = require("services.fleet")
-local hosts = require("services.fleet_hosts")
-local join = require("services.fleet_join")
-local proxy = require("services.fleet_proxy")
+local hosts = require("services.fleet.hosts")
+local join = require("services.fleet.join")
+local proxy = require("services.fleet.proxy")
 local schemas = require("schemas.fleet")
 
 local base = "/api/v1/fleet"

@@ -1,14 +1,14 @@
 -- Flows: the scripts of calls, edited and published while calls run (api.md §5.5).
-local documents = require("services.documents")
-local editing = require("services.flow_editing")
-local errors = require("services.errors")
-local flow_check = require("services.flow_check")
-local flow_rollout = require("services.flow_rollout")
-local flow_types = require("services.flow_types")
+local documents = require("services.web.documents")
+local editing = require("services.flows.editing")
+local errors = require("services.web.errors")
+local flow_check = require("services.flows.check")
+local flow_rollout = require("services.flows.rollout")
+local flow_types = require("services.flows.types")
 local flows = require("services.flows")
 local json = require("cxb.json")
-local lists = require("services.lists")
-local publishing = require("services.flow_publishing")
+local lists = require("services.web.lists")
+local publishing = require("services.flows.publishing")
 
 local flow_name = {
   type = "string", minLength = 1, maxLength = flows.name_max,

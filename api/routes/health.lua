@@ -1,6 +1,6 @@
 -- GET /health, /health/live, /health/ready, /metrics (api.md §5.1).
 local json = require("cxb.json")
-local open_store = require("services.open_store")
+local open_store = require("services.system.open_store")
 
 local function state(ctx, healthy)
   local app, reload, why = ctx.app, cxb.process.reload_state()

@@ -1,5 +1,5 @@
 -- Integrations with providers that bring calls by themselves (api.md §5.14): Exotel.
-local exotel = require("services.exotel")
+local exotel = require("services.carriers.exotel")
 local schema = require("cxb.schema")
 local schemas = require("schemas.exotel")
 

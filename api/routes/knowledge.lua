@@ -1,13 +1,13 @@
 -- Knowledge bases, their documents, and the search that calls ask for (api.md §5.16).
-local documents = require("services.documents")
-local errors = require("services.errors")
+local documents = require("services.web.documents")
+local errors = require("services.web.errors")
 local knowledge = require("services.knowledge")
-local knowledge_documents = require("services.knowledge_documents")
+local knowledge_documents = require("services.knowledge.documents")
 local json = require("cxb.json")
-local lists = require("services.lists")
+local lists = require("services.web.lists")
 local schema = require("cxb.schema")
 local shapes = require("schemas.knowledge")
-local system_settings = require("services.system_settings")
+local system_settings = require("services.system.settings")
 
 local UPLOAD_MB = 20
 

@@ -1,8 +1,8 @@
 -- LiveKit's webhook and the website widget (api.md §5.14).
-local errors = require("services.errors")
-local webhook = require("services.livekit_webhook")
-local widget = require("services.widget")
-require("services.whisper") -- hears of tracks
+local errors = require("services.web.errors")
+local webhook = require("services.livekit.webhook")
+local widget = require("services.livekit.widget")
+require("services.desk.whisper") -- hears of tracks
 
 local BODY_MAX = 1024 * 1024
 

@@ -1,5 +1,5 @@
 -- GET /api/v1/overview (api.md §5.1).
-local call_series = require("services.call_series")
+local call_series = require("services.calls.series")
 local overview = require("services.overview")
 
 local count = { type = "integer" }

@@ -1,5 +1,5 @@
 -- The page for a test call, for an API without a front: nginx serves the same files.
-local errors = require("services.errors")
+local errors = require("services.web.errors")
 
 local folder = cxb.root .. "/api/page/"
 local types = {

@@ -1,11 +1,11 @@
 -- Recordings: the audio by ranges, its outline, public links (api.md §5.9).
-local call_view = require("services.call_view")
-local errors = require("services.errors")
-local links = require("services.recording_links")
-local pipeline = require("services.pipeline")
-local recording_peaks = require("services.recording_peaks")
-local recording_store = require("services.recording_store")
-local recording_stream = require("services.recording_stream")
+local call_view = require("services.calls.view")
+local errors = require("services.web.errors")
+local links = require("services.recordings.links")
+local pipeline = require("services.web.pipeline")
+local recording_peaks = require("services.recordings.peaks")
+local recording_store = require("services.recordings.store")
+local recording_stream = require("services.recordings.stream")
 
 local token = { type = "string", minLength = 16, maxLength = 128, pattern = "^[%w_-]+$" }
 

@@ -1,7 +1,7 @@
 -- What workers and carriers deliver about calls (api.md §5.7): the result after each call, the
 -- carrier's own record of it, and what happens while it lasts.
-local cdr = require("services.cdr")
-local errors = require("services.errors")
+local cdr = require("services.results.cdr")
+local errors = require("services.web.errors")
 local json = require("cxb.json")
 local results = require("services.results")
 

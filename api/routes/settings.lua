@@ -1,10 +1,10 @@
 -- The deployment's settings (api.md §5.15): secrets leave masked; a masked or absent one is kept.
-local audit = require("services.audit")
-local documents = require("services.documents")
-local errors = require("services.errors")
+local audit = require("services.identity.audit")
+local documents = require("services.web.documents")
+local errors = require("services.web.errors")
 local schema = require("cxb.schema")
-local settings = require("services.system_settings")
-local trial = require("services.settings_trial")
+local settings = require("services.system.settings")
+local trial = require("services.system.settings_trial")
 local shape = require("schemas.system")
 
 local output = settings.output()

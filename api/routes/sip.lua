@@ -1,8 +1,8 @@
 -- Numbers and calls out (api.md §5.11).
 local carriers = require("services.carriers")
-local dialout = require("services.dialout")
-local dids = require("services.dids")
-local errors = require("services.errors")
+local dialout = require("services.fleet.dialout")
+local dids = require("services.carriers.dids")
+local errors = require("services.web.errors")
 
 local base = "/api/v1/sip"
 local number = { type = "string", minLength = 3, maxLength = 32 }

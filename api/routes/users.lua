@@ -1,14 +1,14 @@
 -- The people of the deployment (api.md §5.2), each changed only by who ranks above them.
-local audit = require("services.audit")
-local desk_presence = require("services.desk_presence")
-local documents = require("services.documents")
-local errors = require("services.errors")
-local lists = require("services.lists")
-local passwords = require("services.passwords")
-local ranks = require("services.ranks")
+local audit = require("services.identity.audit")
+local desk_presence = require("services.desk.presence")
+local documents = require("services.web.documents")
+local errors = require("services.web.errors")
+local lists = require("services.web.lists")
+local passwords = require("services.identity.passwords")
+local ranks = require("services.identity.ranks")
 local schema = require("cxb.schema")
 local user_schema = require("schemas.user")
-local users = require("services.users")
+local users = require("services.identity.users")
 
 local fields = { type = "object", properties = user_schema.fields }
 local last_super = errors.new(409, "last_super_admin", "The last active super_admin stays.")

@@ -1,6 +1,6 @@
 -- A bot (api.md §5.4): what an operator may write, and the defaults of what is left out. Shapes
 -- that the worker judges too are of cxb.botshapes; rules over several fields are in
--- services/bot_rules.lua.
+-- services/bots/rules.lua.
 local json = require("cxb.json")
 local shapes = require("cxb.botshapes")
 

@@ -1,5 +1,5 @@
 -- People on the wire (api.md §5.2).
-local ranks = require("services.ranks")
+local ranks = require("services.identity.ranks")
 
 local M = {}
 

@@ -1,9 +1,9 @@
 -- Campaigns: made, read, changed, copied, removed (api.md §5.10).
 local campaign_schema = require("schemas.campaign")
-local documents = require("services.documents")
-local errors = require("services.errors")
+local documents = require("services.web.documents")
+local errors = require("services.web.errors")
 local json = require("cxb.json")
-local pipeline = require("services.pipeline")
+local pipeline = require("services.web.pipeline")
 local schema = require("cxb.schema")
 
 local M = {}

@@ -1,12 +1,12 @@
 -- Carriers and their numbers (api.md §5.13). A change is stored first; LiveKit follows by
--- services.carrier_sync whenever it can.
-local dids = require("services.dids")
-local documents = require("services.documents")
-local errors = require("services.errors")
+-- services.carriers.sync whenever it can.
+local dids = require("services.carriers.dids")
+local documents = require("services.web.documents")
+local errors = require("services.web.errors")
 local json = require("cxb.json")
 local schemas = require("schemas.carrier")
-local sync = require("services.carrier_sync")
-local vault = require("services.vault")
+local sync = require("services.carriers.sync")
+local vault = require("services.identity.vault")
 
 local M = {}
 

@@ -1,6 +1,6 @@
 -- Deliveries to a bot's CRM (api.md §5.19): one row a call, made by the fan-out of its result and
 -- sent by crm_outbox.lua until it is acknowledged or given up.
-local errors = require("services.errors")
+local errors = require("services.web.errors")
 local url = require("cxb.url")
 
 local M = {}

@@ -1,14 +1,14 @@
 -- The Agent Desk (api.md §5.17): callers who wait for a person, and who has whom. The store holds
 -- the record; every step is an update of the state that was read, so of two who act on one call
 -- one wins. What follows a step (room, presence, history, who listens) comes after its update.
-local desk_history = require("services.desk_history")
-local errors = require("services.errors")
+local desk_history = require("services.desk.history")
+local errors = require("services.web.errors")
 local json = require("cxb.json")
-local media = require("services.desk_media")
-local presence = require("services.desk_presence")
-local states = require("services.desk_states")
-local system_settings = require("services.system_settings")
-local views = require("services.desk_views")
+local media = require("services.desk.media")
+local presence = require("services.desk.presence")
+local states = require("services.desk.states")
+local system_settings = require("services.system.settings")
+local views = require("services.desk.views")
 
 local M = {}
 

@@ -1,6 +1,6 @@
 -- The do-not-call list (api.md §5.10): numbers, or all numbers that begin as one, for everybody
 -- ("global") or for one campaign. What has expired does not count.
-local errors = require("services.errors")
+local errors = require("services.web.errors")
 local json = require("cxb.json")
 
 local M = {}
@@ -152,7 +152,7 @@ end
 ---@param region string
 ---@return table? report, api.error? err
 function M.load(app, path, entry, region)
-  local csv_import = require("services.csv_import")
+  local csv_import = require("services.campaigns.csv_import")
   local import, err = csv_import.scan(path, { region = region, numbers_only = true })
   if not import then
     return nil, err

@@ -1,9 +1,9 @@
 -- Where calls go (api.md §5.12): the hosts of the fleet, reservations of their slots, requests to
 -- them. What hosts say of themselves and what is reserved of it changes by one script of the cache.
-local caches = require("services.caches")
-local errors = require("services.errors")
+local caches = require("services.system.caches")
+local errors = require("services.web.errors")
 local json = require("cxb.json")
-local poll = require("services.fleet_poll")
+local poll = require("services.fleet.poll")
 local url = require("cxb.url")
 
 local M = {}

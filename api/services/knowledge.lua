@@ -1,8 +1,8 @@
 -- Search in the knowledge bases (api.md §5.16): by words, and by meaning where vectors are set up;
 -- the two lists are joined by reciprocal rank. What the vectors cannot answer, words do alone.
-local knowledge_index = require("services.knowledge_index")
-local system_settings = require("services.system_settings")
-local vectors = require("services.knowledge_vectors")
+local knowledge_index = require("services.knowledge.index")
+local system_settings = require("services.system.settings")
+local vectors = require("services.knowledge.vectors")
 
 local M = {}
 

@@ -1,10 +1,10 @@
 -- What the first page of the Console shows (api.md §5.1): a range of days, the same range before,
 -- and how it is now.
-local call_latency = require("services.call_latency")
-local call_series = require("services.call_series")
-local errors = require("services.errors")
+local call_latency = require("services.calls.latency")
+local call_series = require("services.calls.series")
+local errors = require("services.web.errors")
 local fleet = require("services.fleet")
-local system_settings = require("services.system_settings")
+local system_settings = require("services.system.settings")
 
 local M = {}
 

@@ -1,12 +1,12 @@
 -- Results of calls (api.md §5.7): kept whatever arrives, however often, in whatever order. What
 -- else follows from one (campaign, CRM, …) is written down with it as steps: fanout.lua.
-local call_latency = require("services.call_latency")
-local call_terms = require("services.call_terms")
+local call_latency = require("services.calls.latency")
+local call_terms = require("services.calls.terms")
 local calls = require("services.calls")
-local errors = require("services.errors")
-local fanout = require("services.fanout")
-local redaction = require("services.redaction")
-local result_body = require("services.result_body")
+local errors = require("services.web.errors")
+local fanout = require("services.results.fanout")
+local redaction = require("services.calls.redaction")
+local result_body = require("services.results.body")
 
 local M = {}
 

@@ -1,18 +1,18 @@
 -- What a call worker asks for before a call: GET /config/{bot_id} (api.md §5.6, core.md §4).
-local body = require("services.body")
+local body = require("services.web.body")
 local bots = require("services.bots")
 local calls = require("services.calls")
-local errors = require("services.errors")
+local errors = require("services.web.errors")
 local flows = require("services.flows")
-local hours = require("services.hours")
+local hours = require("services.runtime_config.hours")
 local json = require("cxb.json")
-local live_prompt_cache = require("services.live_prompt_cache")
-local post_call_cache = require("services.post_call_cache")
-local prefetch = require("services.prefetch")
-local prompts = require("services.prompts")
-local provider_keys = require("services.provider_keys")
+local live_prompt_cache = require("services.bots.live_prompt_cache")
+local post_call_cache = require("services.bots.post_call_cache")
+local prefetch = require("services.runtime_config.prefetch")
+local prompts = require("services.runtime_config.prompts")
+local provider_keys = require("services.runtime_config.provider_keys")
 local template = require("cxb.template")
-local variables = require("services.variables")
+local variables = require("services.runtime_config.variables")
 
 local M = {}
 

@@ -5,7 +5,7 @@
 
 local MongoServer = require("support.mongo_server")
 local World = require("support.world")
-local call_stats = require("services.call_stats")
+local call_stats = require("services.calls.stats")
 local json = require("cxb.json")
 local process = require("support.api_process")
 local procs = require("support.procs")

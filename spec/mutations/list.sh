@@ -85,10 +85,10 @@ mutation "a number in the log" lua/cxb/core/calls.lua \
 
 # Campaigns.
 results=spec/unit/campaign_results_spec.lua list=spec/service/campaign_upload_spec.lua
-mutation "a result of an attempt that is over" api/services/campaign_results.lua \
+mutation "a result of an attempt that is over" api/services/campaigns/results.lua \
   's/contact.session_id ~= call._id or //' \
   lua $results "of an attempt that is over changes nothing"
-mutation "a contact that two work on" api/services/campaign_results.lua \
+mutation "a contact that two work on" api/services/campaigns/results.lua \
   's/if \(lease\["until"\] or 0\) > now then/if false then/' \
   lua $results "waits for who works on the contact"
 mutation "one attempt too many" lua/cxb/campaign/retry.lua \
@@ -97,15 +97,15 @@ mutation "one attempt too many" lua/cxb/campaign/retry.lua \
 mutation "a call on a holiday" lua/cxb/campaign/windows.lua \
   's/  if is_holiday\(window, today\) then/  if false then/' \
   lua spec/unit/campaign_windows_spec.lua "is closed on a holiday from midnight to midnight"
-mutation "a list that forgets who must not be called" api/services/campaign_upload.lua \
+mutation "a list that forgets who must not be called" api/services/campaigns/upload.lua \
   's/import:suppress\(listed\)//' \
   lua $list "holds numbers of the DNC list as such"
-mutation "an old list that stays" api/services/campaign_steps.lua \
+mutation "an old list that stays" api/services/campaigns/steps.lua \
   's/\{ lt = campaign.upload.id \}/{ lt = "" }/' \
   lua $list "replaces the one before, whole"
 mutation "a number that is taken twice" runtime/contacts/import.c \
   's/cxb_import_find\(m, \*number\) >= 0/false/' \
   c test_contacts many_numbers_are_told_apart
-mutation "an upload without an end" api/services/upload.lua \
+mutation "an upload without an end" api/services/web/upload.lua \
   's/if upload.bytes > max then/if false then/' \
   lua spec/unit/api_upload_spec.lua "that is too large, announced or not, is a 413 and leaves nothing"

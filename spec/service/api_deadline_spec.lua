@@ -3,11 +3,11 @@ local World = require "support.world"
 local json = require "cxb.json"
 
 local SERVICE = [[
-local pipeline = require("services.pipeline")
+local pipeline = require("services.web.pipeline")
 local cache = require("cxb.cache").open({ prefix = "deadline:" })
 local app = { ready = true, trusted_proxies = {}, streams = {},
   settings = { CXB_RATE_SCALE = 0, CXB_CORS_ORIGINS = {} } }
-require("services.caches").use(app, cache, cache)
+require("services.system.caches").use(app, cache, cache)
 local ended = {}
 local function slow(ctx)
   local ok, why = cxb.time.sleep(60000)

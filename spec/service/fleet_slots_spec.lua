@@ -3,9 +3,9 @@ package.path = cxb.root .. "/api/?.lua;" .. package.path
 local Cache = require "cxb.cache"
 local RedisServer = require "support.redis_server"
 local World = require "support.world"
-local caches = require "services.caches"
+local caches = require "services.system.caches"
 local fleet = require "services.fleet"
-local hosts = require "services.fleet_hosts"
+local hosts = require "services.fleet.hosts"
 
 local world
 after_each(function() world:close() end)

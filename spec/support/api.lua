@@ -92,13 +92,13 @@ function M.app(settings)
   settings.CXB_RATE_SCALE = settings.CXB_RATE_SCALE or 0
   settings.CXB_CORS_ORIGINS = settings.CXB_CORS_ORIGINS or {}
   settings.JWT_ALGORITHM, settings.JWT_EXPIRE_MINUTES = "HS256", 480
-  local app = require("services.app").new(settings)
+  local app = require("services.system.app").new(settings)
   app.store = M.store()
   app.secrets = { core = M.SECRET, jwt = JWT_SECRET, key = ("k"):rep(32) }
   M.user(app, "admin@example.org", "super_admin")
   local cache = require("cxb.cache").open({ now = cxb.time.now,
     prefix = ("spec%s:"):format(cxb.crypto.hex(cxb.crypto.random(4))) })
-  require("services.caches").use(app, cache, cache)
+  require("services.system.caches").use(app, cache, cache)
   app.ready = true
   return app
 end

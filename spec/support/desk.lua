@@ -32,9 +32,9 @@ function M.new(settings)
   end
   local self = setmetatable({ ids = {} }, desk)
   self.app = api.app(all)
-  local pipeline = require("services.pipeline")
+  local pipeline = require("services.web.pipeline")
   self.serve = pipeline.server(self.app, pipeline.routes())
-  self.policy = require("services.desk_policy")
+  self.policy = require("services.desk.policy")
   return self
 end
 

@@ -7,8 +7,8 @@ describe("a change in the audit", function()
 
   before_each(function()
     api.install()
-    audit = require("services.audit")
-    asked = require("services.audit_changes").asked
+    audit = require("services.identity.audit")
+    asked = require("services.identity.audit_changes").asked
   end)
 
   after_each(api.restore)

@@ -3,7 +3,7 @@ local json = require("cxb.json")
 local times = require("cxb.times")
 
 describe("active hours", function()
-  local hours = require("services.hours")
+  local hours = require("services.runtime_config.hours")
   local every = { "mon", "tue", "wed", "thu", "fri", "sat", "sun" }
 
   local function open(days, from, to, zone, moment)

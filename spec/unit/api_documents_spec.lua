@@ -7,7 +7,7 @@ describe("a document on the wire", function()
 
   before_each(function()
     api.install()
-    documents = require("services.documents")
+    documents = require("services.web.documents")
     app = api.app()
     shape = { type = "object", properties = {
       name = { type = "string" }, level = { type = "integer", default = 3 },

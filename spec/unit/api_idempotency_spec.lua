@@ -8,7 +8,7 @@ describe("a request with an Idempotency-Key", function()
     api.install()
     app = api.app({ CXB_CORS_ORIGINS = { "https://desk.example.org" } })
     calls, answer = 0, nil
-    serve = require("services.pipeline").server(app, {
+    serve = require("services.web.pipeline").server(app, {
       {
         verb = "POST", path = "/dial", guard = "any", idempotent = true, status = 201,
         input = { type = "object", required = { "to" }, properties = { to = { type = "string" } } },
@@ -79,7 +79,7 @@ describe("a request with an Idempotency-Key", function()
   end)
 
   it("gets a refusal of the handler again too, but may be tried again after 429 and 503", function()
-    local errors = require("services.errors")
+    local errors = require("services.web.errors")
     for _, case in ipairs({ { 409, 1 }, { 502, 1 }, { 429, 2 }, { 503, 2 } }) do
       calls = 0
       answer = function()

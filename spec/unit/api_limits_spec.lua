@@ -10,7 +10,7 @@ describe("the API's limits", function()
 
   before_each(function()
     api.install()
-    pipeline = require("services.pipeline")
+    pipeline = require("services.web.pipeline")
     local function ok()
       return { body = { ok = true } }
     end
@@ -159,7 +159,7 @@ describe("the API's limits", function()
     local broken = { script = function()
       return nil, { code = "unavailable", message = "gone" }
     end }
-    require("services.caches").use(app, broken, app.near_cache)
+    require("services.system.caches").use(app, broken, app.near_cache)
     assert.equal(10, (answered(15, "POST", "/sign-in", from("192.0.2.1"))))
     assert.equal(1, lines)
     api.now = api.now + 60000

@@ -21,7 +21,7 @@ describe("the store of the settings", function()
     end })
     rawset(cxb, "mongo", driver())
     rawset(cxb, "sqlite", driver())
-    open_store = require("services.open_store")
+    open_store = require("services.system.open_store")
   end)
 
   after_each(function()

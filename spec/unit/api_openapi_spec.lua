@@ -11,10 +11,10 @@ describe("the routes", function()
 
   before_each(function()
     api.install()
-    local pipeline = require("services.pipeline")
+    local pipeline = require("services.web.pipeline")
     routes = pipeline.routes()
     pipeline.server({}, routes)
-    document = json.decode(require("services.openapi").document(routes))
+    document = json.decode(require("services.web.openapi").document(routes))
     math.randomseed(20260424)
   end)
 

@@ -6,7 +6,7 @@ describe("the day of kept prompts", function()
 
   before_each(function()
     api.install()
-    day = require("services.prompt_cache_day")
+    day = require("services.bots.prompt_cache_day")
     app = api.app({ LIVE_PROMPT_CACHE_PREWARM_HOUR = 7, LIVE_PROMPT_CACHE_CLEANUP_HOUR = 23,
       LIVE_PROMPT_CACHE_TTL_HOURS = 25, LIVE_PROMPT_CACHE_TIMEZONE = "Asia/Kolkata" })
   end)

@@ -90,7 +90,7 @@ describe("the texts of a call", function()
 end)
 
 describe("the SIP headers of a call", function()
-  local variables = require("services.variables")
+  local variables = require("services.runtime_config.variables")
   local given = { ["X-Account-Id"] = "77", ["X-Other"] = "a\r\nb", ["P-Asserted-Identity"] = "x" }
 
   it("reach a bot only as far as it asks", function()

@@ -5,7 +5,7 @@ describe("a request", function()
 
   before_each(function()
     api.install()
-    pipeline = require("services.pipeline")
+    pipeline = require("services.web.pipeline")
     app = api.app()
     routes = {
       {
@@ -220,7 +220,7 @@ describe("a ticket", function()
 
   before_each(function()
     api.install()
-    tickets, jwt = require("services.tickets"), require("cxb.jwt")
+    tickets, jwt = require("services.identity.tickets"), require("cxb.jwt")
     app = api.app()
   end)
 

@@ -5,9 +5,9 @@ describe("a roll-out of a flow", function()
 
   before_each(function()
     api.install()
-    fleet_hosts = require("services.fleet_hosts")
-    publishing = require("services.flow_publishing")
-    rollout = require("services.flow_rollout")
+    fleet_hosts = require("services.fleet.hosts")
+    publishing = require("services.flows.publishing")
+    rollout = require("services.flows.rollout")
     app = api.app()
     events = {}
     local publish = app.events.publish

@@ -6,7 +6,7 @@ describe("a sign-in", function()
 
   before_each(function()
     api.install()
-    local pipeline = require("services.pipeline")
+    local pipeline = require("services.web.pipeline")
     app = api.app()
     serve = pipeline.server(app, require("routes.auth"))
   end)
@@ -51,7 +51,7 @@ describe("a sign-in", function()
     local refused = sign_in("admin@example.org", "x")
     local seconds = tonumber(refused.answer_headers["retry-after"])
     assert.same({ 429, true }, { refused.status, seconds > 800 and seconds <= 900 })
-    local attempts = require("services.attempts")
+    local attempts = require("services.identity.attempts")
     for _ = 1, 10 do
       attempts.succeeded(app, assert(attempts.begin(app, "ada@example.org", "203.0.113.7")))
     end

@@ -1,6 +1,6 @@
 -- Statistics of calls: what `call_stats` and the calls of the last hours say together.
 local api = require("spec.support.api")
-local dirty_hours = require("services.dirty_hours")
+local dirty_hours = require("services.results.dirty_hours")
 local times = require("cxb.times")
 
 local HOUR = 3600000
@@ -11,7 +11,7 @@ describe("statistics of calls", function()
   before_each(function()
     api.install()
     app, serial = api.app(), 0
-    call_stats, call_series = require("services.call_stats"), require("services.call_series")
+    call_stats, call_series = require("services.calls.stats"), require("services.calls.series")
   end)
 
   after_each(api.restore)

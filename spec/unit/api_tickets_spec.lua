@@ -6,7 +6,7 @@ describe("a ticket to listen in", function()
   after_each(api.restore)
 
   it("opens the monitor of its call at a worker, for a minute", function()
-    local auth, tickets = require("cxb.core.auth"), require("services.tickets")
+    local auth, tickets = require("cxb.core.auth"), require("services.identity.tickets")
     local c = { CXBCORE_SECRET = api.SECRET }
     local app = { secrets = { core = api.SECRET, jwt = ("j"):rep(32) } }
     local ticket, expires_at = tickets.listen(app, "demo", "s-1")

@@ -1,6 +1,6 @@
 local api = require("support.api")
-local multipart = require("services.multipart")
-local upload = require("services.upload")
+local multipart = require("services.web.multipart")
+local upload = require("services.web.upload")
 
 local CRLF = "\r\n"
 

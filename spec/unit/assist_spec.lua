@@ -12,7 +12,7 @@ describe("Agent Assist", function()
     desk:person("sue", "supervisor")
     assert(desk.app.store:upsert("system_settings", { _id = "system" },
       { set = { agent_assist = { enabled = true, suggestion_cooldown_seconds = 20 } } }))
-    require("services.system_settings").drop(desk.app)
+    require("services.system.settings").drop(desk.app)
   end)
 
   after_each(api.restore)
@@ -120,7 +120,7 @@ describe("Agent Assist", function()
     assert.equal("", says("money back"))
     moment()
     desk.app.store:update("system_settings", "system", { set = { ["agent_assist.enabled"] = false } })
-    require("services.system_settings").drop(desk.app)
+    require("services.system.settings").drop(desk.app)
     assert.equal("", says("money back"))
   end)
 

@@ -1,6 +1,6 @@
 -- stores: both
 local api = require("support.api")
-local campaign_results = require("services.campaign_results")
+local campaign_results = require("services.campaigns.results")
 
 describe("the result of a campaign's call", function()
   local app, campaign, contact, call, die_at

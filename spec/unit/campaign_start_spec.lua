@@ -1,5 +1,5 @@
 local api = require("support.api")
-local campaign_start = require("services.campaign_start")
+local campaign_start = require("services.campaigns.start")
 local times = require("cxb.times")
 
 describe("a campaign that is to be started", function()

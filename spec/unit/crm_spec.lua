@@ -41,7 +41,7 @@ describe("a delivery to a CRM", function()
   before_each(function()
     api.install()
     app = api.app({ CXB_OUTBOUND_ALLOW = { "127.0.0.1" }, CXB_PUBLIC_URL = "https://cxb.example" })
-    outbox = require("services.crm_outbox").new(app)
+    outbox = require("services.crm.outbox").new(app)
     bot = assert(app.store:insert("bots", bot_with({ url = base .. "/push",
       key_mapper = { id = "{{result.call_id}}" } })))
   end)
@@ -162,7 +162,7 @@ describe("a delivery to a CRM", function()
   end)
 
   it("carries a signature of each secret under an id that stays, and the bot's headers", function()
-    local vault = require("services.vault")
+    local vault = require("services.identity.vault")
     push({ url = base .. "/status/500", headers = { ["X-Key"] = "{{call.key}}\r\nEvil: 1" },
       signing_secrets = { secret, vault.seal(app, "whsec_" .. cxb.crypto.base64("other-secret")) } })
     finish("s1", { connected_event = { key = "abc" } })
@@ -183,7 +183,7 @@ describe("a delivery to a CRM", function()
   it("to a receiver that fails comes again after 5 s, 30 s, 2 min … and dies after a day", function()
     push({ url = base .. "/status/500" })
     finish("s1")
-    local schedule = require("services.crm_schedule")
+    local schedule = require("services.crm.schedule")
     local from, at = api.now, {}
     local next_at, attempts = from, 0
     while next_at do
@@ -202,7 +202,7 @@ describe("a delivery to a CRM", function()
   end)
 
   it("is spread by a fifth either way", function()
-    local schedule = require("services.crm_schedule")
+    local schedule = require("services.crm.schedule")
     local fresh = { attempts = 1, since = 0 }
     assert.equal(4000, schedule.next(fresh, { status = 500 }, 0, 0))
     assert.equal(6000, schedule.next(fresh, { status = 500 }, 0, 1))
@@ -220,7 +220,7 @@ describe("a delivery to a CRM", function()
   end)
 
   it("waits as long as the receiver asks, an hour at most", function()
-    local schedule = require("services.crm_schedule")
+    local schedule = require("services.crm.schedule")
     assert.equal(700000, schedule.retry_after("700", 0))
     assert.equal(3600000, schedule.retry_after("86400", 0))
     assert.equal(60000, schedule.retry_after("Fri, 24 Apr 2026 09:01:00 GMT", api.now))

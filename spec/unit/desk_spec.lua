@@ -32,7 +32,7 @@ describe("a call at the Agent Desk", function()
   end
 
   local function hear(event, room, participant)
-    require("services.desk_intake").hear(desk.app, { event = event, room = { name = room },
+    require("services.desk.intake").hear(desk.app, { event = event, room = { name = room },
       participant = participant })
   end
 
@@ -404,7 +404,7 @@ describe("a call at the Agent Desk", function()
     end
     local broken = { prefix = "x", get = refuse, call = refuse, script = refuse, add = refuse, del = refuse,
       publish = refuse }
-    require("services.caches").use(desk.app, broken, desk.app.near_cache)
+    require("services.system.caches").use(desk.app, broken, desk.app.near_cache)
     assert.same({ 503, "cache_unavailable" }, (function(req)
       return { req.status, req.answer.error }
     end)(desk:as("bob", "POST", "/status/heartbeat")))
@@ -417,7 +417,7 @@ describe("a call at the Agent Desk", function()
 end)
 
 describe("any order of events at the Agent Desk", function()
-  local states = require("services.desk_states")
+  local states = require("services.desk.states")
   local join_limit = (20 + 10) * 1000 -- and the longest step of the clock
   local wait_limit = (180 + 20 + 2) * 1000 -- the longest wait, an agent who does not join, ticks
 
@@ -464,7 +464,7 @@ describe("any order of events at the Agent Desk", function()
       function() desk:core("POST", path .. "events", { type = "core_lost" }) end,
       function() desk:enqueue(id) end,
       function()
-        require("services.desk_intake").hear(desk.app, { room = { name = "room-" .. id },
+        require("services.desk.intake").hear(desk.app, { room = { name = "room-" .. id },
           event = one({ "participant_joined", "participant_left" }),
           participant = { identity = "agent-" .. desk.ids[agent] } })
       end,

@@ -65,7 +65,7 @@ describe("a polled host's answer", function()
   after_each(api.restore)
 
   it("counts when it is whole and possible", function()
-    local poll = require("services.fleet_poll")
+    local poll = require("services.fleet.poll")
     local good = { status = "ok", fleet_max = 4, fleet_available = 3, fleet_calls = 1,
       workers = json.array() }
     local function read(more, status)
@@ -124,7 +124,7 @@ describe("the calls of a day", function()
   after_each(api.restore)
 
   it("are counted for a key and for everybody, and anew tomorrow", function()
-    local limits, app = require("services.dial_limits"), api.app()
+    local limits, app = require("services.fleet.dial_limits"), api.app()
     local key = { id = "key_1", daily_call_limit = 2 }
     local undo = assert(limits.take(app, key))
     assert(limits.take(app, key))
@@ -143,7 +143,7 @@ describe("a number of ours", function()
 
   before_each(function()
     api.install()
-    dids, app = require("services.dids"), api.app()
+    dids, app = require("services.carriers.dids"), api.app()
   end)
   after_each(api.restore)
 

@@ -6,7 +6,7 @@ describe("a job", function()
 
   before_each(function()
     api.install()
-    Jobs = require("services.jobs")
+    Jobs = require("services.system.jobs")
     app = api.app()
     runs = 0
     job = { name = "work", every_ms = 10000, run = function(given)

@@ -1,4 +1,4 @@
-local chunks = require("services.knowledge_chunks")
+local chunks = require("services.knowledge.chunks")
 local text = require("cxb.text")
 
 describe("a document's pieces", function()

@@ -5,7 +5,7 @@ describe("stored credentials", function()
 
   before_each(function()
     api.install()
-    vault = require("services.vault")
+    vault = require("services.identity.vault")
     app = api.app()
   end)
 

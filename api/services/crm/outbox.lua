@@ -1,0 +1,127 @@
+-- Which rows of the CRM outbox are sent now (api.md §5.19). Every process takes part: a row is
+-- leased for 60 s before it is tried. A receiver is the origin of a URL: at most four deliveries at
+-- once to each, over all processes; after ten failures in a row it is left alone for 60 s, then
+-- gets one at a time until one succeeds. So one that is away keeps nobody else waiting.
+local crm_delivery = require("services.crm.delivery")
+local crm_schedule = require("services.crm.schedule")
+
+local M = {}
+M.__index = M
+
+local LEASE_MS, PAUSE_MS, MEASURE_MS = 60000, 60000, 15000
+local AT_ONCE, AT_ONCE_ALL, FAILURES_MAX = 4, 64, 10
+
+---@param app table
+function M.new(app)
+  local owner = ("%d-%s"):format(cxb.process.pid, cxb.crypto.hex(cxb.crypto.random(4)))
+  return setmetatable({ app = app, owner = owner, receivers = {}, running = 0 }, M)
+end
+
+local function receiver(self, host)
+  self.receivers[host] = self.receivers[host] or { failures = 0, paused_until = 0, running = 0 }
+  return self.receivers[host]
+end
+
+-- A refusal of one body says that the receiver is there.
+local function account(self, host, outcome)
+  local r = receiver(self, host)
+  if outcome.delivered or crm_schedule.is_refusal(outcome) or outcome.give_up then
+    r.failures, r.paused_until = 0, 0
+    return
+  end
+  r.failures = r.failures + 1
+  if r.failures >= FAILURES_MAX then
+    r.paused_until = cxb.time.now() + PAUSE_MS
+  end
+end
+
+-- Host → number of rows, of the rows that match.
+local function by_host(self, filter)
+  local groups, err = self.app.store:group("crm_deliveries", filter, { "host" })
+  if not groups then
+    return nil, err
+  end
+  local counts = {}
+  for _, group in ipairs(groups) do
+    counts[group.by.host] = group.count
+  end
+  return counts
+end
+
+local function try(self, row)
+  local r = receiver(self, row.host)
+  r.running, self.running = r.running + 1, self.running + 1
+  cxb.task.spawn("crm delivery", function()
+    local ok, outcome = xpcall(crm_delivery.attempt, debug.traceback, self.app, row)
+    r.running, self.running = r.running - 1, self.running - 1
+    if not ok then
+      cxb.log.error("crm delivery failed", { delivery = row._id, error = outcome })
+    elseif outcome then
+      account(self, row.host, outcome)
+      if self.app.jobs then
+        self.app.jobs:wake("crm_outbox")
+      end
+    end
+  end)
+end
+
+-- Rows that are due, also those whose sender died.
+local function due(now, host)
+  return { state = { ["in"] = { "pending", "sending" } }, next_at = { lte = now }, host = host }
+end
+
+local function free(self, host, busy)
+  local r = receiver(self, host)
+  if cxb.time.now() < r.paused_until then
+    return 0
+  end
+  local most = r.failures >= FAILURES_MAX and 1 or AT_ONCE
+  return math.min(most - math.max(busy or 0, r.running), AT_ONCE_ALL - self.running)
+end
+
+---(waits) Begins what may be sent now.
+---@return integer? begun, table? err
+function M:turn()
+  local store, now, begun = self.app.store, cxb.time.now(), 0
+  local waiting, err = by_host(self, due(now))
+  if not waiting then
+    return nil, err
+  elseif not next(waiting) then
+    return 0
+  end
+  local busy
+  busy, err = by_host(self, { state = "sending", ["lease.until"] = { gt = now } })
+  if not busy then
+    return nil, err
+  end
+  for host in pairs(waiting) do
+    local n = free(self, host, busy[host])
+    local rows = n > 0 and store:lease("crm_deliveries", due(now, host),
+      { sort = { "next_at" }, owner = self.owner, ttl_ms = LEASE_MS, set = { state = "sending" },
+        limit = n })
+    for _, row in ipairs(rows or {}) do
+      begun = begun + 1
+      try(self, row)
+    end
+  end
+  return begun
+end
+
+---(waits) The figures of the outbox, now and then.
+function M:measure()
+  local store, now = self.app.store, cxb.time.now()
+  if self.measured_at and now - self.measured_at < MEASURE_MS then
+    return
+  end
+  self.measured_at = now
+  for _, state in ipairs({ "pending", "sending", "dead" }) do
+    local n = store:count("crm_deliveries", { state = state })
+    cxb.metrics.set("cxb_crm_deliveries", { state = state }, n or 0)
+  end
+  local oldest = store:find("crm_deliveries", { state = { ["in"] = { "pending", "sending" } } },
+    { sort = { "created_at" }, limit = 1, fields = { "since" } })
+  local since = oldest and oldest[1] and oldest[1].since
+  cxb.metrics.set("cxb_crm_oldest_pending_seconds", nil, since and (now - since) / 1000 or 0)
+end
+
+return M

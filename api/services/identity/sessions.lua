@@ -1,0 +1,69 @@
+-- Sign-ins: a JWT a session. Whoever it names is read again from the store on every request.
+local errors = require("services.web.errors")
+local jwt = require("cxb.jwt")
+local users = require("services.identity.users")
+
+local M = {}
+
+local LEEWAY_S = 30
+
+local function refused(code, message)
+  return errors.new(401, code, message, { headers = { ["www-authenticate"] = "Bearer" } })
+end
+
+---@return api.error
+function M.unauthenticated()
+  return refused("unauthenticated", "Sign in: a bearer token is needed.")
+end
+
+---A new session of a user.
+---@return {access_token: string, token_type: string, expires_in: integer}
+function M.issue(app, user)
+  local seconds = app.settings.JWT_EXPIRE_MINUTES * 60
+  local now = math.floor(cxb.time.now() / 1000)
+  return {
+    access_token = jwt.sign({
+      sub = user.email, role = user.role, name = user.name, iat = now, exp = now + seconds,
+      jti = cxb.crypto.hex(cxb.crypto.random(12)), tv = user.token_version,
+    }, app.secrets.jwt, app.settings.JWT_ALGORITHM),
+    token_type = "bearer", expires_in = seconds,
+  }
+end
+
+local function valid(user, claims)
+  return user and user.is_active
+    and (claims.tv == user.token_version or (claims.jti and claims.jti == user.token_kept))
+end
+
+---(waits) Who a bearer token stands for now.
+---@return table? user, table|api.error claims_or_err
+function M.check(app, token)
+  local claims, code = jwt.verify(token, app.secrets.jwt,
+    { algorithm = app.settings.JWT_ALGORITHM, leeway = LEEWAY_S })
+  if not claims then
+    return nil, code == "expired" and refused("token_expired",
+      "The session is over: sign in again.") or M.unauthenticated()
+  elseif type(claims.sub) ~= "string" or type(claims.jti) ~= "string" or claims.aud then
+    return nil, M.unauthenticated()
+  end
+  if app.cache:get("jwt:deny:" .. claims.jti) then
+    return nil, M.unauthenticated()
+  end
+  local user, err = users.by_email(app.store, claims.sub)
+  if err then
+    return nil, errors.of_store(err)
+  elseif not valid(user, claims) then
+    return nil, M.unauthenticated()
+  end
+  return user, claims
+end
+
+---(waits) Ends one session before its time.
+function M.deny(app, jti, exp)
+  local ms = (exp + LEEWAY_S) * 1000 - cxb.time.now()
+  if ms > 0 then
+    app.cache:set("jwt:deny:" .. jti, "1", ms)
+  end
+end
+
+return M

@@ -1,0 +1,148 @@
+-- Where the recording of a call is (api.md §5.9): the object store of the settings, else the local
+-- folder, else a host of the fleet. A source is a file {path}, or what is asked for by HTTP:
+-- {url, headers, s3?, size, etag}.
+local channel = require("cxb.channel")
+local errors = require("services.web.errors")
+local fleet = require("services.fleet")
+local system_settings = require("services.system.settings")
+local url = require("cxb.url")
+
+local M = {}
+
+local HEAD_MS = 5000
+local NO_BODY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855" -- its SHA-256
+
+---The key of a call's recording; nil when there is none or it is no plain path.
+---@return string?
+function M.key(call)
+  local key = call.recording_key or (call.recording_url or ""):match("([^/]+)$") or ""
+  if key == "" or key:find("[%c\\]") or ("/" .. key .. "/"):find("/%.*/") then
+    return nil
+  end
+  return key
+end
+
+local function local_path(app, key)
+  return app.recordings_dir .. "/" .. key:gsub("^recordings/", "")
+end
+
+local function escaped(key)
+  return (key:gsub("[^/]+", url.escape))
+end
+
+---(waits) The object store's way to a key; nil when none is set.
+---@return {url: string, headers: table, s3: table}?
+function M.object(app, key)
+  local settings = system_settings.get(app)
+  local minio = settings and settings.minio or {}
+  if (minio.access_key or "") == "" or (minio.secret_key or "") == "" then
+    return nil
+  end
+  local base = minio.endpoint:match("^https?://") and minio.endpoint
+    or (minio.secure and "https://" or "http://") .. minio.endpoint
+  return {
+    url = ("%s/%s/%s"):format(base:gsub("/+$", ""), url.escape(minio.bucket), escaped(key)),
+    headers = { ["x-amz-content-sha256"] = NO_BODY },
+    s3 = {
+      region = minio.region, access_key = minio.access_key, secret_key = minio.secret_key,
+    },
+  }
+end
+
+-- (waits) Size and version of what is behind a source; nil and whether the other end failed.
+local function look(source)
+  local answer, code = cxb.http.request({
+    url = source.url, method = "HEAD", headers = source.headers, s3 = source.s3,
+    timeout_ms = HEAD_MS,
+  })
+  if not answer or answer.status ~= 200 then
+    return nil, not answer and code or answer.status ~= 404 and tostring(answer.status) or nil
+  end
+  source.size = tonumber(answer.headers["content-length"])
+  source.etag = answer.headers.etag
+    or ('"%s-%s"'):format(source.size, (answer.headers["last-modified"] or ""):gsub("%W", ""))
+  return source.size and source
+end
+
+-- (waits) All hosts at once; the first that has it.
+local function on_fleet(app, key)
+  local hosts = fleet.hosts(app) or {}
+  local found, tasks = channel.new(), {}
+  for i, host in ipairs(hosts) do
+    tasks[i] = cxb.task.spawn("recording", function()
+      found:push(look({
+        url = host.base_url .. "/recordings/" .. escaped(key),
+        headers = {
+          ["x-cxbcore-secret"] = app.secrets.core, ["x-cxb-core-secret"] = app.secrets.core,
+        },
+      }) or false)
+    end)
+  end
+  local source
+  for _ = 1, #hosts do
+    source = found:pop() or nil
+    if source then
+      break
+    end
+  end
+  for _, task in ipairs(tasks) do
+    task:cancel()
+  end
+  return source
+end
+
+---(waits) Where the recording of a call can be read from.
+---@param call table as stored
+---@return table? source, api.error? err 404 recording_missing, 503 object_store_unavailable
+function M.find(app, call)
+  local key = M.key(call)
+  if key then
+    local there, failed = M.object(app, key), nil
+    if there then
+      there, failed = look(there)
+    end
+    if there then
+      return there
+    end
+    local path = local_path(app, key)
+    local stat = cxb.fs.stat(path)
+    if stat and stat.type == "file" then
+      return { path = path, size = stat.size, etag = ("%d-%d"):format(stat.size, stat.mtime) }
+    end
+    there = on_fleet(app, key)
+    if there then
+      return there
+    elseif failed then
+      cxb.log.warn("the object store failed", { error = failed })
+      return nil, errors.new(503, "object_store_unavailable", "The object store does not answer.",
+        { headers = { ["retry-after"] = "5" } })
+    end
+  end
+  return nil, errors.new(404, "recording_missing", "There is no recording of this call here.")
+end
+
+---(waits) Erases the recording of a call where it is kept for good.
+---@return true?, string? why
+function M.remove(app, call)
+  local key = M.key(call)
+  if not key then
+    return true
+  end
+  local there = M.object(app, key)
+  if there then
+    local answer, code = cxb.http.request({
+      url = there.url, method = "DELETE", headers = there.headers, s3 = there.s3,
+      timeout_ms = HEAD_MS,
+    })
+    if not answer or (answer.status >= 300 and answer.status ~= 404) then
+      return nil, code or ("the object store answered %d"):format(answer.status)
+    end
+  end
+  local removed, code, message = cxb.fs.remove(local_path(app, key))
+  if not removed and code ~= "not_found" then
+    return nil, message or code
+  end
+  return true
+end
+
+return M

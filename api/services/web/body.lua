@@ -1,0 +1,71 @@
+-- Request bodies: JSON objects, UTF-8 without NUL, at most 32 levels deep.
+local errors = require("services.web.errors")
+local json = require("cxb.json")
+
+local M = {}
+
+local DEPTH = 32
+
+local function has_nul(value)
+  if type(value) == "string" then
+    return value:find("%z") ~= nil
+  elseif type(value) == "table" then
+    for key, item in pairs(value) do
+      if has_nul(key) or has_nul(item) then
+        return true
+      end
+    end
+  end
+  return false
+end
+
+local function invalid(message, offset)
+  return nil, errors.new(400, "invalid_json", message, { more = { offset = offset } })
+end
+
+---@param text string
+---@return table? object, api.error?
+function M.parse(text)
+  local value, _, message, offset = json.decode_object(text, DEPTH)
+  if not value then
+    return invalid(("Not a JSON object, at byte %d: %s."):format(offset or 0,
+      (message:gsub("%.$", ""))), offset or 0)
+  end
+  local nul = text:find("\\u0000", 1, true)
+  if nul and has_nul(value) then
+    return invalid("A string holds a NUL character.", nul - 1)
+  end
+  return value
+end
+
+---(waits) The body of a request as a JSON object.
+---@param req cxb.request
+---@param max integer bytes
+---@param optional? boolean an absent body is an empty object
+---@return string? text, table|api.error object_or_err
+function M.read(req, max, optional)
+  local kind = req.headers["content-type"]
+  local absent = optional and (req.headers["content-length"] or "0") == "0"
+    and not req.headers["transfer-encoding"]
+  if kind and not absent and not kind:lower():match("^application/json%s*;?") then
+    return nil, errors.new(415, "unsupported_media_type", "The body must be application/json.")
+  end
+  local text, code = req:body(max)
+  if not text then
+    if code == "too_large" then
+      return nil, errors.new(413, "body_too_large", ("At most %d bytes."):format(max),
+        { headers = { connection = "close" } })
+    end
+    return nil, errors.new(408, "request_timeout", "The body did not arrive.")
+  end
+  if optional and text == "" then
+    return text, {}
+  end
+  local value, err = M.parse(text)
+  if not value then
+    return nil, err
+  end
+  return text, value
+end
+
+return M
