@@ -122,7 +122,7 @@ local function toggle(ctx)
       unset = { "token_kept" } }
   end)
   if user and not user.is_active then
-    desk_presence.leave(ctx.app, user._id)
+    desk_presence.dismiss(ctx.app, user._id)
   end
   return user and { body = user_schema.shown(user) }, err
 end
@@ -173,7 +173,7 @@ local function remove(ctx)
   if not gone then
     return nil, errors.of_store(failed)
   end
-  desk_presence.leave(ctx.app, user._id)
+  desk_presence.dismiss(ctx.app, user._id)
   note(ctx, user, nil)
   return { status = 204 }
 end

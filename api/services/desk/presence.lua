@@ -81,6 +81,11 @@ function M.leave(app, id)
   return M.set(app, id, { at = 0, since = cxb.time.now() })
 end
 
+---(waits) Who was switched off or removed is not at the desk any more.
+function M.dismiss(app, id)
+  return M.get(app, id) and M.leave(app, id)
+end
+
 ---Whether an agent's browser gave a sign of life lately.
 ---@return boolean
 function M.is_here(agent, now, ttl_ms)
