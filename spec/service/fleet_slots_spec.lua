@@ -44,7 +44,7 @@ for _, kind in ipairs({ "memory", "redis" }) do
 
     local function process()
       local cache = assert(Cache.open({ url = server and server.url, prefix = prefix,
-        now = function() return now end }))
+        timeout_ms = 60000, now = function() return now end }))
       World.wait_until("the cache", function() return cache:ping() end)
       local self = { store = store, settings = { FLEET_HEALTH_TIMEOUT_SECONDS = 1 } }
       caches.use(self, cache, server and assert(Cache.open({ prefix = prefix })) or cache)

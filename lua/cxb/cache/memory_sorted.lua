@@ -52,7 +52,9 @@ local function drop(self, key, set, members)
       n = n + 1
     end
   end
-  set.order = nil
+  if n > 0 then
+    set.order = nil
+  end
   if not next(set.scores) then
     self.entries[key] = nil
   end

@@ -24,9 +24,7 @@ end
 
 -- Reservations of a host that still count.
 local function live(host)
-  local key = root .. "res:" .. host
-  call("ZREMRANGEBYSCORE", key, "-inf", now)
-  return call("ZCARD", key)
+  return call("ZCOUNT", root .. "res:" .. host, string.format("(%.0f", now), "+inf")
 end
 
 local function forget(id)
@@ -208,7 +206,8 @@ function run.renew()
   if found then
     host, key = split(found)
   end
-  if not found or live(host) == 0 or not call("ZSCORE", root .. "res:" .. host, id) then
+  local ends = found and call("ZSCORE", root .. "res:" .. host, id)
+  if not ends or tonumber(ends) <= now then
     return { "gone" }
   end
   local till = string.format("%.0f", now + ttl)
@@ -256,6 +255,7 @@ function run.list()
     local h = host_fields(host, "source", "url", "available", "max", "calls", "draining", "drain",
       "seen", "info", "boot")
     if h[1] then
+      call("ZREMRANGEBYSCORE", root .. "res:" .. host, "-inf", now)
       table.insert(h, 1, host)
       h[#h + 1] = live(host)
       hosts[#hosts + 1] = h
