@@ -82,6 +82,11 @@ describe("an API on MongoDB", function()
       assert.same({}, run.odd)
       all_there(api, run)
       assert.is_nil(api.process.ended)
+      local lines = 0
+      for _, line in ipairs(api.process.log) do
+        lines = lines + (line:find('"msg":"store unavailable"', 1, true) and 1 or 0)
+      end
+      assert.is_true(lines >= 2 and lines < run.refused, lines)
       assert.equal(200, api:ask("GET", "/health", { secret = false }).status)
     end)
 

@@ -31,6 +31,20 @@ function M.new(status, code, message, more)
   return err
 end
 
+local SAY_AGAIN_MS = 1000
+local said_at, unsaid = nil, 0
+
+-- While the store is away every request finds that out: one line a second says it for all.
+local function say_unavailable(err)
+  local now = cxb.time.mono()
+  if said_at and now >= said_at and now - said_at < SAY_AGAIN_MS then
+    unsaid = unsaid + 1
+    return
+  end
+  cxb.log.error("store unavailable", { error = err.message, cause = err.cause, unlogged = unsaid })
+  said_at, unsaid = now, 0
+end
+
 ---An error of the store; what the client need not know goes to the log.
 ---@return api.error
 function M.of_store(err)
@@ -40,7 +54,7 @@ function M.of_store(err)
   end
   local out = M.new(known[1], known[2], known[3])
   if err.code == "unavailable" then
-    cxb.log.error("store unavailable", { error = err.message, cause = err.cause })
+    say_unavailable(err)
     out.headers = { ["retry-after"] = "2" }
   end
   return out
