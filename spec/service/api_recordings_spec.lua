@@ -1,3 +1,4 @@
+-- stores: both
 -- Recordings from an object store and by public links; ranges of local files are in
 -- api_calls_spec.lua.
 -- stores: both
