@@ -80,7 +80,7 @@ end
 
 local whole = from(DAYS + 1)
 
--- Name and a query made anew each time.
+-- Name, a query made anew each time; `beyond`: what the aim does not speak of.
 local questions = {
   { "first page", function() return "" end },
   { "a page by number, up to 100,000 rows deep", function()
@@ -90,10 +90,10 @@ local questions = {
     return ("%s&bot_id=bot%d&status=completed&page=%d"):format(whole, math.random(20),
       math.random(1, 500))
   end },
-  { "transferred and long, 7 days", function()
+  { beyond = true, "transferred and long, 7 days", function()
     return "was_transferred=true&min_duration=" .. math.random(500, 590)
   end },
-  { "transferred and long, 90 days", function()
+  { beyond = true, "transferred and long, 90 days", function()
     return whole .. "&was_transferred=true&min_duration=" .. math.random(500, 590)
   end },
   { "number, 4 last digits, 90 days", function()
@@ -105,13 +105,13 @@ local questions = {
   { "number, whole", function()
     return whole .. "&number=%2B49151" .. suffix(8)
   end },
-  { "a common word, 90 days, any page", function()
+  { beyond = true, "a common word, 90 days, any page", function()
     return ("%s&q=%s&page=%d"):format(whole, common[math.random(#common)], math.random(1, 2000))
   end },
-  { "two common words, 7 days", function()
+  { beyond = true, "two common words, 7 days", function()
     return "q=thank+you"
   end },
-  { "a common and a rare word, 90 days", function()
+  { beyond = true, "a common and a rare word, 90 days", function()
     return ("%s&q=hello+w%d"):format(whole, math.random(10000, 19000))
   end },
 }
@@ -124,19 +124,21 @@ local function ask(api, path)
 end
 
 local function measure(api, what, asked, wanted)
-  local all = {}
+  local all, beyond = {}, {}
   for _, question in ipairs(wanted) do
-    local list, found = {}, 0
+    local list, found, sum = {}, 0, question.beyond and beyond or all
     for i = 1, asked do
       local ms, answer = ask(api, "/api/v1/calls?" .. question[2]())
-      list[i], all[#all + 1] = ms, ms
+      list[i], sum[#sum + 1] = ms, ms
       found = found + #answer.items
     end
     print(("  %-46s p50 %7.2f  p99 %7.2f ms  %5.1f rows"):format(question[1],
       procs.quantile(list, 0.5), procs.quantile(list, 0.99), found / asked))
   end
-  print(("= %s: p50 %.2f, p99 %.2f ms (aim p99 50)"):format(what, procs.quantile(all, 0.5),
-    procs.quantile(all, 0.99)))
+  print(("= %s, list and number: p50 %.2f, p99 %.2f ms (aim p99 50)"):format(what,
+    procs.quantile(all, 0.5), procs.quantile(all, 0.99)))
+  print(("= %s, words and filters no index has: p50 %.2f, p99 %.2f ms"):format(what,
+    procs.quantile(beyond, 0.5), procs.quantile(beyond, 0.99)))
 end
 
 local function by_cursor(api, what, pages)
@@ -177,7 +179,7 @@ local function sqlite()
   print(("statistics of %d hours in %.0f s"):format(DAYS * 24, (cxb.time.mono() - began) / 1000))
   store:close()
   local api = process.start(world, { dir = dir, env = env })
-  measure(api, ("SQLite, %d calls, every question"):format(CALLS), ASKED, questions)
+  measure(api, ("SQLite, %d calls"):format(CALLS), ASKED, questions)
   by_cursor(api, ("SQLite, %d calls, page after page"):format(CALLS), 500)
   for _, range in ipairs({ 7, DAYS }) do
     local list = {}
