@@ -6,6 +6,7 @@ if not settings then
   return 0 -- --help-config has printed the variables
 end
 local App = require("services.system.app")
+local bot_cache = require("services.bots.cache")
 local caches = require("services.system.caches")
 local Jobs = require("services.system.jobs")
 local local_operator = require("services.identity.local_operator")
@@ -81,6 +82,7 @@ return {
   end,
   active = function()
     system_settings.follow(app)
+    bot_cache.follow(app)
     app.jobs:start()
   end,
   retire = function()

@@ -1,5 +1,6 @@
 -- What a call worker asks for before a call: GET /config/{bot_id} (api.md §5.6, core.md §4).
 local body = require("services.web.body")
+local bot_cache = require("services.bots.cache")
 local bots = require("services.bots")
 local calls = require("services.calls")
 local errors = require("services.web.errors")
@@ -83,7 +84,7 @@ local function skeleton(bot, query, flags, parts)
 end
 
 local function active_bot(app, bot_id)
-  local bot, err = bots.active(app.store, bot_id)
+  local bot, err = bot_cache.active(app, bot_id)
   if bot then
     return bot
   elseif err.code == "not_found" then

@@ -33,9 +33,7 @@ local function definitions(bot)
   return tools.new({ config = bot }):definitions()
 end
 
----The version of what is kept: the operator's, with a hash of the text, the tools and the model.
----@return string
-function M.version(bot)
+local function version_of(bot)
   local llm = bot.llm or {}
   local hash = cxb.crypto.hex(cxb.crypto.sha256(table.concat({
     bot.prompt_parts.static_system_prompt or "", json.encode(definitions(bot), true),
@@ -43,6 +41,16 @@ function M.version(bot)
   }, "\0"))):sub(1, 16)
   local given = bot.prompt_parts.static_version
   return (given and given ~= json.null) and ("%s-%s"):format(tostring(given), hash) or hash
+end
+
+-- By bot, as it is read for calls again and again.
+local versions = setmetatable({}, { __mode = "k" })
+
+---The version of what is kept: the operator's, with a hash of the text, the tools and the model.
+---@return string
+function M.version(bot)
+  versions[bot] = versions[bot] or version_of(bot)
+  return versions[bot]
 end
 
 local function state_of(bot)

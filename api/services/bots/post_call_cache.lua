@@ -10,11 +10,17 @@ local M = {}
 local TTL_S = 25 * 3600
 local sources = { analysis = "post_call_analysis_prompt", qc = "qc_prompt" }
 
+-- By bot, as it is read for calls again and again.
+local versions = setmetatable({}, { __mode = "k" })
+
 ---The hash of the raw templates.
 ---@return string
 function M.version(bot)
-  return cxb.crypto.hex(cxb.crypto.sha256(("%s\0%s"):format(bot.post_call_analysis_prompt or "",
-    bot.qc_prompt or ""))):sub(1, 16)
+  if not versions[bot] then
+    local texts = ("%s\0%s"):format(bot.post_call_analysis_prompt or "", bot.qc_prompt or "")
+    versions[bot] = cxb.crypto.hex(cxb.crypto.sha256(texts)):sub(1, 16)
+  end
+  return versions[bot]
 end
 
 ---@return boolean whether there is something to keep
