@@ -1,7 +1,10 @@
 -- stores: both
 -- Carriers, their numbers, and their objects at a real LiveKit server.
+local FleetHost = require("support.fleet_host")
 local LiveKit = require("support.livekit_server")
 local client = require("cxb.livekit")
+local json = require("cxb.json")
+local jwt = require("cxb.jwt")
 local process = require("support.api_process")
 local support = require("support.world")
 
@@ -179,6 +182,27 @@ describe("carriers at LiveKit", function()
         and not livekit:sip("ListSIPOutboundTrunk")[name .. "out"]
         and not livekit:sip("ListSIPDispatchRule")[name .. "rule"]
     end, 60000)
+  end)
+
+  it("tell which number a caller dialled who names the trunk only", function()
+    local id = api:ask("POST", base, { body = { name = "Trunk",
+      sip_address = "sip.example.com" } }).answer.id
+    api:ask("POST", ("%s/%s/dids"):format(base, id),
+      { body = { number = "+912200000021", direction = "inbound" } })
+    local trunk = wait_until("the trunk", function() return carrier(id).lk_inbound_trunk_id end, 60000)
+    local host = FleetHost.new(world)
+    host:register(api)
+    local event = json.encode({ event = "participant_joined", id = "EV_trunk",
+      room = { name = "call-9" }, participant = { identity = "+919800000000", kind = "SIP",
+        attributes = { ["sip.trunkID"] = trunk } } })
+    local now = math.floor(cxb.time.now() / 1000)
+    local mark = jwt.sign({ iss = LiveKit.KEY, nbf = now, exp = now + 60,
+      sha256 = cxb.crypto.base64(cxb.crypto.sha256(event)) }, LiveKit.SECRET)
+    assert.equal(200, api:ask("POST", "/api/v1/livekit/webhook", { secret = false, body = event,
+      headers = { authorization = mark } }).status)
+    assert.same({ room_name = "call-9", caller_number = "+919800000000", final = false,
+      dialed_number = "+912200000021" }, host:asked("/livekit/dispatch")[1].sent)
+    host:silence()
   end)
 
   it("are changed here while LiveKit is away, and follow when it is back", function()

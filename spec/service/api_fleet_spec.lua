@@ -247,7 +247,11 @@ describe("the fleet", function()
       local one = row("real")
       return one and one.available == 1 and one.max == 1
     end, 30000)
-    host:kill(2)
+    host.workers[2]:stop() -- the last one that ends in order takes the host out
+    wait_until("the host has left", function() return row("real") == nil end, 30000)
+    host:start(1)
+    wait_until("the host again", function() return row("real") end, 30000)
+    host:kill(1)
     wait_until("nobody", function() return row("real").status == "Unreachable" end, 30000)
     assert.equal(503, reserve("r-1").status)
     relay:stop()
