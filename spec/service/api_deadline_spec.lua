@@ -3,6 +3,11 @@ local World = require "support.world"
 local json = require "cxb.json"
 
 local SERVICE = [[
+cxb.metrics.declare({
+  { name = "cxb_api_requests_total", type = "counter", help = "h" },
+  { name = "cxb_api_request_seconds", type = "histogram", help = "h", buckets = { 1 } },
+  { name = "cxb_sse_streams", type = "gauge", help = "h" },
+})
 local pipeline = require("services.web.pipeline")
 local cache = require("cxb.cache").open({ prefix = "deadline:" })
 local app = { ready = true, trusted_proxies = {}, streams = {},

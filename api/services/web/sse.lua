@@ -6,11 +6,13 @@ local errors = require("services.web.errors")
 local guards = require("services.identity.guards")
 local json = require("cxb.json")
 
-local M = {}
+local M = {
+  ---Milliseconds: between two pings, between two looks at who reads, of a stream's life.
+  times = { ping = 15000, check = 60000, life = 7200000 },
+}
 
-local PING_MS, CHECK_MS, LIFE_MS = 15000, 60000, 7200000
 local QUEUE_MAX, PER_USER = 256, 5
-local PLACE_MS = 3 * PING_MS
+local PLACE_MS = 3 * M.times.ping
 
 local function headers_of(ctx)
   local out = {
@@ -151,8 +153,8 @@ local function flush(self)
 end
 
 local function run(self)
-  local now = cxb.time.mono()
-  local ping_at, check_at, end_at = now + PING_MS, now + CHECK_MS, now + LIFE_MS
+  local now, times = cxb.time.mono(), M.times
+  local ping_at, check_at, end_at = now + times.ping, now + times.check, now + times.life
   while not self.ended do
     if not flush(self) then
       return false
@@ -161,10 +163,10 @@ local function run(self)
     if now >= end_at then
       self.ended = "time"
     elseif now >= check_at then
-      check_at = now + CHECK_MS
+      check_at = now + times.check
       self.ended = not still_allowed(self) and "forbidden" or nil
     elseif now >= ping_at then
-      ping_at = now + PING_MS
+      ping_at = now + times.ping
       place(self, cxb.time.now() + PLACE_MS, PER_USER)
       if not send(self, ": ping\n\n") then
         return false
