@@ -1,4 +1,5 @@
 -- Contacts of a campaign: listed, looked at, added while it runs, excluded (api.md §5.10).
+local campaign_steps = require("services.campaigns.steps")
 local dnc = require("services.dnc")
 local errors = require("services.web.errors")
 local json = require("cxb.json")
@@ -42,8 +43,10 @@ end
 function M.filter(campaign, query)
   local filter = {
     campaign_id = campaign._id, run_number = campaign.run_number, status = query.status,
-    upload_id = campaign.upload and campaign.upload.id,
   }
+  if not query.status then -- in the order of numbers by its index; by state there is another
+    filter.upload_id = campaign.upload and campaign.upload.id
+  end
   for name, value in pairs(callbacks[query.callback] or {}) do
     filter[name] = value
   end
@@ -136,7 +139,7 @@ local function rows_of(app, campaign, contacts)
   if wrong[1] then
     return nil, errors.invalid(wrong)
   end
-  local rows, upload_id = {}, campaign.upload and campaign.upload.id or "upl_api"
+  local rows, upload_id = {}, campaign.upload and campaign.upload.id or campaign_steps.NO_UPLOAD
   for i, given in ipairs(contacts) do
     local answer, err = dnc.listed(app, numbers[i], campaign._id)
     if not answer then

@@ -8,6 +8,7 @@ local M = {}
 
 local BATCH, LEASE_MS = 100, 30000
 M.LEASE_MS = LEASE_MS
+M.NO_UPLOAD = "upl_api" -- of contacts of a campaign that was never given a list
 
 local function waiting_ids(app, campaign, status)
   local docs, err = app.store:find("campaign_calls",
@@ -128,13 +129,19 @@ local function fresh_row(campaign, contact)
   }
 end
 
+-- The upload that all contacts of a run belong to.
+local function upload_of(campaign)
+  return campaign.upload and campaign.upload.id or M.NO_UPLOAD
+end
+
 -- Rows of the next run, copied from the one before; one that is there already is left alone.
 function kinds.restart(app, campaign, beat)
   local pick, after = chosen[campaign.job.scope], nil
   repeat
     local contacts, next_or_err = app.store:find("campaign_calls",
-      { campaign_id = campaign._id, run_number = campaign.run_number - 1 },
-      { limit = BATCH, after = after, sort = by_number })
+      { campaign_id = campaign._id, run_number = campaign.run_number - 1,
+        upload_id = upload_of(campaign) },
+      { limit = BATCH, after = after, sort = { "phone_number" } })
     if not contacts then
       return nil, next_or_err
     end
