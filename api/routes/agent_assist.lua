@@ -113,12 +113,6 @@ return {
       if next(ctx.body) == nil then
         return nil, errors.new(400, "empty_patch", "There is nothing to change.")
       end
-      for _, name in ipairs(moment.required) do
-        if ctx.body[name] == json.null then
-          return nil, errors.invalid({ { path = name, rule = "required",
-            message = "must not be null" } })
-        end
-      end
       local doc, err = documents.patch(ctx, COLLECTION, ctx.params.id, "moment", ctx.body, moment)
       if not doc then
         return nil, err

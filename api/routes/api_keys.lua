@@ -21,8 +21,8 @@ local properties = {
   daily_call_limit = { type = "integer", minimum = 1, maximum = 10000000 },
 }
 local fields = { type = "object", required = { "name" }, properties = properties }
-local changeable = { type = "object", properties = { is_active = { type = "boolean",
-  default = true } } }
+local changeable = { type = "object", required = { "name" },
+  properties = { is_active = { type = "boolean", default = true } } }
 for name, property in pairs(properties) do
   changeable.properties[name] = property
 end
@@ -97,7 +97,7 @@ local function change(ctx)
     return nil, refused
   end
   local doc, before = documents.patch(ctx, "api_keys", ctx.params.key_id, "API key", ctx.body,
-    changeable, show)
+    changeable)
   if not doc then
     return nil, before
   end

@@ -99,7 +99,7 @@ local function own_record(ctx)
 end
 
 local my_fields = {
-  type = "object",
+  type = "object", required = { "name" },
   properties = {
     name = user_schema.fields.name, agent_languages = user_schema.fields.agent_languages,
     agent_primary_language = user_schema.fields.agent_primary_language,
@@ -202,8 +202,7 @@ return {
     input = schema.partial(my_fields), output = me_output,
     example = { name = "Asha", prefs = { theme = "dark" } },
     handler = function(ctx)
-      local user, err = documents.patch(ctx, "users", ctx.principal.id, "user", ctx.body, my_fields,
-        user_schema.shown)
+      local user, err = documents.patch(ctx, "users", ctx.principal.id, "user", ctx.body, my_fields)
       if not user then
         return nil, err
       end

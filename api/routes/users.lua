@@ -10,7 +10,7 @@ local schema = require("cxb.schema")
 local user_schema = require("schemas.user")
 local users = require("services.identity.users")
 
-local fields = { type = "object", properties = user_schema.fields }
+local fields = { type = "object", required = { "name", "role" }, properties = user_schema.fields }
 local last_super = errors.new(409, "last_super_admin", "The last active super_admin stays.")
 
 local function rank_error(message)
@@ -61,7 +61,7 @@ end
 local function change(ctx, operations)
   local user, before = documents.change(ctx, "users", ctx.params.id, "user", function(found)
     return operations(found)
-  end, user_schema.shown)
+  end, user_schema.current)
   if not user then
     return nil, before
   end

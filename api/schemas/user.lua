@@ -1,5 +1,6 @@
 -- People on the wire (api.md §5.2).
 local ranks = require("services.identity.ranks")
+local schema = require("cxb.schema")
 
 local M = {}
 
@@ -41,13 +42,18 @@ function M.output_with(more)
   return out
 end
 
----A stored user for an answer, which shows what its schema lists.
+---A stored user for an answer, which shows what its schema lists and no more.
 function M.shown(user)
   local out = { id = user._id }
   for name, value in pairs(user) do
     out[name] = value
   end
   return out
+end
+
+---A stored user as anybody may see it: `current` of a version conflict.
+function M.current(user)
+  return schema.shape(M.output, M.shown(user))
 end
 
 return M

@@ -4,6 +4,7 @@ local dids = require("services.carriers.dids")
 local documents = require("services.web.documents")
 local errors = require("services.web.errors")
 local json = require("cxb.json")
+local schema = require("cxb.schema")
 local schemas = require("schemas.carrier")
 local sync = require("services.carriers.sync")
 local vault = require("services.identity.vault")
@@ -22,6 +23,11 @@ function M.shown(doc)
   end
   out.dids = json.array(doc.dids or {})
   return out
+end
+
+-- The same as an answer shows it.
+local function current(doc)
+  return schema.shape(schemas.carrier, M.shown(doc))
 end
 
 -- Blank passwords stay as they are; others are sealed.
@@ -94,7 +100,7 @@ function M.change(ctx, id, patch)
     local ok, err = check(next_doc)
     ops.set.lk_sync_status = "pending"
     return ok and ops, err
-  end, M.shown)
+  end, current)
   if after then
     sync.soon(ctx.app, id)
   end
@@ -147,7 +153,7 @@ function M.remove(ctx, id)
   local gone
   gone, err = documents.change(ctx, "carriers", id, "carrier", function()
     return { set = { deleted_at = cxb.time.now(), dids = json.array() } }
-  end, M.shown)
+  end, current)
   if not gone then
     return nil, err
   end
@@ -163,7 +169,7 @@ local function with_dids(ctx, id, change)
     local list = json.array({ unpack(doc.dids or {}) })
     local ok, err = change(list, doc)
     return ok and { set = { dids = list, lk_sync_status = "pending" } }, err
-  end, M.shown)
+  end, current)
   if after then
     sync.soon(ctx.app, id)
   end

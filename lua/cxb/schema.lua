@@ -254,7 +254,7 @@ function M.check_property(schema, name, value)
 end
 
 ---The form of an object schema for PUT and PATCH: every field may be left out, none gets its
----default, null means "back to the default".
+---default, null means "back to the default"; one that is required and has none is never null.
 ---@return table
 function M.partial(schema)
   local out = {}
@@ -263,12 +263,17 @@ function M.partial(schema)
   end
   out.required, out.properties = nil, {}
   out.title = schema.title and schema.title .. "Patch"
+  local needed = {}
+  for _, name in ipairs(schema.required or {}) do
+    needed[name] = true
+  end
   for name, property in pairs(schema.properties) do
     local twin = {}
     for key, value in pairs(property) do
       twin[key] = value
     end
-    twin.default, twin.nullable = nil, true
+    twin.default = nil
+    twin.nullable = property.nullable or property.default ~= nil or not needed[name] or nil
     out.properties[name] = twin
   end
   return out

@@ -19,7 +19,8 @@ describe("a document on the wire", function()
   after_each(api.restore)
 
   local function ctx(headers)
-    return { app = app, req = api.request("PUT", "/", { headers = headers }) }
+    return { app = app, req = api.request("PUT", "/", { headers = headers }),
+      route = { output = shape } }
   end
 
   it("goes back to a field's default by null, and loses one that has none", function()

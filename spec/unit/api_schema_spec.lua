@@ -99,6 +99,8 @@ describe("schema", function()
     local kept = schema.check(schema.partial(bot), { level = json.null })
     assert.same({ level = json.null }, kept)
     assert.equal("level:range", paths(select(2, schema.check(schema.partial(bot), { level = 11 }))))
+    assert.equal("name:type",
+      paths(select(2, schema.check(schema.partial(bot), { name = json.null }))))
   end)
 
   it("has a last word on a value of the right shape", function()

@@ -3,6 +3,7 @@
 local api_keys = require("services.identity.api_keys")
 local errors = require("services.web.errors")
 local json = require("cxb.json")
+local schema = require("cxb.schema")
 
 local M = {}
 
@@ -36,8 +37,24 @@ function M.get(ctx, collection, id, what)
   return doc
 end
 
+local least = {
+  type = "object", properties = { id = { type = "string" }, v = { type = "integer" } },
+}
+
+-- The document as the client may see it: by `shown`, else what the route's answer lists of it.
+local function visible(ctx, doc, shown)
+  if shown then
+    return shown(doc)
+  end
+  local twin = { id = doc._id }
+  for name, value in pairs(doc) do
+    twin[name] = value
+  end
+  return schema.shape(ctx.route.output or least, twin)
+end
+
 ---Whether If-Match, when it is given, names the document's version.
----@param shown? fun(doc: table): table the document as a client may see it
+---@param shown? fun(doc: table): table as a client may see it; default: what the route answers
 ---@return true?, api.error? err 409 version_conflict with `current`
 function M.matches(ctx, doc, shown)
   local wanted = ctx.req.headers["if-match"]
@@ -50,16 +67,16 @@ function M.matches(ctx, doc, shown)
     end
   end
   return nil, errors.new(409, "version_conflict", "The object was changed meanwhile.",
-    { current = shown and shown(doc) or doc })
+    { current = visible(ctx, doc, shown) })
 end
 
 ---Parts a checked patch into {set=, unset=}; null goes back to the default.
----@param schema table object schema with the defaults
+---@param fields table object schema with the defaults
 ---@return {set: table, unset: string[]}
-function M.operations(patch, schema)
+function M.operations(patch, fields)
   local ops = { set = {}, unset = {} }
   for name, value in pairs(patch) do
-    local default = schema.properties[name] and schema.properties[name].default
+    local default = fields.properties[name] and fields.properties[name].default
     if value ~= json.null then
       ops.set[name] = value
     elseif default ~= nil then
@@ -106,12 +123,12 @@ function M.change(ctx, collection, id, what, change, shown)
 end
 
 ---(waits) Changes the fields of a checked patch.
----@param schema table object schema with the defaults
+---@param fields table object schema with the defaults
 ---@param shown? fun(doc: table): table
 ---@return table? doc after, table|api.error before_or_err
-function M.patch(ctx, collection, id, what, patch, schema, shown)
+function M.patch(ctx, collection, id, what, patch, fields, shown)
   return M.change(ctx, collection, id, what, function()
-    return M.operations(patch, schema)
+    return M.operations(patch, fields)
   end, shown)
 end
 

@@ -1,0 +1,70 @@
+-- stores: both
+-- Changes by the real routes: what a refusal shows of an object, and what null may do.
+local api = require("spec.support.api")
+local json = require("cxb.json")
+
+describe("a change by its route", function()
+  local app, serve
+
+  before_each(function()
+    api.install()
+    local pipeline = require("services.web.pipeline")
+    app = api.app()
+    serve = pipeline.server(app, pipeline.routes())
+  end)
+
+  after_each(api.restore)
+
+  local function ask(method, path, body, headers)
+    local sent = { authorization = "Bearer " .. api.TOKEN }
+    for name, value in pairs(headers or {}) do
+      sent[name] = value
+    end
+    local req = api.request(method, "/api/v1" .. path,
+      { body = body and json.encode(body), headers = sent })
+    serve(req)
+    return req
+  end
+
+  it("of another version is shown the object, and nothing that is secret", function()
+    local sealed = require("services.identity.vault").seal(app, "a stored password")
+    local user = api.user(app, "bo@example.org", "agent")
+    local key = assert(app.store:insert("api_keys", { name = "CRM", key_prefix = "vx_abcd",
+      key_hash = ("a"):rep(64), created_by = "x", is_active = true, scopes = { "dialout" },
+      bot_ids = {} }))
+    local carrier = assert(app.store:insert("carriers", { name = "Trunk",
+      sip_address = "sip.example.org", outbound_auth_password = sealed }))
+    local bot = assert(app.store:insert("bots", { name = "Ada", is_active = true,
+      widget_api_key = sealed }))
+    for _, case in ipairs({
+      { "PUT", "/users/" .. user._id, { name = "Bob" }, "bo" },
+      { "POST", "/users/" .. user._id .. "/reset-password", {}, "bo" },
+      { "PUT", "/auth/me", { name = "Bob" }, "admin" },
+      { "PATCH", "/api-keys/" .. key._id, { name = "Other" }, "CRM" },
+      { "PUT", "/carriers/" .. carrier._id, { name = "Other" }, "Trunk" },
+      { "PUT", "/bots/" .. bot._id, { name = "Other" }, "Ada" },
+      { "DELETE", "/bots/" .. bot._id },
+      { "POST", "/bots/" .. bot._id .. "/post-call-cache/enable" },
+    }) do
+      local req = ask(case[1], case[2], case[3], { ["if-match"] = '"99"' })
+      local what = case[1] .. " " .. case[2]
+      assert.same({ what, 409, "version_conflict", case[4] },
+        { what, req.status, req.answer.error, req.answer.current.name })
+      for _, secret in ipairs({ "password_hash", "key_hash", "token_version", "enc:v1:" }) do
+        assert.same({ what }, { what, req.text:match(secret) })
+      end
+    end
+  end)
+
+  it("never takes away what an object must have", function()
+    local user = api.user(app, "bo@example.org", "agent")
+    local bot = assert(app.store:insert("bots", { name = "Ada", is_active = true }))
+    for path, field in pairs({ ["/users/" .. user._id] = "role", ["/bots/" .. bot._id] = "name",
+      ["/auth/me"] = "name" }) do
+      local req = ask("PUT", path, { [field] = json.null })
+      assert.same({ path, 422, field, "type" },
+        { path, req.status, (req.answer.fields or { {} })[1].path, req.answer.fields[1].rule })
+    end
+    assert.equal(200, ask("PUT", "/bots/" .. bot._id, { timezone = json.null }).status)
+  end)
+end)
