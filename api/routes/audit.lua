@@ -1,4 +1,5 @@
 -- The audit (api.md §5.20): read by administrators, written by nobody here.
+local download = require("services.web.download")
 local errors = require("services.web.errors")
 local json = require("cxb.json")
 local lists = require("services.web.lists")
@@ -92,11 +93,7 @@ local function export(ctx)
     return nil, errors.of_store(next_or_err)
   end
   local req, sent = ctx.req, 0
-  req:start(200, {
-    ["content-type"] = "text/csv; charset=utf-8", ["cache-control"] = "no-store",
-    ["content-disposition"] = 'attachment; filename="audit.csv"',
-    ["x-content-type-options"] = "nosniff", ["x-request-id"] = ctx.request_id,
-  })
+  download.csv(ctx, "audit.csv")
   req:write(table.concat(head, ",") .. "\r\n")
   while docs and docs[1] and sent < EXPORT_MAX do
     for i, doc in ipairs(docs) do
@@ -126,6 +123,7 @@ return {
   {
     verb = "GET", path = "/api/v1/audit/export.csv", guard = "super", audit = "audit.export",
     summary = "The audit as CSV, newest first, at most 200,000 rows.", media = "text/csv",
-    limit = "export", query = { type = "object", properties = filters }, handler = export,
+    limit = "export", deadline_ms = 600000,
+    query = { type = "object", properties = filters }, handler = export,
   },
 }

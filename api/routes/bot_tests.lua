@@ -144,7 +144,7 @@ return {
   {
     verb = "POST", path = "/api/v1/bots/{id}/test-call", guard = "admin",
     summary = "A test call from a browser or to a phone.", audit = "bot.test_call", limit = "test",
-    idempotent = true,
+    deadline_ms = dialout.DEADLINE_MS, idempotent = true,
     output = { type = "object", properties = {
       ws_url = { type = "string" }, ticket = { type = "string" }, session_id = { type = "string" },
       expires_at = { type = "integer", format = "time" }, status = { type = "string" },

@@ -113,12 +113,12 @@ return {
   {
     verb = "GET", path = BASE .. "attempt-report.csv", guard = "admin", media = "text/csv",
     summary = "One row an attempt.", limit = "export", deadline_ms = EXPORT_MS,
-    handler = of_campaign(campaign_reports.attempts),
+    audit = "campaign.export", handler = of_campaign(campaign_reports.attempts),
   },
   {
     verb = "GET", path = BASE .. "upload-report.csv", guard = "admin", media = "text/csv",
     summary = "Refused rows of the list, with the reason.", limit = "export",
-    deadline_ms = EXPORT_MS,
+    deadline_ms = EXPORT_MS, audit = "campaign.export",
     handler = of_campaign(campaign_reports.rejects),
   },
   {

@@ -72,7 +72,8 @@ return {
   },
   {
     verb = "POST", path = base .. "/dialout", guard = "key", scope = "dialout", limit = "dialout",
-    idempotent = true, audit = "call.dialout", summary = "Calls somebody with a bot.",
+    deadline_ms = dialout.DEADLINE_MS, idempotent = true, audit = "call.dialout",
+    summary = "Calls somebody with a bot.",
     input = {
       type = "object", required = { "bot_id", "to_number" },
       properties = { bot_id = id, to_number = number, from_number = number,

@@ -67,4 +67,45 @@ describe("a change by its route", function()
     end
     assert.equal(200, ask("PUT", "/bots/" .. bot._id, { timezone = json.null }).status)
   end)
+
+  it("is told to the audit whatever Range it carries", function()
+    local user = api.user(app, "bo@example.org", "agent")
+    assert.equal(200, ask("PUT", "/users/" .. user._id, { name = "Bob" },
+      { range = "bytes=5-" }).status)
+    local rows = assert(app.store:find("audit_log", { action = "user.update" }, {}))
+    assert.same({ 1, user._id }, { #rows, rows[1].target.id })
+  end)
+
+  it("that dials somebody has 65 seconds", function()
+    local given = {}
+    rawset(cxb.task, "deadline", function(ms)
+      given[#given + 1] = ms
+    end)
+    ask("POST", "/sip/dialout", { bot_id = "none", to_number = "+919876543210" })
+    ask("POST", "/bots/none/test-call", { kind = "phone", to_number = "+919876543210" })
+    ask("POST", "/users/none/deactivate", {})
+    assert.same({ 65000, 65000, 30000 }, given)
+  end)
+
+  it("of many rows on paper leaves its row, within the limits of its class", function()
+    app.settings.CXB_RATE_SCALE = 1
+    local campaign = assert(app.store:insert("campaigns", { name = "Spring", status = "draft",
+      bot_id = "b", config = { time_window = { timezone = "UTC" } }, run_number = 1 }))
+    for path, action in pairs({ ["/audit/export.csv"] = "audit.export",
+      ["/calls/export.csv"] = "call.export",
+      ["/campaigns/" .. campaign._id .. "/attempt-report.csv"] = "campaign.export" }) do
+      local req, headers = api.request("GET", "/api/v1" .. path,
+        { headers = { authorization = "Bearer " .. api.TOKEN } }), nil
+      function req.start(_, _, sent)
+        headers = sent
+      end
+      function req.write()
+        return true
+      end
+      function req.finish() end
+      serve(req)
+      assert.same({ path, nil, "12" }, { path, req.text, headers and headers["ratelimit-limit"] })
+      assert.same({ path, 1 }, { path, app.store:count("audit_log", { action = action }) })
+    end
+  end)
 end)

@@ -1,6 +1,7 @@
 -- Calls as files: one as JSON, many as CSV (api.md §5.8).
 local call_view = require("services.calls.view")
 local csv = require("cxb.csv")
+local download = require("services.web.download")
 local errors = require("services.web.errors")
 local times = require("cxb.times")
 
@@ -68,11 +69,7 @@ function M.csv(ctx, filter, sort)
     end
     if not started then
       started = true
-      ctx.req:start(200, {
-        ["content-type"] = "text/csv; charset=utf-8", ["cache-control"] = "no-store",
-        ["content-disposition"] = 'attachment; filename="calls.csv"',
-        ["x-content-type-options"] = "nosniff", ["x-request-id"] = ctx.request_id,
-      })
+      download.csv(ctx, "calls.csv")
       ctx.req:write(header())
     end
     local lines = {}

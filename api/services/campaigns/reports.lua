@@ -1,6 +1,7 @@
 -- Reports of a campaign (api.md §5.10, dialler.md §12): attempts and refused rows as streamed CSV,
 -- abandons by day.
 local csv = require("cxb.csv")
+local download = require("services.web.download")
 local errors = require("services.web.errors")
 local json = require("cxb.json")
 local times = require("cxb.times")
@@ -36,15 +37,6 @@ local function seconds(from, to)
   return from and to and math.floor((to - from) / 1000 + 0.5) or nil
 end
 
-local function start(ctx, name)
-  ctx.status = 200
-  ctx.req:start(200, {
-    ["content-type"] = "text/csv; charset=utf-8", ["cache-control"] = "no-store",
-    ["x-content-type-options"] = "nosniff", ["x-request-id"] = ctx.request_id,
-    ["content-disposition"] = ('attachment; filename="%s.csv"'):format(name),
-  })
-end
-
 -- Pages of a collection, each to `take`, which answers the text to send; the first page is read
 -- before the answer begins, so that a store that is away is an ordinary refusal.
 local function stream(ctx, name, header, collection, filter, sort, take)
@@ -58,7 +50,7 @@ local function stream(ctx, name, header, collection, filter, sort, take)
       return "answered" -- cut short: the connection ends without its last piece
     end
     if not begun then
-      start(ctx, name)
+      download.csv(ctx, name .. ".csv")
       ctx.req:write(header)
       begun = true
     end

@@ -14,6 +14,9 @@ local M = {}
 
 local TIMEOUT_MS = 60000
 
+---What a request that dials may take: a host answers when somebody was reached or not.
+M.DEADLINE_MS = 65000
+
 local function not_allowed(message)
   return errors.new(422, "number_not_allowed", message)
 end

@@ -1,6 +1,7 @@
 -- Who did what (api.md §5.20): one row a state-changing request of a person or a key, append only.
 -- A route names its action (`audit = "bot.update"`; false: not worth a row, like a heartbeat); its
--- handler may say more in ctx.audit = {target = {type, id, name}, changes = audit.changes(a, b)}.
+-- handler may say more in ctx.audit = {target = {type, id, name}, changes = audit.changes(a, b)},
+-- and that this request is only a further piece of one that was told (skip = true).
 local changes = require("services.identity.audit_changes")
 
 local M = {}
@@ -51,22 +52,19 @@ local function is_told(ctx, err)
   return not err or telling[err.status] or false
 end
 
--- A look at a file's head, or a further piece of one that is being played.
-local function is_rest(req)
-  local range = req.headers.range
-  return req.method == "HEAD" or (range ~= nil and not range:match("^bytes=0%-"))
-end
-
 ---(waits) Writes the row of an answered request, if it has one.
 ---@param answer? table|string
 ---@param err? table the refusal
 function M.record(ctx, answer, err)
   local route = ctx.route
   local action = action_of(route)
-  if not action or not ctx.app.store or not is_told(ctx, err) or is_rest(ctx.req) then
+  if not action or not ctx.app.store or not is_told(ctx, err) then
     return
   end
   local more = ctx.audit or {}
+  if more.skip then
+    return
+  end
   local row, failed = ctx.app.store:insert("audit_log", {
     at = cxb.time.now(), actor = actor_of(ctx), action = action, target = target_of(ctx),
     request_id = ctx.request_id, result = err and err.code or "ok",
