@@ -5,6 +5,7 @@ local call_terms = require("services.calls.terms")
 local calls = require("services.calls")
 local errors = require("services.web.errors")
 local fanout = require("services.results.fanout")
+local recording_store = require("services.recordings.store")
 local redaction = require("services.calls.redaction")
 local result_body = require("services.results.body")
 
@@ -17,6 +18,14 @@ local function status_of(disconnected_by)
     return "failed"
   end
   return disconnected_by == "voicemail" and "voicemail" or "completed"
+end
+
+-- Where only a URL is told of a recording, its key is the last part of that.
+local function derive_key(set, found)
+  if not found.recording_key or found.recording_key == recording_store.key_of_url(
+    found.recording_url) then
+    set.recording_key = recording_store.key_of_url(set.recording_url)
+  end
 end
 
 -- What follows from the merged call: `set` laid over `found`.
@@ -41,6 +50,9 @@ local function derive(set, found, token)
   elseif value("recording_key") or value("recording_url") then
     set.recording_access_token = set.recording_access_token or token
   end
+  if set.recording_url and not set.recording_key then
+    derive_key(set, found or {})
+  end
   if not value("customer_number") and value("caller_id") then
     set.customer_number = value("caller_id")
   end
@@ -50,16 +62,6 @@ local function derive(set, found, token)
   set.started_at = value("started_at") or value("created_at") or cxb.time.now()
   set.terms = call_terms.of(value("transcript"))
   set.lat_bucket = call_latency.bucket(value("latency"))
-end
-
-local function merged_map(old, new)
-  local out = {}
-  for _, map in ipairs({ old or {}, new }) do
-    for key, item in pairs(map) do
-      out[key] = item
-    end
-  end
-  return out
 end
 
 -- Names of fields that an ordinary result has set: one made from a journal leaves them alone.
@@ -107,8 +109,11 @@ local function changes(found, result, hash)
       set[name] = value
     end
   end
+  result.left_out = {}
   if result.extra then
-    set.extra = merged_map(found and found.extra, result.extra)
+    local old = found and found.extra or {}
+    local told = from_journal and found and found.result_hash and old or {}
+    set.extra = result_body.merged(old, result.extra, told, result.left_out)
   end
   if found and found.lost then
     unset[#unset + 1] = "lost"
@@ -152,6 +157,9 @@ function M.ingest(app, body, payload)
   end)
   if not call then
     return nil, errors.of_store(outcome)
+  end
+  for _, warning in ipairs(outcome ~= "unchanged" and result.left_out or {}) do
+    table.insert(result.warnings, warning)
   end
   if outcome ~= "unchanged" then
     cxb.fault.pass("fanout.kept")

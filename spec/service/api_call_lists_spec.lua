@@ -42,7 +42,7 @@ describe("the list of calls", function()
       disconnected_by = "error", caller_id = "+15550001",
       transcript = { { role = "user", text = "contract, cancel the contract" } } })
     result("c4", { bot_id = "other", started_at = at(20), caller_id = "+15550001",
-      transcript = json.array() })
+      transcript = json.array(), recording_url = "https://store.example/b/c4.wav?sig=1" })
   end)
 
   teardown(function()
@@ -54,7 +54,7 @@ describe("the list of calls", function()
       ["bot_id=lister"] = "c3 c2 c1", ["status=failed"] = "c3", ["direction=outgoing"] = "c2",
       ["disconnected_by=error&bot_id=lister"] = "c3", ["disposition=CANCEL"] = "c1",
       ["sub_disposition=PRICE"] = "c1", ["was_transferred=true"] = "c2",
-      ["has_recording=true"] = "c2", ["has_recording=false&bot_id=lister"] = "c3 c1",
+      ["has_recording=true"] = "c4 c2", ["has_recording=false&bot_id=lister"] = "c3 c1",
       ["min_duration=60"] = "c3 c2", ["max_duration=60&bot_id=lister"] = "c2 c1",
       ["min_duration=11&max_duration=119"] = "c2", ["call_type=bot"] = "c4 c3 c2 c1",
       ["call_type=test"] = "", ["bot_id=lister&sort=started_at"] = "c1 c2 c3",

@@ -125,6 +125,20 @@ describe("a result", function()
     assert.same({ { 1, 2 }, true }, { stored().extra.small, stored().extra.other })
   end)
 
+  it("keeps no more unknown fields of several than of one", function()
+    assert.equal("", warned(post({ session_id = "s1", a = ("x"):rep(40000), small = 1 })))
+    assert.equal("b:too_large",
+      warned(post({ session_id = "s1", b = ("x"):rep(40000), small = 2 })))
+    assert.same({ 40000, nil, 2 }, { #stored().extra.a, stored().extra.b, stored().extra.small })
+  end)
+
+  it("tells of a provider's cache in tokens, never in money", function()
+    post({ session_id = "s1", llm_cache_summary = { enabled = true, statuses = { "hit" },
+      cache_read_input_tokens = 40, cost_usd = 0.2, saved = { usd = 1 } } })
+    assert.same({ enabled = true, statuses = { "hit" }, cache_read_input_tokens = 40 },
+      stored().llm_cache_summary)
+  end)
+
   it("cannot write what the API decides", function()
     post({ session_id = "s1", disconnected_by = "bot", status = "failed", v = 9, _id = "x",
       call_type = "agent", result_hash = "x", disposition = "Sold" })
@@ -148,6 +162,16 @@ describe("a result", function()
     assert.equal(token, stored().recording_access_token)
   end)
 
+  it("with nothing but a recording's URL has the last part of its path for a key", function()
+    post({ session_id = "s1", recording_url = "https://store.example/b/x/one.wav?sig=a/b&e=3" })
+    assert.equal("one.wav", stored().recording_key)
+    post({ session_id = "s1", recording_url = "https://store.example/b/x/two.wav" })
+    assert.equal("two.wav", stored().recording_key)
+    post({ session_id = "s1", recording_key = "recordings/s1.wav" })
+    post({ session_id = "s1", recording_url = "https://store.example/three.wav" })
+    assert.equal("recordings/s1.wav", stored().recording_key)
+  end)
+
   describe("made from a journal", function()
     local lost = { session_id = "s1", disconnected_by = "error", error = "worker_lost",
       call_duration_seconds = 3, latency = { turns = 1 } }
@@ -158,6 +182,12 @@ describe("a result", function()
       local call = stored()
       assert.same({ "customer", 42, "completed", nil, 1 }, { call.disconnected_by,
         call.call_duration_seconds, call.status, call.error, call.latency.turns })
+    end)
+
+    it("leaves alone what an ordinary one has told beside the contract, too", function()
+      post({ session_id = "s1", disconnected_by = "customer", mood = "good" })
+      post({ session_id = "s1", error = "worker_lost", mood = "unknown", host = "a1" })
+      assert.same({ mood = "good", host = "a1" }, stored().extra)
     end)
 
     it("gives way to an ordinary one that comes later", function()

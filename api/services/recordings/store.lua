@@ -12,10 +12,17 @@ local M = {}
 local HEAD_MS = 5000
 local NO_BODY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855" -- its SHA-256
 
+---The key that a URL stands for: the last part of its path.
+---@param address? string
+---@return string?
+function M.key_of_url(address)
+  return (address or ""):gsub("[?#].*", ""):match("([^/]+)$")
+end
+
 ---The key of a call's recording; nil when there is none or it is no plain path.
 ---@return string?
 function M.key(call)
-  local key = call.recording_key or (call.recording_url or ""):match("([^/]+)$") or ""
+  local key = call.recording_key or M.key_of_url(call.recording_url) or ""
   if key == "" or key:find("[%c\\]") or ("/" .. key .. "/"):find("/%.*/") then
     return nil
   end

@@ -9,6 +9,8 @@ local M = {}
 
 local EXTRA_MAX = 64 * 1024
 
+local cache_states = { enabled = true, worked = true, statuses = true }
+
 -- `connected_event` of a result is the raw one: its "_" keys are ours and end here.
 local function without_flags(event)
   local clean = {}
@@ -20,33 +22,73 @@ local function without_flags(event)
   return clean
 end
 
--- Unknown and refused fields, as many as fit, smallest names first.
-local function fit(extra, rejected, warnings)
-  local room, names = EXTRA_MAX, {}
-  local function take(map, kept, path)
-    for name in pairs(map) do
-      names[#names + 1] = name
-    end
-    table.sort(names)
-    for i, name in ipairs(names) do
-      local size = #name + #json.encode(map[name]) + 4
-      if size <= room then
-        kept[name] = map[name]
-        room = room - size
-      else
-        warnings[#warnings + 1] = { path = path .. name, rule = "too_large",
-          message = "is not kept: more than 64 KiB of other fields" }
-      end
-      names[i] = nil
+-- What a provider's cache saved is kept in tokens, never in money.
+local function tokens_only(summary)
+  local out = {}
+  for name, value in pairs(summary) do
+    if cache_states[name] or tostring(name):match("_tokens$") then
+      out[name] = value
     end
   end
+  return out
+end
+
+local function size(name, value)
+  return #name + #json.encode(value) + 4
+end
+
+-- As many fields of a map as there is room for, smallest names first; what room is left.
+local function take(map, kept, room, warnings)
+  local names = {}
+  for name in pairs(map) do
+    names[#names + 1] = name
+  end
+  table.sort(names)
+  for _, name in ipairs(names) do
+    local bytes = size(name, map[name])
+    if bytes <= room then
+      kept[name] = map[name]
+      room = room - bytes
+    else
+      warnings[#warnings + 1] = { path = name, rule = "too_large",
+        message = "is not kept: more than 64 KiB of other fields" }
+    end
+  end
+  return room
+end
+
+-- Unknown and refused fields, as many as fit.
+local function fit(extra, rejected, warnings)
   local kept, kept_rejected = {}, {}
-  take(rejected, kept_rejected, "")
-  take(extra, kept, "")
+  local room = take(rejected, kept_rejected, EXTRA_MAX, warnings)
+  take(extra, kept, room, warnings)
   if next(kept_rejected) then
     kept.rejected = kept_rejected
   end
   return next(kept) and kept or nil
+end
+
+---The other fields of a call with those of a new result, as many as fit.
+---@param old table<string, any>
+---@param new table<string, any>
+---@param told table<string, any> names that stay as they are
+---@param warnings table[] what is not kept is appended
+---@return table<string, any>
+function M.merged(old, new, told, warnings)
+  local out, fresh, room = {}, {}, EXTRA_MAX
+  for name, value in pairs(new) do
+    if told[name] == nil then
+      fresh[name] = value
+    end
+  end
+  for name, value in pairs(old) do
+    if fresh[name] == nil then
+      out[name] = value
+      room = room - size(name, value)
+    end
+  end
+  take(fresh, out, room, warnings)
+  return out
 end
 
 ---Judges a decoded body field by field. Nulls are dropped: blank never erases.
@@ -74,6 +116,9 @@ function M.judge(payload)
   end
   if fields.connected_event then
     fields.connected_event = without_flags(fields.connected_event)
+  end
+  if fields.llm_cache_summary then
+    fields.llm_cache_summary = tokens_only(fields.llm_cache_summary)
   end
   extra = fit(extra, rejected, warnings)
   table.sort(warnings, function(a, b)
