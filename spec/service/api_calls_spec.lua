@@ -118,6 +118,8 @@ describe("calls", function()
     assert.equal(0, api:ask("GET", "/api/v1/calls?bot_id=aged").answer.total)
     assert.equal(1, api:ask("GET", "/api/v1/calls?bot_id=aged&from=2019-12-31T00:00:00Z"
       .. "&to=2020-01-02T00:00:00%2B05:30").answer.total)
+    assert.equal(1, api:ask("GET", "/api/v1/calls?bot_id=aged&to=2020-01-05T00:00:00Z")
+      .answer.total, "the seven days before a given end")
   end)
 
   it("are refused for a query that makes no sense", function()

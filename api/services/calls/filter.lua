@@ -78,7 +78,7 @@ end
 function M.of(query, principal)
   local filter = {
     bot_id = M.bots_of(principal, query.bot_id),
-    started_at = { gte = query.from or cxb.time.now() - WEEK_MS, lte = query.to },
+    started_at = { gte = query.from or (query.to or cxb.time.now()) - WEEK_MS, lte = query.to },
   }
   for _, name in ipairs(equal) do
     filter[name] = query[name]
