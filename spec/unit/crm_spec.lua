@@ -150,6 +150,19 @@ describe("a delivery to a CRM", function()
     }, json.decode(seen("/push")[1].body))
   end)
 
+  it("of a recording whose public link was withdrawn has one that ends by itself", function()
+    push({ key_mapper = { link = "{{result.recording_url}}" } })
+    finish("s1", { recording_key = "recordings/x.wav" })
+    assert(require("services.recordings.links").withdraw(app, app.store:get("calls", "s1")))
+    let_pass(0, 1)
+    local ticket = json.decode(seen("/push")[1].body).link
+      :match("^https://cxb%.example/api/v1/recordings/s1%?ticket=(%S+)$")
+    local tickets = require("services.identity.tickets")
+    assert.is_table(tickets.check_playback(app, ticket, "s1"))
+    api.now = api.now + 7201000
+    assert.is_nil(tickets.check_playback(app, ticket, "s1"))
+  end)
+
   it("is written anew at each try until one succeeds, so that a late analysis is in it", function()
     push({ url = base .. "/status/500", key_mapper = { d = "{{analysis.DISPOSITION}}" } })
     finish("s1")

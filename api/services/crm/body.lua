@@ -2,7 +2,9 @@
 -- call.*, crm.*, system.*, result.*, analysis.* and qc.*. Every value is a text; an unknown name is
 -- an empty one; what a value holds is never expanded again.
 local json = require("cxb.json")
+local recording_store = require("services.recordings.store")
 local template = require("cxb.template")
+local tickets = require("services.identity.tickets")
 local tz = require("cxb.tz")
 local call_variables = require("services.runtime_config.variables")
 local variables = require("cxb.variables")
@@ -35,12 +37,16 @@ local function transcript_text(entries)
   return table.concat(lines, "\n")
 end
 
+-- The public link; where that was withdrawn, one with a ticket that ends by itself.
 local function recording_url(app, call)
   local token = call.recording_access_token
-  if not token then
+  if token then
+    return ("%s/api/v1/public/recordings/%s"):format(app:public_base(), token)
+  elseif not recording_store.key(call) then
     return ""
   end
-  return ("%s/api/v1/public/recordings/%s"):format(app:public_base(), token)
+  return ("%s/api/v1/recordings/%s?ticket=%s"):format(app:public_base(), call._id,
+    tickets.playback(app, call._id, { kind = "crm" }))
 end
 
 ---The result.* variables of a call.
