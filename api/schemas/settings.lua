@@ -1,4 +1,10 @@
 -- The environment variables of the API (api.md §1).
+local tz = require("cxb.tz")
+
+local function is_address(text)
+  return text:match("^%d+%.%d+%.%d+%.%d+$") or text:match("^[%x:.]*:[%x:.]*$")
+end
+
 return {
   { name = "CXB_API_LISTEN", default = "127.0.0.1:8080", form = "HOST:PORT or unix:PATH",
     help = "where the API listens: HOST:PORT or unix:PATH" },
@@ -17,6 +23,9 @@ return {
   { name = "CXB_INTERNAL_URL", pattern = "^https?://[^%s]+$", form = "an http(s) URL",
     help = "base that Core and Dialler use; default: CXB_PUBLIC_URL" },
   { name = "CXB_TRUSTED_PROXIES", type = "list", default = { "unix", "127.0.0.1", "::1" },
+    form = "unix and IP addresses", fits = function(text)
+      return text == "unix" or is_address(text)
+    end,
     help = "whose X-Forwarded-* headers count" },
   { name = "LIVEKIT_URL", pattern = "^%a+://[^%s]+$", form = "a ws or http URL",
     help = "LiveKit server; this or its key or secret unset: carriers stay unsynchronised" },
@@ -42,7 +51,12 @@ return {
   { name = "CXB_ADMIN_PASSWORD", secret = true, help = "the first administrator's, 10 to 128" },
   { name = "CXB_WEBHOOK_SECRET", secret = true,
     help = "when set, a signature on a call worker's deliveries must verify; whsec_<base64>" },
-  { name = "CXB_OUTBOUND_ALLOW", type = "list",
+  { name = "CXB_OUTBOUND_ALLOW", type = "list", form = "host names, IP addresses and CIDRs",
+    fits = function(text)
+      local address, bits = text:match("^(.+)/(%d+)$")
+      return address and is_address(address) and tonumber(bits) <= 128 or is_address(text)
+        or text:match("^[%w_.-]+$")
+    end,
     help = "hosts or CIDRs that URLs set by operators may reach although private" },
   { name = "LIVE_PROMPT_CACHE_PREWARM_HOUR", type = "int", default = 7, min = 0, max = 23,
     help = "hour at which bots' prompts are given to their providers to keep" },
@@ -50,7 +64,8 @@ return {
     help = "hour at which they are forgotten" },
   { name = "LIVE_PROMPT_CACHE_TTL_HOURS", type = "int", default = 25, min = 1, max = 168,
     unit = "h", help = "how long a provider keeps a prompt" },
-  { name = "LIVE_PROMPT_CACHE_TIMEZONE", default = "Asia/Kolkata",
+  { name = "LIVE_PROMPT_CACHE_TIMEZONE", default = "Asia/Kolkata", fits = tz.known,
+    form = "a time zone like Asia/Kolkata",
     help = "zone of these hours" },
   { name = "REDIS_URL", secret = true,
     help = "redis://[:password@]host:port[/db] or redis+unix:///path; unset: in this process" },
@@ -61,6 +76,9 @@ return {
   { name = "CXB_RATE_SCALE", type = "number", default = 1, min = 0, max = 1000,
     help = "multiplies the rate limits; 0 turns them off" },
   { name = "CXB_CORS_ORIGINS", type = "list", default = {},
+    form = "origins like https://desk.example.org", fits = function(text)
+      return text:match("^https?://[^/?#@]+$")
+    end,
     help = "origins whose pages may read answers, exactly as browsers send them" },
   { name = "MAX_CALLBACK_RESCHEDULES", type = "int", default = 5, min = 0, max = 100,
     help = "how often a contact's callback is put off again" },

@@ -237,7 +237,7 @@ function M.clone(ctx, id, name)
     return nil, err
   end
   return M.create(ctx, {
-    name = name or (campaign.name:sub(1, 113) .. " (copy)"), description = campaign.description,
+    name = name or documents.name_of_copy(campaign.name), description = campaign.description,
     bot_id = campaign.bot_id, number_pool = campaign.number_pool,
     config = merged(campaign.config, {}),
   }, "clone")

@@ -1,8 +1,10 @@
 -- Configuration from environment variables. Each variable is declared once: a list of
 --   {name="CXB_X", type=, default=, alias=, min=, max=, multiple=, choices=, pattern=, required=,
---    unit=, secret=, help=}
+--    fits=, unit=, secret=, help=}
 -- and config.load() gives a table keyed by variable name. Types: "string" (default), "int",
 -- "number", "bool" (1/0, true/false, yes/no, on/off), "list" (separated by commas or blanks).
+-- `fits`, a function of a text (of each item of a list), says whether it has the form that `form`
+-- tells people.
 -- An empty variable counts as unset. A bad value ends the process with exit code 1 and one line.
 local envfile = require("cxb.envfile")
 
@@ -73,6 +75,11 @@ local function rule_broken(entry, value)
   end
   if entry.pattern and type(value) == "string" and not value:match(entry.pattern) then
     return entry.form or ("like " .. entry.pattern)
+  end
+  for _, text in ipairs(entry.fits and (type(value) == "table" and value or { value }) or {}) do
+    if not entry.fits(text) then
+      return entry.form
+    end
   end
 end
 

@@ -108,4 +108,17 @@ describe("a change by its route", function()
       assert.same({ path, 1 }, { path, app.store:count("audit_log", { action = action }) })
     end
   end)
+
+  it("that copies or is told cuts no character in two", function()
+    local name = "x" .. ("नमस्ते "):rep(17)
+    local bot = assert(app.store:insert("bots", { name = name, is_active = true }))
+    assert.equal(200, ask("PUT", "/bots/" .. bot._id, { system_prompt = name:rep(20) }).status)
+    local copy = ask("POST", "/bots/" .. bot._id .. "/clone", {})
+    local row = assert(app.store:find("audit_log", { action = "bot.update" }, {}))[1]
+    for _, text in ipairs({ copy.answer.name, row.changes[1].to }) do
+      assert.matches("^xनमस्ते", text)
+      assert.is_nil(text:find("\239\191\189", 1, true) or require("cxb.utf8").first_bad(text))
+    end
+    assert.matches(" (copy)", copy.answer.name, 1, true)
+  end)
 end)

@@ -46,6 +46,39 @@ describe("config", function()
     assert.equal('start refused: CXB_DEV: "maybe" is not valid, expected 1 or 0', refusal({ CXB_DEV = "maybe" }))
   end)
 
+  it("judges a form by a function, each item of a list", function()
+    local list = { { name = "CXB_ORIGINS", type = "list", form = "origins", fits = function(text)
+      return text:match("^https://[^/]+$")
+    end } }
+    assert.same({ "https://a", "https://b" },
+      config.load(list, { CXB_ORIGINS = "https://a,https://b" }).CXB_ORIGINS)
+    local ok, line = pcall(config.load, list, { CXB_ORIGINS = "https://a,https://b/" })
+    assert.same({ false, 'start refused: CXB_ORIGINS: "https://a,https://b/" is not valid,'
+      .. " expected origins" }, { ok, line })
+  end)
+
+  it("refuses what the API's settings name by form", function()
+    local settings = require("api.schemas.settings")
+    for name, values in pairs({
+      CXB_TRUSTED_PROXIES = { "10.0.0.0/8", "unix,proxy" },
+      CXB_CORS_ORIGINS = { "https://desk.example.org/", "*" },
+      CXB_OUTBOUND_ALLOW = { "http://crm", "10.0.0.0/x", "10.0.0.0/129" },
+      LIVE_PROMPT_CACHE_TIMEZONE = { "Mars/Olympus" },
+    }) do
+      for _, value in ipairs(values) do
+        local ok, line = pcall(config.load, settings, { [name] = value })
+        assert.same({ value, false, name }, { value, ok, tostring(line):match("refused: ([%u_]+):") })
+      end
+    end
+    local fine = config.load(settings, { CXB_TRUSTED_PROXIES = "unix ::1",
+      CXB_CORS_ORIGINS = "https://desk.example.org:8443", CXB_OUTBOUND_ALLOW =
+      "crm.internal 10.1.0.0/16 fd00::/8 10.2.3.4", LIVE_PROMPT_CACHE_TIMEZONE = "Europe/Berlin" })
+    assert.equal(4, #fine.CXB_OUTBOUND_ALLOW)
+    local address = require("services.system.app").address
+    assert.same({ "tcp:[::1]:80", "unix:/run/a", nil, nil }, { address("[::1]:80"),
+      address("unix:/run/a"), address("127.0.0.1:99999"), address("here") })
+  end)
+
   it("does not show the value of a secret", function()
     local line = refusal({ CXB_KEY = "hunter2" })
     assert.is_nil(line:find("hunter2", 1, true))

@@ -178,7 +178,7 @@ function M.clone(ctx, id, name)
     return nil, err
   end
   local fields = M.content(found)
-  fields.name = name or (found.name:sub(1, 113) .. " (copy)")
+  fields.name = name or documents.name_of_copy(found.name)
   fields.version = 1
   local bot
   bot, err = ctx.app.store:insert("bots", fields)

@@ -1,5 +1,6 @@
 -- What of a change the audit tells: {path, from, to} each, secrets as •••.
 local json = require("cxb.json")
+local text = require("cxb.text")
 
 local M = {}
 
@@ -36,7 +37,7 @@ local function told_text(value)
   elseif value:match("^%a+://[^%s?]+%?") then
     value = value:match("^[^?]+") .. "?" .. HIDDEN
   end
-  return #value <= MAX_TEXT and value or value:sub(1, MAX_TEXT)
+  return (text.limit(value, MAX_TEXT))
 end
 
 -- A copy that may be kept for years.
@@ -54,8 +55,8 @@ local function told(path, value)
   for name, item in pairs(value) do
     out[name] = told(map and path .. "." .. tostring(name) or path, item)
   end
-  local text = json.encode(out, true)
-  return #text <= MAX_TEXT and out or text:sub(1, MAX_TEXT)
+  local encoded = json.encode(out, true)
+  return #encoded <= MAX_TEXT and out or (text.limit(encoded, MAX_TEXT))
 end
 
 local function differ(a, b)

@@ -27,7 +27,8 @@ function M.address(listen)
   if listen:match("^unix:/.") then
     return listen
   end
-  return listen:match("^[%w.:%[%]-]+:%d+$") and "tcp:" .. listen or nil
+  local port = tonumber(listen:match("^[%w.:%[%]-]+:(%d+)$"))
+  return port and port <= 65535 and "tcp:" .. listen or nil
 end
 
 ---@param settings table by schemas.settings

@@ -4,11 +4,13 @@ local api_keys = require("services.identity.api_keys")
 local errors = require("services.web.errors")
 local json = require("cxb.json")
 local schema = require("cxb.schema")
+local text = require("cxb.text")
 
 local M = {}
 
 -- A change that was read before it is written: an update by somebody else in between is met again.
 local ATTEMPTS = 10
+local NAME_MAX, COPY = 120, " (copy)"
 
 ---The ETag of a stored document.
 ---@return string
@@ -130,6 +132,12 @@ function M.patch(ctx, collection, id, what, patch, fields, shown)
   return M.change(ctx, collection, id, what, function()
     return M.operations(patch, fields)
   end, shown)
+end
+
+---How a copy is called that nobody gave a name.
+---@return string
+function M.name_of_copy(name)
+  return text.limit_characters(name, NAME_MAX - #COPY) .. COPY
 end
 
 return M
