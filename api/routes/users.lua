@@ -150,30 +150,33 @@ local function on_call(ctx, id)
     { agent_id = id, state = { ["in"] = { "assigned", "active", "wrap_up" } } }, { max = 1 })
 end
 
+-- First switched off, so that two who remove each other leave one behind.
 local function remove(ctx)
-  local user, err = documents.get(ctx, "users", ctx.params.id, "user")
-  local ok, refused = user ~= nil, err
-  if ok then
-    ok, refused = keeps_super(ctx, user)
+  local user, err = change(ctx, function(found)
+    local ok, refused = keeps_super(ctx, found)
+    if ok then
+      ok, refused = changeable(ctx, found)
+    end
+    if not ok then
+      return nil, refused
+    end
+    local busy, failed = on_call(ctx, found._id)
+    if not busy then
+      return nil, errors.of_store(failed)
+    elseif busy > 0 then
+      return nil, errors.new(409, "on_call", "The user is on a call.")
+    end
+    return { set = { is_active = false, token_version = found.token_version + 1 },
+      unset = { "token_kept" } }
+  end)
+  if not user then
+    return nil, err
   end
-  if ok then
-    ok, refused = changeable(ctx, user)
-  end
-  if not ok then
-    return nil, refused
-  end
-  local busy, failed = on_call(ctx, user._id)
-  if not busy then
-    return nil, errors.of_store(failed)
-  elseif busy > 0 then
-    return nil, errors.new(409, "on_call", "The user is on a call.")
-  end
-  local gone
-  gone, failed = ctx.app.store:delete("users", user._id)
+  local gone, failed = ctx.app.store:delete("users", user._id)
   if not gone then
     return nil, errors.of_store(failed)
   end
-  desk_presence.dismiss(ctx.app, user._id)
+  desk_presence.leave(ctx.app, user._id)
   note(ctx, user, nil)
   return { status = 204 }
 end

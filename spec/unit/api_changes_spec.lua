@@ -121,4 +121,45 @@ describe("a change by its route", function()
     end
     assert.matches(" (copy)", copy.answer.name, 1, true)
   end)
+
+  it("leaves one super_admin when two remove each other", function()
+    local first = assert(app.store:find("users", {}, {}))[1]
+    local second = api.user(app, "eve@example.org", "super_admin")
+    local update = app.store.update
+    rawset(app.store, "update", function(store, collection, id, ops, options)
+      if id == second._id and ops.set.is_active == false then
+        assert(update(store, collection, first._id, { set = { is_active = false } }))
+      end
+      return update(store, collection, id, ops, options)
+    end)
+    local req = ask("DELETE", "/users/" .. second._id)
+    assert.same({ 409, "last_super_admin" }, { req.status, req.answer.error })
+    assert.is_true(app.store:get("users", second._id).is_active)
+  end)
+
+  it("is not open to a session of somebody who had the address before", function()
+    local token = api.token("bo@example.org")
+    local function status()
+      return ask("GET", "/auth/me", nil, { authorization = "Bearer " .. token }).status
+    end
+    local user = api.user(app, "bo@example.org", "agent")
+    assert.equal(200, status())
+    assert.equal(204, ask("DELETE", "/users/" .. user._id).status)
+    assert.equal(401, status())
+    api.now = api.now + 60000
+    api.user(app, "bo@example.org", "admin")
+    assert.equal(401, status())
+    token = api.token("bo@example.org")
+    assert.equal(200, status())
+  end)
+
+  it("of a flow that went on shows its times as answers do", function()
+    assert(app.store:insert("flows", { name = "mine", draft = { source = "x", base_version = 0,
+      by = "somebody@example.org", at = api.now } }))
+    for _, headers in ipairs({ {}, { ["if-match"] = '"99"' } }) do
+      local req = ask("PUT", "/flows/mine/draft", { source = "y", base_version = 0 }, headers)
+      assert.same({ 409, "2026-04-24T09:00:00.000Z", "2026-04-24T09:00:00.000Z" },
+        { req.status, req.answer.current.updated_at, req.answer.current.draft.at })
+    end
+  end)
 end)

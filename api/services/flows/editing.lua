@@ -3,6 +3,7 @@ local documents = require("services.web.documents")
 local editing = require("services.bots.editing")
 local errors = require("services.web.errors")
 local flows = require("services.flows")
+local schema = require("cxb.schema")
 
 local M = {}
 
@@ -44,9 +45,17 @@ function M.stored(app, name)
   return made
 end
 
+local time = { type = "integer", format = "time" }
+local with_times = { type = "object", additionalProperties = true, properties = {
+  updated_at = time,
+  draft = { type = "object", additionalProperties = true, properties = { at = time } },
+} }
+
 ---A refusal that shows what stands.
-function M.conflict(message, current)
-  return nil, errors.new(409, "version_conflict", message, { current = current })
+---@param shown table by M.shown()
+function M.conflict(message, shown)
+  return nil, errors.new(409, "version_conflict", message,
+    { current = schema.shape(with_times, shown) })
 end
 
 ---What of a stored flow a client is shown.
@@ -115,7 +124,7 @@ function M.draft(ctx, name, body)
     return { set = { draft = { source = body.source, base_version = body.base_version,
       by = editing.author(ctx), at = cxb.time.now() } } }
   end, function(doc)
-    return M.shown(name, doc)
+    return schema.shape(with_times, M.shown(name, doc))
   end)
 end
 

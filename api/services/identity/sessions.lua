@@ -30,8 +30,12 @@ function M.issue(app, user)
   }
 end
 
+-- Whether a session is of this record: one that began before it was made is of somebody who had the
+-- address before.
 local function valid(user, claims)
+  local began = tonumber(claims.iat)
   return user and user.is_active
+    and not (began and user.created_at and (began + 1) * 1000 <= user.created_at)
     and (claims.tv == user.token_version or (claims.jti and claims.jti == user.token_kept))
 end
 
