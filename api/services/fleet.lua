@@ -27,8 +27,7 @@ function M.step(app, op, ...)
   local answer, err = caches.script(app, "fleet", { "fleet:" }, { op, app.cache.now(), ... })
   if not answer then
     cxb.log.error("the fleet cannot be asked", { error = err.message })
-    return nil, errors.new(503, "cache_unavailable", "The cache cannot be reached.",
-      { headers = { ["retry-after"] = "2" } })
+    return nil, errors.new(503, "cache_unavailable", "The cache cannot be reached.")
   end
   return answer
 end

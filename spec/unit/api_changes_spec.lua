@@ -162,4 +162,12 @@ describe("a change by its route", function()
         { req.status, req.answer.current.updated_at, req.answer.current.draft.at })
     end
   end)
+
+  it("that needs what is away is told when to ask again", function()
+    local carrier = assert(app.store:insert("carriers", { name = "Trunk",
+      sip_address = "sip.example.org" }))
+    local req = ask("POST", "/carriers/" .. carrier._id .. "/sync")
+    assert.same({ 503, "livekit_unavailable", "2" }, { req.status, req.answer.error,
+      req.answer_headers["retry-after"] })
+  end)
 end)

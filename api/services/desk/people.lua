@@ -14,8 +14,7 @@ local function unavailable(err)
   if err.status then
     return err
   end
-  return errors.new(503, "cache_unavailable", "Presence cannot be read at the moment.",
-    { headers = { ["retry-after"] = "2" } })
+  return errors.new(503, "cache_unavailable", "Presence cannot be read at the moment.")
 end
 M.unavailable = unavailable
 

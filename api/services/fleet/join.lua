@@ -21,8 +21,7 @@ function M.token(app)
   local kept, err = app.cache:set("fleet:join:" .. known_by(token), "1", TOKEN_MS)
   if not kept then
     cxb.log.error("the join token cannot be kept", { error = err.message })
-    return nil, errors.new(503, "cache_unavailable", "The cache cannot be reached.",
-      { headers = { ["retry-after"] = "2" } })
+    return nil, errors.new(503, "cache_unavailable", "The cache cannot be reached.")
   end
   return { token = token, expires_at = cxb.time.now() + TOKEN_MS }
 end

@@ -22,11 +22,15 @@ local from_store = {
 ---@field current? table the stored document, of a version conflict
 ---@field more? table other fields of the body, by name
 
+---What is away, by its code `…_unavailable`, may be asked for again: Retry-After says when.
 ---@return api.error
 function M.new(status, code, message, more)
   local err = { status = status, code = code, message = message }
   for key, value in pairs(more or {}) do
     err[key] = value
+  end
+  if code:match("_unavailable$") then
+    err.headers = err.headers or { ["retry-after"] = "2" }
   end
   return err
 end
@@ -55,7 +59,6 @@ function M.of_store(err)
   local out = M.new(known[1], known[2], known[3])
   if err.code == "unavailable" then
     say_unavailable(err)
-    out.headers = { ["retry-after"] = "2" }
   end
   return out
 end

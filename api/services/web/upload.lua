@@ -79,8 +79,7 @@ local function writer(file, upload, max)
     local ok, code, message = file:write(piece)
     if not ok then
       cxb.log.error("upload cannot be kept", { error = message or code })
-      return nil, errors.new(503, "storage_unavailable", "The file cannot be kept now.",
-        { headers = { ["retry-after"] = "2" } })
+      return nil, errors.new(503, "storage_unavailable", "The file cannot be kept now.")
     end
     return true
   end
@@ -146,8 +145,7 @@ function M.receive(ctx, rule)
   local file, path = open(ctx.app)
   if not file then
     cxb.log.error("upload cannot be kept", { error = path })
-    return nil, errors.new(503, "storage_unavailable", "The file cannot be kept now.",
-      { headers = { ["retry-after"] = "2" } })
+    return nil, errors.new(503, "storage_unavailable", "The file cannot be kept now.")
   end
   local upload = { path = path, bytes = 0 }
   ctx.upload = upload
