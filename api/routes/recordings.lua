@@ -11,6 +11,7 @@ local token = { type = "string", minLength = 16, maxLength = 128, pattern = "^[%
 
 -- As long as the longest call; who listens takes the time it lasts.
 local LISTEN_MS = 7200000
+local PLAYED_MS = LISTEN_MS -- as long as a ticket
 
 -- (waits) Sends the recording of a call.
 local function play(ctx, call, headers)
@@ -19,6 +20,21 @@ local function play(ctx, call, headers)
     return nil, err
   end
   return recording_stream.send(ctx, source, headers)
+end
+
+-- Whether a request is only the rest of a play that the audit has told of: a player asks for many
+-- ranges, and begins anywhere.
+local function is_rest(ctx, call)
+  local range, cache = ctx.req.headers.range, ctx.app.cache
+  if ctx.req.method == "HEAD" then
+    return true
+  end
+  local key = ("played:%s:%s"):format(ctx.principal.id or ctx.principal.kind, call._id)
+  if range and not range:match("^bytes=0%-") and cache:get(key) then
+    return true
+  end
+  cache:set(key, "1", PLAYED_MS)
+  return false
 end
 
 local function rotate(ctx)
@@ -63,12 +79,7 @@ return {
       if not call then
         return nil, err
       end
-      -- A player asks for many ranges; the one from the beginning is the play.
-      local range = ctx.req.headers.range
-      ctx.audit = {
-        target = { type = "call", id = call._id },
-        skip = ctx.req.method == "HEAD" or (range ~= nil and not range:match("^bytes=0%-")),
-      }
+      ctx.audit = { target = { type = "call", id = call._id }, skip = is_rest(ctx, call) }
       return play(ctx, call)
     end,
   },

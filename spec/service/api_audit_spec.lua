@@ -95,6 +95,14 @@ describe("the audit", function()
     local found = rows("action=recording.play")
     assert.same({ 1, "user", "admin", "played" }, { #found, found[1].actor.type,
       found[1].actor.name, found[1].target.id })
+    -- Another player begins in the middle.
+    api:ask("POST", "/api/v1/call-results", { body = { session_id = "skimmed",
+      recording_key = "recordings/played.wav", disconnected_by = "bot" } })
+    for _, range in ipairs({ "bytes=1-999", "bytes=1000-" }) do
+      assert.equal(206, api:ask("GET", "/api/v1/recordings/skimmed",
+        { headers = { range = range } }).status)
+    end
+    assert.equal(1, #rows("action=recording.play&target=skimmed"))
   end)
 
   it("is filtered, read by administrators, exported by super_admins, changed by nobody", function()
