@@ -58,7 +58,7 @@ end
 -- Whether the agent of a call has lost it: its browser is silent, or it left the room.
 local function lost(call, seen, timers, now)
   local agent = seen.agents[call.agent_id]
-  return not presence.is_here(agent, now, timers.heartbeat_ttl * 1000) or call.agent_out == true
+  return not presence.is_here(agent, now, timers.heartbeat_ttl * 1000) or presence.is_out(call)
 end
 
 local function observe(app, call, seen, timers, now)

@@ -102,7 +102,7 @@ local by_call = { assigned = "on_call", active = "on_call", wrap_up = "wrap_up" 
 function M.status(agent, call, now, ttl_ms)
   local here = M.is_here(agent, now, ttl_ms)
   if call then
-    if not here or call.agent_out then
+    if not here or M.is_out(call) then
       return "disconnected"
     end
     return by_call[call.state]
@@ -111,6 +111,12 @@ function M.status(agent, call, now, ttl_ms)
 end
 
 local online = { available = true, busy = true, on_call = true, wrap_up = true }
+
+---Whether the agent of a call that goes on is out of its room; wrap-up needs none.
+---@return boolean
+function M.is_out(call)
+  return call.agent_out == true and call.state ~= "wrap_up"
+end
 
 ---Whether an agent of this status is here and will take calls again.
 ---@return boolean
