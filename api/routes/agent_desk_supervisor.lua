@@ -52,8 +52,8 @@ return {
   {
     verb = "POST", path = BASE .. "/supervisor/calls/{id}/force-end", guard = "sup",
     audit = "desk.force_end", summary = "Ends a call, whatever its state.", params = shape.params,
-    output = shape.full, errors = { "invalid_state" },
-    input = { type = "object", title = "DeskForceEnd", required = { "reason" },
+    output = shape.full, errors = { "invalid_state" }, optional = true,
+    input = { type = "object", title = "DeskForceEnd",
       properties = { reason = { type = "string", minLength = 1, maxLength = 500 } } },
     handler = function(ctx)
       local call, err = supervision.force_end(ctx, ctx.params.id, ctx.body.reason)

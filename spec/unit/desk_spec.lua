@@ -380,7 +380,7 @@ describe("a call at the Agent Desk", function()
     accept("ann", "c1")
     local path = "/supervisor/calls/c1/force-end"
     assert.equal("wrap_up", desk:as("sue", "POST", path, { reason = "x" }).answer.state)
-    assert.equal("wrap_up", desk:as("sue", "POST", path, { reason = "x" }).answer.state)
+    assert.equal("wrap_up", desk:as("sue", "POST", path).answer.state)
     on("ann", "c1", "end", { disposition = "D" })
     assert.equal(409, desk:as("sue", "POST", path, { reason = "x" }).status)
   end)
