@@ -96,11 +96,23 @@ describe("a call to a person", function()
     local other = with_key(key({ bot_ids = { "echo" } }))
     assert.same({ 403, "forbidden" }, refusal(dial({ to_number = blocked }, other)))
     assert.same({ 422, "number_not_allowed" }, refusal(dial({ to_number = "112" })))
-    assert.same({ 422, "validation_failed" }, refusal(dial({ to_number = "my mother" })))
+    assert.same({ 422, "validation_failed" }, refusal(dial({ bot_id = "nobody",
+      to_number = "my mother" })))
     local flags = dial({ variables = { _skip_post_push = true } }, with_key(key()))
     assert.same({ 422, "variables._skip_post_push" },
       { flags.status, flags.answer.fields[1].path })
     assert.same({ 422, "number_on_dnc" }, refusal(dial({ to_number = blocked })))
+    assert.equal(before, dialled())
+  end)
+
+  it("never goes to a number on the list, however it is written", function()
+    hosts[1]:register(api)
+    local blocked = person()
+    api:ask("POST", "/api/v1/dnc", { body = { numbers = { blocked } } })
+    local before, digits = dialled(), blocked:sub(4)
+    for _, text in ipairs({ blocked, blocked:sub(2), "0" .. digits, digits, "0091" .. digits }) do
+      assert.same({ 422, "number_on_dnc" }, refusal(dial({ to_number = text })), text)
+    end
     assert.equal(before, dialled())
   end)
 
@@ -141,6 +153,12 @@ describe("a call to a person", function()
       assert.same({ status, code }, refusal(dial()))
       assert.equal(before, #hosts[2]:asked("/livekit/dialout"))
     end
+    hosts[1]:answer("/livekit/dialout", 500, { error = "SIP trunk 7 is gone" })
+    local said = dial()
+    assert.same({ 500, "upstream_failed", "SIP trunk 7 is gone" }, { said.status,
+      said.answer.error, said.answer.message })
+    hosts[1]:answer("/livekit/dialout", 409, { error = "sip_486" })
+    assert.same({ 409, "sip_486" }, refusal(dial()))
     hosts[1]:answer("/livekit/dialout", 200, "<html>")
     assert.same({ 502, "upstream_failed" }, refusal(dial()))
     assert.equal(0, api:ask("GET", "/api/v1/fleet/status").answer.hosts[2].reservations)

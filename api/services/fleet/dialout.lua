@@ -12,7 +12,8 @@ local pipeline = require("services.web.pipeline")
 
 local M = {}
 
-local TIMEOUT_MS = 60000
+local TIMEOUT_MS, ERROR_MAX = 60000, 300
+local REGION = "IN" -- of numbers without country code on the do-not-call list
 
 ---What a request that dials may take: a host answers when somebody was reached or not.
 M.DEADLINE_MS = 65000
@@ -32,6 +33,21 @@ local function read_number(text)
     return nil, not_allowed("Emergency and short numbers are not dialled.")
   end
   return number:sub(1, 1) == "0" and number or "+" .. digits
+end
+
+-- (waits) Whether a number is on the do-not-call list, as it is dialled or as the list reads it:
+-- carriers take national numbers, too.
+local function check_dnc(app, text, number)
+  local forms = { number, dnc.normal(text, REGION) }
+  for _, form in ipairs(forms) do
+    local answer, err = dnc.listed(app, form)
+    if not answer then
+      return nil, errors.of_store(err)
+    elseif answer.listed then
+      return nil, errors.new(422, "number_on_dnc", "The number is on the do-not-call list.")
+    end
+  end
+  return true
 end
 
 -- (waits) A number that is not ours: a call to oneself would take two slots and never end.
@@ -88,10 +104,11 @@ local function outcome(answer)
   elseif answer.status < 300 then
     return nil, errors.new(502, "upstream_failed", "The host's answer makes no sense.")
   end
-  local code = type(said.error) == "string" and said.error:match("^[%l_]+$") or "upstream_failed"
-  local message = type(said.message) == "string" and said.message
+  local told = type(said.error) == "string" and said.error:sub(1, ERROR_MAX) or nil
+  local code = told and told:match("^%l[%l%d_]*$")
+  local message = type(said.message) == "string" and said.message or not code and told
     or ("The host answered %d."):format(answer.status)
-  return nil, errors.new(answer.status, code, message,
+  return nil, errors.new(answer.status, code or "upstream_failed", message,
     { headers = { ["retry-after"] = answer.headers["retry-after"] } })
 end
 
@@ -108,24 +125,20 @@ end
 ---@return table? answer {status, call_id, room_name, host_id}, api.error? err
 function M.dial(ctx, request)
   local app = ctx.app
-  local bot, err = find_bot(ctx, request.bot_id)
-  local number, ok
-  if bot then
-    number, err = read_number(request.to_number)
-    ok = number
+  local number, err = read_number(request.to_number)
+  local bot, ok
+  if number then
+    bot, err = find_bot(ctx, request.bot_id)
+    ok = bot
   end
   if ok then
     ok, err = check_number(app, number)
   end
+  if ok then
+    ok, err = check_dnc(app, request.to_number, number)
+  end
   if not ok then
     return nil, err
-  end
-  local listed
-  listed, err = dnc.listed(app, number)
-  if not listed then
-    return nil, errors.of_store(err)
-  elseif listed.listed then
-    return nil, errors.new(422, "number_on_dnc", "The number is on the do-not-call list.")
   end
   local open, why = hours.open(bot.active_hours, bot.timezone, cxb.time.now())
   if not open then
