@@ -170,4 +170,15 @@ describe("a change by its route", function()
     assert.same({ 503, "livekit_unavailable", "2" }, { req.status, req.answer.error,
       req.answer_headers["retry-after"] })
   end)
+
+  it("that is asked for twice by one Idempotency-Key is told once", function()
+    local bot = assert(app.store:insert("bots", { name = "Ada", is_active = true }))
+    for _, replay in ipairs({ "first", "true" }) do
+      local req = ask("POST", "/bots/" .. bot._id .. "/test-call", { kind = "browser" },
+        { ["idempotency-key"] = "once" })
+      assert.same({ 200, replay },
+        { req.status, req.answer_headers["idempotent-replay"] or "first" })
+    end
+    assert.equal(1, app.store:count("audit_log", { action = "bot.test_call" }))
+  end)
 end)

@@ -1,7 +1,7 @@
 -- Who did what (api.md §5.20): one row a state-changing request of a person or a key, append only.
 -- A route names its action (`audit = "bot.update"`; false: not worth a row, like a heartbeat); its
 -- handler may say more in ctx.audit = {target = {type, id, name}, changes = audit.changes(a, b)},
--- and that this request is only a further piece of one that was told (skip = true).
+-- and that this request only goes on with one that was told, or repeats it (skip = true).
 local changes = require("services.identity.audit_changes")
 
 local M = {}

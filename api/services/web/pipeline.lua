@@ -217,6 +217,7 @@ local function handle(route, ctx)
   if kept == false then
     return nil, refused
   elseif kept and kept.replay then
+    ctx.audit = { skip = true } -- told the first time
     return idempotency.again(kept.replay)
   end
   local answer, err = route.handler(ctx)
