@@ -96,11 +96,25 @@ function M.all(app, registered)
   end
 end
 
+-- (waits) Base URLs of the list that nobody has asked yet. Who registers itself is not asked.
+local function unasked(app)
+  local list = {}
+  for _, base in ipairs(M.urls(app)) do
+    list[#list + 1] = not asked[base] and base or nil
+  end
+  local rows = list[1] and require("services.fleet").step(app, "list")
+  for _, row in ipairs(rows or {}) do
+    local source, base = row[2], row[3]
+    asked[base] = asked[base] or source == "registered" or nil
+  end
+  return list
+end
+
 ---(waits) At first use the hosts that nobody has asked yet are asked at once: until one of them has
 ---a free slot, or all have answered.
 function M.first(app)
   local answers, n = channel.new(), 0
-  for _, base in ipairs(M.urls(app)) do
+  for _, base in ipairs(unasked(app)) do
     if not asked[base] and begin(app, base, function(said)
       answers:push({ free = said and said.fleet_available > 0 })
     end) then
