@@ -11,13 +11,30 @@ local function address_rule(value)
   end
 end
 
+-- Bits of an IP address; nil when it is none.
+local function width_of(address)
+  if address:find(":", 1, true) then
+    return 128
+  end
+  local parts = { address:match("^(%d+)%.(%d+)%.(%d+)%.(%d+)$") }
+  for _, part in ipairs(parts) do
+    if tonumber(part) > 255 then
+      return nil
+    end
+  end
+  return parts[1] and 32
+end
+
 -- An address or a range of them; not everybody.
 local function allowed_rule(value)
-  local base, bits = value:match("^([%x:.]+)/?(%d*)$")
-  if not base or not (base:match("^%d+%.%d+%.%d+%.%d+$") or base:find(":", 1, true)) then
+  local base, bits = value:match("^([%x:.]+)$"), nil
+  if not base then
+    base, bits = value:match("^([%x:.]+)/(%d+)$")
+  end
+  local width = base and width_of(base)
+  if not width or tonumber(bits or 0) > width then
     return "must be an IP address or a CIDR range"
-  elseif bits ~= "" and (tonumber(bits) == 0 or tonumber(bits) > 128) or base == "0.0.0.0"
-    or base == "::" then
+  elseif tonumber(bits) == 0 or base == "0.0.0.0" or base == "::" then
     return "must not be everybody"
   end
 end

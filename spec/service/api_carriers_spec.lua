@@ -65,6 +65,9 @@ describe("carriers", function()
       assert.equal(422, answer.status, field)
       assert.equal(field, answer.answer.fields[1].path:match("^[%w_]+"))
     end
+    for _, address in ipairs({ "300.1.1.1", "192.0.2.0/33", "192.0.2.1/", "::/0", "sip.x" }) do
+      assert.equal(422, create({ inbound_allowed_addresses = { address } }).status, address)
+    end
     local open = create({ inbound_auth_mode = "ip" })
     assert.equal("inbound_allowed_addresses", open.answer.fields[1].path)
     assert.equal(201, create({ inbound_auth_mode = "ip",
