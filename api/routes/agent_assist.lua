@@ -2,11 +2,10 @@
 local assist = require("services.desk.assist")
 local documents = require("services.web.documents")
 local errors = require("services.web.errors")
-local json = require("cxb.json")
+local lists = require("services.web.lists")
 local schema = require("cxb.schema")
 
 local BASE, COLLECTION = "/api/v1/agent-assist/moments", "agent_assist_moments"
-local MOMENTS_MAX = 1000
 
 local phrase = { type = "string", minLength = 1, maxLength = 200 }
 local speaker = { type = "string", enum = { "customer", "agent", "both" }, default = "customer" }
@@ -70,25 +69,10 @@ end
 return {
   {
     verb = "GET", path = BASE, guard = "sup", summary = "All moments, the most important first.",
-    output = {
-      type = "object", title = "AssistMoments", required = { "items" },
-      properties = { items = { type = "array", items = shown } },
-    },
+    query = lists.query(), output = lists.answer(shown),
     handler = function(ctx)
-      local list, err = ctx.app.store:find(COLLECTION, {}, { limit = MOMENTS_MAX })
-      if not list then
-        return nil, errors.of_store(err)
-      end
-      table.sort(list, function(a, b)
-        if a.priority ~= b.priority then
-          return a.priority > b.priority
-        end
-        return a._id < b._id
-      end)
-      for i, doc in ipairs(list) do
-        list[i] = show(doc)
-      end
-      return { body = { items = json.array(list) } }
+      local page, err = lists.page(ctx, COLLECTION, {}, { sort = { "-priority" }, show = show })
+      return page and { body = page }, err
     end,
   },
   {

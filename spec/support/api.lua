@@ -111,7 +111,8 @@ function M.request(method, path, options)
     headers[name] = value
   end
   local req = {
-    method = method, path = path, query = options.query or "", headers = headers,
+    method = method, path = path:match("^[^?]*"), headers = headers,
+    query = options.query or path:match("%?(.*)$") or "",
     remote = options.remote or "unix", id = "request-1",
   }
   function req.body(_, max)

@@ -1,5 +1,6 @@
 local Desk = require("spec.support.desk")
 local api = require("spec.support.api")
+local json = require("cxb.json")
 
 describe("Agent Assist", function()
   local desk
@@ -45,6 +46,15 @@ describe("Agent Assist", function()
     desk:enqueue("c1")
     desk:as("ann", "POST", "/calls/c1/accept")
   end
+
+  it("lists moments by priority, a page at a time", function()
+    for i = 1, 3 do moment({ name = "m" .. i, priority = i * 10 }) end
+    local page = desk:as("sue", "GET", base .. "?limit=2").answer
+    assert.same({ "m3", "m2", 2, 3, true }, { page.items[1].name, page.items[2].name, #page.items,
+      page.total, page.total_exact })
+    page = desk:as("sue", "GET", base .. "?limit=2&after=" .. page.next).answer
+    assert.same({ "m1", json.null }, { page.items[1].name, page.next })
+  end)
 
   it("keeps moments with their defaults and changes them", function()
     local made = moment()
