@@ -405,6 +405,8 @@ describe("a call at the Agent Desk", function()
     assert.same({ 1, 30, 10 }, { own.today_calls, own.average_handle_seconds,
       own.average_wait_seconds })
     assert.equal(0, desk:as("bob", "GET", "/me/metrics").answer.calls)
+    local past = desk:as("sue", "GET", "/metrics?from=2020-01-01&to=2020-01-02").answer
+    assert.same({ 0, 3 }, { past.calls, past.today_calls })
   end)
 
   it("is not for who was switched off meanwhile", function()
