@@ -70,6 +70,11 @@ describe("the fleet", function()
     assert.equal("fleet_available", beat({ fleet_available = 5 }).answer.fields[1].path)
     assert.equal("base_url", beat({ base_url = "http://x/path" }).answer.fields[1].path)
     assert.equal(200, beat({ something_new = { 1 } }).status)
+    for _, hours in ipairs({ -1, 1 }) do -- its clock is wrong, ours counts
+      assert.equal(200, beat({ workers = { { id = "1", state = "idle", calls = 0, max = 4, pid = 1,
+        since = cxb.time.iso(cxb.time.now() + hours * 3600000) } } }).status)
+      assert.equal("Healthy", status().workers[1].status)
+    end
     local taken = beat({ boot_id = "another boot" })
     assert.same({ 409, "host_id_taken" }, { taken.status, taken.answer.error })
     assert.equal(403, api:ask("POST", "/api/v1/fleet/register", { secret = false,

@@ -53,7 +53,7 @@ describe("every route", function()
         end
         list[#list + 1] = { method = method:upper(), path = (path:gsub("{[^}]+}", "nothing")),
           name = method:upper() .. " " .. path, guards = operation["x-guard"],
-          scope = operation["x-scope"], body = operation.requestBody ~= nil,
+          id = path:match("{") and path, scope = operation["x-scope"], body = operation.requestBody ~= nil,
           streams = media["text/event-stream"] }
       end
     end
@@ -130,6 +130,28 @@ describe("every route", function()
     end
   end)
 
+  it("that takes an id finds nothing by one of another kind, one that climbs, or 10 kB", function()
+    local bot = api:ask("GET", "/api/v1/bots").answer.items[1].id
+    local user = api:ask("GET", "/api/v1/auth/me").answer.id
+    local long = ("x"):rep(10000)
+    local wrong = {}
+    for _, route in ipairs(routes) do
+      if route.method == "GET" and route.id and not route.path:match("/config/") then
+        local other = route.id:match("^/api/v1/bots/") and user or bot
+        for id, status in pairs({ [other] = 404, ["..%2Fx"] = 404, [long] = 414 }) do
+          if not (route.id:match("/flows/") and id == bot) then
+            local path = route.id:gsub("{[^}]+}", (id:gsub("%%", "%%%%")))
+            local got = api:ask("GET", path .. (route.id:match("/logs$") and "?id=x" or ""))
+            if got.status ~= status then
+              wrong[#wrong + 1] = ("%s %s: %d"):format(route.id, id:sub(1, 20), got.status)
+            end
+          end
+        end
+      end
+    end
+    assert.same({}, wrong)
+  end)
+
   it("takes no token of somebody who is gone, nor one signed with another key", function()
     local forged = require("cxb.jwt").sign({ sub = process.ADMIN, role = "super_admin", tv = 1,
       jti = "x", exp = cxb.time.now() / 1000 + 3600 }, ("x"):rep(32))
@@ -137,6 +159,8 @@ describe("every route", function()
       .. cxb.crypto.base64url('{"sub":"' .. process.ADMIN .. '","exp":9999999999}') .. "."
     for _, token in ipairs({ process.token("gone@example.net"), forged, unsigned, "x.y.z" }) do
       local answer = api:ask("GET", "/api/v1/users", { token = token })
+      assert.same({ 401, "unauthenticated" }, { answer.status, answer.answer.error })
+      answer = api:ask("POST", "/api/v1/agent-desk/status/heartbeat", { token = token, body = {} })
       assert.same({ 401, "unauthenticated" }, { answer.status, answer.answer.error })
     end
     local old = api:ask("GET", "/api/v1/users",

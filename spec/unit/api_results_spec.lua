@@ -125,6 +125,20 @@ describe("a result", function()
     assert.same({ { 1, 2 }, true }, { stored().extra.small, stored().extra.other })
   end)
 
+  it("keeps fields whatever their names", function()
+    local names = { [""] = 0, ["$set"] = 1, ["a.b"] = 2, ["$"] = { ["$gt"] = "", ["."] = 3 } }
+    local sent = { session_id = "s1", connected_event = names, transcript = { { text = "a",
+      data = names } } }
+    for name, value in pairs(names) do
+      sent[name] = value
+    end
+    assert.is_false(post(sent).duplicate)
+    sent.disconnected_by = "bot"
+    assert.is_false(post(sent).duplicate)
+    assert.same({ names, names, names }, { stored().extra, stored().connected_event,
+      stored().transcript[1].data })
+  end)
+
   it("keeps no more unknown fields of several than of one", function()
     assert.equal("", warned(post({ session_id = "s1", a = ("x"):rep(40000), small = 1 })))
     assert.equal("b:too_large",
