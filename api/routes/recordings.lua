@@ -7,7 +7,7 @@ local recording_peaks = require("services.recordings.peaks")
 local recording_store = require("services.recordings.store")
 local recording_stream = require("services.recordings.stream")
 
-local token = { type = "string", minLength = 16, maxLength = 128, pattern = "^[%w_-]+$" }
+local token = { type = "string", format = "token" }
 
 -- As long as the longest call; who listens takes the time it lasts.
 local LISTEN_MS = 7200000

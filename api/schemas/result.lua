@@ -39,7 +39,7 @@ return {
     intents = objects,
     recording_url = text(2048),
     recording_key = text(1024),
-    recording_access_token = text(128),
+    recording_access_token = { type = "string", format = "token" },
     post_call_analysis = object,
     qc_analysis = object,
     latency = object,

@@ -56,6 +56,13 @@ local formats = {
       return #s == 64 and s:match("^%x+$")
     end,
   },
+  token = {
+    words = "16 to 128 characters of A-Z a-z 0-9 . _ ~ -",
+    published = { pattern = "^[A-Za-z0-9._~-]{16,128}$" },
+    check = function(s)
+      return #s >= 16 and #s <= 128 and s:match("^[%w._~-]+$")
+    end,
+  },
   email = {
     words = "an address like ada@example.org", published = { format = "email" },
     check = function(s)

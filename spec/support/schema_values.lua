@@ -10,7 +10,8 @@ end
 local samples = {
   id = { "bot_1", "a", ("x"):rep(64) }, time = { "2026-04-24T09:00:00Z" }, date = { "2026-04-24" },
   clock = { "00:00", "23:59", "24:00" }, phone = { "+919876543210", "+4930123456" },
-  sha256 = { ("ab"):rep(32) }, email = { "ada@example.org" }, zone = { "UTC", "Asia/Kolkata" },
+  sha256 = { ("ab"):rep(32) }, token = { ("t-"):rep(8), ("a.b_"):rep(32) },
+  email = { "ada@example.org" }, zone = { "UTC", "Asia/Kolkata" },
   url = { "https://example.org/a?b=c" },
 }
 local pieces = { "a", "Z", "9", " ", "-", "é", "न", "😀", "{{x}}", "'", "\"", "<b>", "$gt" }

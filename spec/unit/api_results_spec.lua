@@ -176,6 +176,17 @@ describe("a result", function()
     assert.equal(token, stored().recording_access_token)
   end)
 
+  it("with a token that no link can carry, or anybody guesses, gets another", function()
+    for i, bad in ipairs({ "short", ("x"):rep(20) .. "/", ("x"):rep(129) }) do
+      local id = "s" .. i
+      local answer = post({ session_id = id, recording_key = "a.wav", recording_access_token = bad })
+      assert.equal("recording_access_token", answer.warnings[1].path)
+      assert.equal(32, #stored(id).recording_access_token)
+    end
+    post({ session_id = "s", recording_key = "a.wav", recording_access_token = ("x"):rep(16) })
+    assert.equal(("x"):rep(16), stored("s").recording_access_token)
+  end)
+
   it("with nothing but a recording's URL has the last part of its path for a key", function()
     post({ session_id = "s1", recording_url = "https://store.example/b/x/one.wav?sig=a/b&e=3" })
     assert.equal("one.wav", stored().recording_key)

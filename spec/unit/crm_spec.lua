@@ -137,7 +137,7 @@ describe("a delivery to a CRM", function()
     finish("s1", {
       started_at = "2026-04-24T09:00:00Z", call_duration_seconds = 42.5, was_transferred = true,
       post_call_analysis = { DISPOSITION = "Paid" }, qc_analysis = { overall_score = 8 },
-      recording_key = "recordings/x.wav", recording_access_token = "tok",
+      recording_key = "recordings/x.wav", recording_access_token = "tok-of-the-worker",
       transcript = { { role = "bot", text = "Hello" }, { role = "customer", text = "Hi \"you\"" } },
     })
     let_pass(0, 1)
@@ -145,7 +145,7 @@ describe("a delivery to a CRM", function()
     assert.same({
       who = "{{no.such}} / Pune / {{no.such}}", when = "2026-04-24 14:30:00",
       how = "Connected yes", zone = "Asia/Kolkata", nothing = "[]", outcome = "Paid", score = "8",
-      link = "https://cxb.example/api/v1/public/recordings/tok",
+      link = "https://cxb.example/api/v1/public/recordings/tok-of-the-worker",
       said = 'Bot: Hello\nCustomer: Hi "you"', fixed = 7, deep = { { seconds = "42.5" } },
     }, json.decode(seen("/push")[1].body))
   end)
