@@ -1,3 +1,4 @@
+-- stores: both
 local api = require("spec.support.api")
 local json = require("cxb.json")
 local times = require("cxb.times")

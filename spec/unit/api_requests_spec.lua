@@ -1,3 +1,4 @@
+-- stores: both
 local api = require("spec.support.api")
 
 describe("a request", function()

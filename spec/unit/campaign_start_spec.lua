@@ -1,3 +1,4 @@
+-- stores: both
 local api = require("support.api")
 local campaign_start = require("services.campaigns.start")
 local times = require("cxb.times")

@@ -1,3 +1,4 @@
+-- stores: both
 local Desk = require("spec.support.desk")
 local api = require("spec.support.api")
 

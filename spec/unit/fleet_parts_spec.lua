@@ -1,3 +1,4 @@
+-- stores: both
 -- Parts of the fleet that need no process: what a host tells, what a polled host's answer says, the
 -- rate of a carrier, numbers and their owners.
 local api = require("spec.support.api")
