@@ -104,7 +104,8 @@ describe("a change by its route", function()
       end
       function req.finish() end
       serve(req)
-      assert.same({ path, nil, "12" }, { path, req.text, headers and headers["ratelimit-limit"] })
+      assert.same({ path, nil, "12", "no-referrer" }, { path, req.text,
+        headers and headers["ratelimit-limit"], headers and headers["referrer-policy"] })
       assert.same({ path, 1 }, { path, app.store:count("audit_log", { action = action }) })
     end
   end)
@@ -180,5 +181,25 @@ describe("a change by its route", function()
         { req.status, req.answer_headers["idempotent-replay"] or "first" })
     end
     assert.equal(1, app.store:count("audit_log", { action = "bot.test_call" }))
+  end)
+
+  it("has limits, and so has a public recording: its answer tells them", function()
+    app.settings.CXB_RATE_SCALE = 1
+    app.recordings_dir = "/tmp/cxb-spec-" .. cxb.crypto.hex(cxb.crypto.random(6))
+    assert(cxb.fs.write(app.recordings_dir .. "/a.wav", "x"))
+    local token = ("t"):rep(32)
+    assert(app.store:insert("calls", { _id = "c1", bot_id = "b", status = "completed",
+      call_type = "bot", direction = "incoming", started_at = api.now, recording_key = "a.wav",
+      recording_access_token = token }))
+    local req, headers = api.request("GET", "/api/v1/public/recordings/" .. token), nil
+    function req.send_file(_, _, sent)
+      headers = sent
+      return true
+    end
+    serve(req)
+    cxb.fs.remove(app.recordings_dir .. "/a.wav")
+    cxb.fs.remove(app.recordings_dir)
+    assert.same({ "60", "no-referrer", "audio/wav" }, { headers["ratelimit-limit"],
+      headers["referrer-policy"], headers["content-type"] })
   end)
 end)

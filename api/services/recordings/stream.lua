@@ -14,8 +14,10 @@ local function base_headers(ctx, source, more)
     ["content-disposition"] = "inline", ["cache-control"] = "private, no-cache",
     ["x-content-type-options"] = "nosniff", ["x-request-id"] = ctx.request_id,
   }
-  for key, value in pairs(more or {}) do
-    headers[key] = value
+  for _, others in ipairs({ ctx.headers, more or {} }) do
+    for key, value in pairs(others) do
+      headers[key] = value
+    end
   end
   return headers
 end

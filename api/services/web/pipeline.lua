@@ -358,7 +358,8 @@ function M.server(app, routes)
     cxb.task.tag({ request_id = req.id })
     local ctx = {
       app = app, req = req, request_id = req.id, client = client_of(app, req),
-      query = url.parse_query(req.query), operator = operator, headers = {}, sse = sse.serve,
+      query = url.parse_query(req.query), operator = operator, sse = sse.serve,
+      headers = { ["referrer-policy"] = "no-referrer" },
     }
     local found, params, allowed = table_of_routes:match(req.method, req.path)
     local route, answer, err = found and found.handler
