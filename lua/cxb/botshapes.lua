@@ -153,7 +153,7 @@ local reachable = {
   livekit_sip_refer = { sip_uri = true, tel_uri = true, phone_number = true },
   agent_desk = { agent_queue = true },
 }
-local prefixes = { sip_uri = "^sips?:.", tel_uri = "^tel:." }
+local prefixes = { sip_uri = "^sip:.", tel_uri = "^tel:." }
 
 ---What is wrong with a transfer target; nil when nothing is.
 ---@return string? why, string? field

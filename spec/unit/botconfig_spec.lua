@@ -102,7 +102,8 @@ describe("a call's configuration", function()
     for _, case in ipairs({ { "livekit_sip_refer", "extension", "100" },
       { "livekit_sip_refer", "agent_queue", "q" }, { "agent_desk", "phone_number", "+911" },
       { "websocket_reverse_transfer", "agent_queue", "q" },
-      { "livekit_sip_refer", "sip_uri", "a@b" }, { "livekit_sip_refer", "tel_uri", "+91" },
+      { "livekit_sip_refer", "sip_uri", "a@b" }, { "livekit_sip_refer", "sip_uri", "sips:a@b" },
+      { "livekit_sip_refer", "tel_uri", "+91" },
       { "pigeon", "extension", "100" }, { "websocket_reverse_transfer", "extension", "" } }) do
       assert.equal("transfer_targets", select(2, target(unpack(case))), case[1] .. " " .. case[2])
     end
