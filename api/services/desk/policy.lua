@@ -119,6 +119,21 @@ local function expire(app, call, event)
   elseif err.code ~= "conflict" and err.code ~= "invalid_state" then
     return nil, err
   end
+  return done or call
+end
+
+-- What is due of a call, then what is due of what that made of it: who waited too long before an
+-- agent did not come is not offered to another one.
+local function expire_all(app, call, timers, now, knows_presence)
+  local event = states.due(call, timers, now, knows_presence)
+  while event do
+    local after, err = expire(app, call, event)
+    if not after then
+      return nil, err
+    end
+    event = after.v ~= call.v and states.due(after, timers, now, knows_presence)
+    call = after
+  end
   return true
 end
 
@@ -140,12 +155,9 @@ function M.run(app)
     if seen then
       observe(app, call, seen, timers, now)
     end
-    local event = states.due(call, timers, now, seen ~= nil)
-    if event then
-      local ok, failed = expire(app, call, event)
-      if not ok then
-        err = failed
-      end
+    local ok, failed = expire_all(app, call, timers, now, seen ~= nil)
+    if not ok then
+      err = failed
     end
   end
   cxb.metrics.set("cxb_desk_waiting", nil, waiting)
