@@ -155,6 +155,58 @@ describe("recordings", function()
       assert.equal(200, play("s3").status)
     end)
 
+    it("are 503 while that is killed under load, and no result is lost meanwhile", function()
+      local run = { going = true, played = 0, away = 0, cut = 0, kept = {}, odd = {} }
+      local function player()
+        while run.going do
+          local answer = play("s3")
+          if answer.status == 200 and answer.body == audio then
+            run.played = run.played + 1
+          elseif answer.status == 503 and answer.answer.error == "object_store_unavailable"
+            and answer.headers["retry-after"] then
+            run.away = run.away + 1
+          elseif answer.status == 0 then
+            run.cut = run.cut + 1 -- it was being sent when the store died
+          else
+            run.odd[#run.odd + 1] = answer.status .. " " .. (answer.body or "")
+          end
+        end
+      end
+      local function sender(n)
+        while run.going do
+          local id = ("load-%d-%d"):format(n, #run.kept)
+          call(id, "recordings/2026/04/24/s3.wav")
+          run.kept[#run.kept + 1] = id
+        end
+      end
+      local tasks = {}
+      for n = 1, 2 do
+        tasks[n] = cxb.task.spawn("player", player)
+        tasks[n + 2] = cxb.task.spawn("sender", sender, n)
+      end
+      local function more(what, counted)
+        local from = counted()
+        support.wait_until(what, function() return counted() >= from + 10 end)
+      end
+      local function played() return run.played end
+      local function kept() return #run.kept end
+      more("recordings", played)
+      store.process:kill("KILL")
+      store.process:wait(10000)
+      more("refusals", function() return run.away end)
+      more("results without the store", kept)
+      store:start()
+      more("recordings again", played)
+      run.going = false
+      for _, task in ipairs(tasks) do task:wait(60000) end
+      assert.same({}, run.odd)
+      assert.is_true(run.cut <= 2)
+      assert.is_nil(api.process.ended)
+      for _, id in ipairs(run.kept) do
+        assert.equal(200, api:ask("GET", "/api/v1/calls/" .. id).status, id)
+      end
+    end)
+
     it("that the store has not are looked for in the local folder", function()
       world:write(api.dir .. "/state/recordings/2026/04/24/local.wav", "here")
       call("local", "recordings/2026/04/24/local.wav")

@@ -98,6 +98,12 @@ local function on_fleet(app, key)
   return source
 end
 
+---@return api.error
+function M.unavailable()
+  return errors.new(503, "object_store_unavailable", "The object store does not answer.",
+    { headers = { ["retry-after"] = "5" } })
+end
+
 ---(waits) Where the recording of a call can be read from.
 ---@param call table as stored
 ---@return table? source, api.error? err 404 recording_missing, 503 object_store_unavailable
@@ -121,8 +127,7 @@ function M.find(app, call)
       return there
     elseif failed then
       cxb.log.warn("the object store failed", { error = failed })
-      return nil, errors.new(503, "object_store_unavailable", "The object store does not answer.",
-        { headers = { ["retry-after"] = "5" } })
+      return nil, M.unavailable()
     end
   end
   return nil, errors.new(404, "recording_missing", "There is no recording of this call here.")

@@ -1,5 +1,6 @@
 -- Sends a recording by ranges, whatever its source, at the pace of who listens (api.md §5.9).
 local errors = require("services.web.errors")
+local recording_store = require("services.recordings.store")
 
 local M = {}
 
@@ -81,6 +82,8 @@ local function pump(ctx, source, status, span, headers)
   })
   if answer and started then
     ctx.req:finish()
+  elseif not started and source.s3 and (not got or got >= 500) then
+    return nil, recording_store.unavailable()
   elseif not started then
     return nil, errors.new(502, "upstream_failed", "The recording's store did not send it.")
   elseif not gone then
