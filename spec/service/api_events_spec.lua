@@ -1,3 +1,4 @@
+-- stores: both
 -- Live events over HTTP: two real processes of the API on one Redis; the spec publishes to it.
 local Cache = require "cxb.cache"
 local RedisServer = require "support.redis_server"
@@ -22,7 +23,7 @@ describe("the stream of live events", function()
 
   local function start(env)
     env = env or {}
-    env.REDIS_URL = redis.url
+    env.REDIS_URL, env.CXB_REDIS_PREFIX = redis.url, "cxb:"
     return process.start(world, { env = env })
   end
 

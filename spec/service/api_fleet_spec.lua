@@ -61,6 +61,21 @@ describe("the fleet", function()
     assert.equal(0, status().total_capacity)
   end)
 
+  it("is shown to who has the secret, in either spelling, and to no stranger", function()
+    local host = FleetHost.new(world)
+    host:register(api)
+    local function with(headers)
+      return api:ask("GET", "/api/v1/fleet/status", { secret = false, headers = headers })
+    end
+    for _, name in ipairs({ "x-cxbcore-secret", "x-cxb-core-secret" }) do
+      local alone = with({ [name] = process.SECRET })
+      assert.same({ 200, 4 }, { alone.status, alone.answer.total_capacity })
+    end
+    assert.equal(403, with({ ["x-cxbcore-secret"] = "wrong" }).status)
+    assert.equal(403, with().status)
+    leave(host)
+  end)
+
   it("refuses heartbeats that cannot be, and a second machine of one name", function()
     local host = FleetHost.new(world)
     local function beat(more)

@@ -138,54 +138,6 @@ describe("the API's process", function()
       headers = { ["x-forwarded-for"] = "203.0.113.7" } }).status)
   end)
 
-  it("reloads while requests run, and answers all of them", function()
-    local api = process.start(world)
-    local stop, wrong, n = false, {}, 0
-    local asker = cxb.task.spawn("asker", function()
-      while not stop do
-        local answer = api:ask("GET", "/api/v1/calls")
-        n = n + 1
-        if answer.status ~= 200 then
-          wrong[#wrong + 1] = answer.status .. tostring(answer.message)
-        end
-      end
-    end)
-    for generation = 2, 6 do
-      api.process:kill("HUP")
-      process.wait_until("generation " .. generation, function()
-        return api:ask("GET", "/health").answer.generation == generation
-      end)
-    end
-    stop = true
-    asker:wait(30000)
-    assert.same({}, wrong)
-    assert.is_true(n > 5)
-  end)
-
-  it("keeps its routes when new ones do not load, and says where they are broken", function()
-    local root = world:folder()
-    local copy = world:start({ "cp", "-r", cxb.root .. "/lua", cxb.root .. "/api", root })
-    assert.equal(0, copy:wait(30000))
-    local api = process.start(world, { env = { CXB_ROOT = root } })
-    local path = root .. "/api/routes/calls.lua"
-    local good = world:read(path)
-    world:write(path, good .. "\n}")
-    api.process:kill("HUP")
-    local health = process.wait_until("the failed reload", function()
-      local answer = api:ask("GET", "/health").answer
-      return answer.reload == "failed" and answer
-    end)
-    assert.matches("calls.lua:%d+: ", health.reload_error)
-    assert.same({ "ok", 1 }, { health.status, health.generation })
-    assert.equal(200, api:ask("GET", "/api/v1/calls").status)
-    world:write(path, good)
-    api.process:kill("HUP")
-    process.wait_until("the reload", function()
-      return api:ask("GET", "/health").answer.reload == "ok"
-    end)
-    assert.equal(200, api:ask("GET", "/api/v1/calls").status)
-  end)
-
   it("serves the page with a policy that lets nothing else run", function()
     local api = process.start(world)
     local page = api:ask("GET", "/", { secret = false })

@@ -168,6 +168,42 @@ describe("campaigns", function()
       "window_invalid" }, refused.answer.reasons)
   end)
 
+  it("may stay open for contacts to come, and prefer numbers like the callee's", function()
+    local plain = site:campaign()
+    assert.same({ false, false }, { plain.config.keep_open, plain.config.local_presence })
+    assert.same({ "no_waiting_contacts" }, act(plain.id, "start").answer.reasons)
+    local open = site:campaign({ keep_open = true, local_presence = true })
+    assert.same({ true, true }, { open.config.keep_open, open.config.local_presence })
+    assert.equal(200, act(open.id, "start").status)
+  end)
+
+  it("show what the Dialler tells of them, its demand too", function()
+    local id = campaign_in("running")
+    site:set(id, { live = { demand = 7, active = 2, last_dial_at = 1777021200000 } })
+    local listed
+    for _, row in ipairs(site:ask("GET", "/campaigns?status=running&limit=200").answer.items) do
+      listed = row.id == id and row or listed
+    end
+    for _, shown in ipairs({ listed, site:ask("GET", "/campaigns/" .. id).answer }) do
+      assert.same({ demand = 7, active = 2, last_dial_at = "2026-04-24T09:00:00.000Z" },
+        shown.live)
+    end
+  end)
+
+  it("keep for a contact what the Dialler writes with its transitions", function()
+    local id = campaign_in("running")
+    local row, at = site:contacts(id)[1], 1777021200000
+    local written = { zone_key = "Asia/Calcutta", attempt_seq = 2, prev_status = "pending",
+      dial = { room = "camp-x", kind = "first", from_number = "+918000000001", carrier_id = "car_1",
+        at = at }, leased_at = at, ringing_at = at + 1, answered_at = at + 2,
+      amd = { verdict = "human", cause = "short_greeting", ms = 900 } }
+    assert(site.store:update("campaign_calls", row._id, { set = written }))
+    local kept = assert(site.store:get("campaign_calls", row._id))
+    for name, value in pairs(written) do
+      assert.same(value, kept[name], name)
+    end
+  end)
+
   it("keep bot and mode once they have been started", function()
     local id = campaign_in("paused")
     local refused = site:ask("PATCH", "/campaigns/" .. id,

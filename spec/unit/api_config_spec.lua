@@ -111,6 +111,30 @@ describe("the configuration of a call", function()
     assert.equal("Today is 2026-04-24 14:30.", answer.system_prompt)
   end)
 
+  it("of every kind has the documented fields, as the worker reads them", function()
+    assert(app.store:insert("bots", { _id = "policy", name = "P", is_active = true,
+      conversation_policy = { type = "collection_recovery" } }))
+    local campaign = assert(app.store:insert("campaigns", { name = "c", bot_id = "demo",
+      status = "running", number_pool = {}, run_number = 1, config = {} }))
+    assert(app.store:insert("calls", { _id = "t9", call_type = "test", status = "in_progress",
+      started_at = 1, test = { variables = { name = "Mia" } } }))
+    for kind, answer in pairs({ plain = build({}), policy = build({}, "policy"),
+      campaign = build({ _campaign_id = campaign._id, _campaign_session_id = "c9" }),
+      test = build({ _campaign_session_id = "t9" }) }) do
+      local sent = json.decode(json.encode(answer))
+      for _, name in ipairs({ "session_id", "bot_id", "bot_version", "webhook_url", "system_prompt",
+        "opening_message", "timezone", "flow", "flow_settings", "variables",
+        "min_words_interruption", "max_call_duration_seconds", "tools", "transfer_numbers",
+        "transfer_targets", "post_call_cache_enabled",
+        "post_call_cache_version", "callback_detection_enabled", "recording_enabled", "stt", "llm",
+        "tts" }) do
+        assert(sent[name] ~= nil and sent[name] ~= json.null, kind .. " has no " .. name)
+      end
+      local read, field = require("cxb.core.botconfig").check(sent, false)
+      assert(read, kind .. ": " .. tostring(field))
+    end
+  end)
+
   it("gives variables of call, CRM and clock, flat", function()
     local vars = build({ name = "Ravi", plan = { tier = 2 }, _mock_crm = { name = "Asha" } }).variables
     assert.same({ "Ravi", 2, "Asha", "14:30", "Asia/Kolkata" }, { vars["call.name"],
