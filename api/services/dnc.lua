@@ -105,6 +105,12 @@ function M.prefixes(app, campaign_id)
   return prefixes
 end
 
+-- (waits) What has expired makes room, also where the sweep has not come by.
+local function clear_expired(app, scope, numbers)
+  return app.store:delete_many("dnc", { scope = scope, expires_at = { lte = cxb.time.now() },
+    number = numbers and { ["in"] = numbers } })
+end
+
 ---(waits) Puts numbers on the list; those that stand there already stay as they are.
 ---@param numbers string[] as normal() gives them
 ---@param entry {scope: string, reason?: string, source: string, by?: string, expires_at?: number}
@@ -117,7 +123,10 @@ function M.add(app, numbers, entry)
       by = entry.by, expires_at = entry.expires_at, is_prefix = number:sub(-1) == "*",
     }
   end
-  local answer, err = app.store:insert_many("dnc", docs)
+  local answer, err = clear_expired(app, entry.scope, numbers)
+  if answer then
+    answer, err = app.store:insert_many("dnc", docs)
+  end
   return answer and answer.inserted, err
 end
 
@@ -127,6 +136,10 @@ local function add_rows(app, import, entry)
     scope = entry.scope, reason = entry.reason, source = "csv", by = entry.by,
     expires_at = entry.expires_at, is_prefix = false,
   }):sub(1, -2)
+  local cleared, failed = clear_expired(app, entry.scope)
+  if not cleared then
+    return nil, errors.of_store(failed)
+  end
   local added, more = 0, true
   while more do
     local rows

@@ -78,14 +78,17 @@ describe("a campaign's call", function()
     assert.same({ 200, one.contact }, { call.status, call.answer.campaign_call_id })
   end)
 
-  it("of who asks not to be called ends the contact and lists the number", function()
+  it("of who asks not to be called ends the contact and lists the number for good", function()
     local one = in_call()
+    assert.equal(200, site:ask("POST", "/dnc", { numbers = { one.number },
+      expires_at = "2999-01-01T00:00:00Z" }).status)
     assert.equal(200, site:ask("POST", "/call-results", { session_id = one.session,
       caller_id = one.number, disconnected_by = "customer",
       post_call_analysis = { do_not_call = true, callback_requested = true } }).status)
     assert.equal("dnc", finished(one).status)
     support.wait_until("the number is on the list", function()
-      return site:ask("GET", "/dnc/check?number=" .. one.number:sub(2)).answer.listed
+      local entry = site:ask("GET", "/dnc?q=" .. one.number:sub(2)).answer.items[1]
+      return entry and entry.expires_at == nil
     end)
   end)
 

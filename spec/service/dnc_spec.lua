@@ -62,6 +62,8 @@ describe("the do-not-call list", function()
     local entry = site:ask("GET", "/dnc?q=9840000001").answer.items[1]
     assert(site.store:update("dnc", entry.id, { set = { expires_at = cxb.time.now() - 1000 } }))
     assert.is_false(check("9840000001").listed)
+    assert.same({ added = 1, existing = 0 }, add({ numbers = { "9840000001" } }))
+    assert.is_true(check("9840000001").listed)
   end)
 
   it("is searched, shown and shortened; a regulator's entry only by a super admin", function()

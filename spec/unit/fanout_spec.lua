@@ -55,12 +55,12 @@ describe("what follows from a result", function()
   end)
 
   it("is left to the sweep when a step fails, which then does that step alone", function()
-    local upsert, away = app.store.upsert, true
-    app.store.upsert = function(self, name, ...)
+    local insert_many, away = app.store.insert_many, true
+    app.store.insert_many = function(self, name, ...)
       if away and name == "dnc" then
         return nil, { code = "unavailable", message = "away" }
       end
-      return upsert(self, name, ...)
+      return insert_many(self, name, ...)
     end
     post(whole)
     assert.same({ true, { "dnc" } }, { call().fanout.pending, call().fanout.steps })

@@ -1,5 +1,7 @@
 -- A caller who asked not to be called again goes on the list (api.md §5.7): the analysis says so,
 -- and the bot has not switched it off.
+local dnc = require("services.dnc")
+
 local M = {}
 
 local yes = { [true] = true, ["true"] = true, yes = true }
@@ -17,7 +19,7 @@ function M.applies(_, call)
     and (call.customer_number or ""):match("^%+%d+$") ~= nil
 end
 
----(waits)
+---(waits) What stood there for a time only stands for good.
 ---@return true?, table? err
 function M.of_call(app, call)
   local number = call.customer_number
@@ -27,11 +29,14 @@ function M.of_call(app, call)
   elseif bot and bot.dnc_auto == false then
     return true
   end
-  local entry
-  entry, err = app.store:upsert("dnc", { number = number, scope = "global" }, { on_insert = {
-    reason = "The caller asked not to be called.", source = "caller_request", by = call._id,
-  } })
-  return entry and true, err
+  local added
+  added, err = dnc.add(app, { number }, { scope = dnc.GLOBAL, source = "caller_request",
+    reason = "The caller asked not to be called.", by = call._id })
+  if added == 0 then
+    added, err = app.store:update_many("dnc", { number = number, scope = dnc.GLOBAL,
+      expires_at = { exists = true } }, { unset = { "expires_at" } })
+  end
+  return added and true, err
 end
 
 return M
