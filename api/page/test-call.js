@@ -118,9 +118,11 @@ function tick() {
   setTimeout(tick, 500);
 }
 
+const BUSY = "Every call worker is busy. Try again in a moment.";
+
 async function whyRefused() {
   const seen = await fleet();
-  if (seen?.free === 0) return "Every call worker is busy. Try again in a moment.";
+  if (seen?.free === 0) return BUSY;
   return "No call worker took the call. Try again; if it stays so, look at cxbctl status.";
 }
 
@@ -149,7 +151,7 @@ async function place() {
     call?.release();
     call = null;
     phase("idle");
-    notice(error.message);
+    notice(error.code === "no_capacity" ? BUSY : error.message);
   } finally {
     $("call").disabled = false;
   }

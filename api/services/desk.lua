@@ -139,7 +139,7 @@ end
 
 local function wrong_state(call)
   return errors.new(409, "invalid_state", ("The call is %s."):format(call.state),
-    { status_now = call.state })
+    { more = { status_now = call.state } })
 end
 
 ---(waits) One step of a call.

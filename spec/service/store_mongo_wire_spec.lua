@@ -74,6 +74,9 @@ describe("the store on MongoDB's wire", function()
     for name, write in pairs(writes) do
       local before = #sent(of_write[name])
       assert(write(), name)
+      World.wait_until("the command of " .. name, function() -- the server's log follows its answers
+        return #sent(of_write[name]) > before
+      end)
       local commands = sent(of_write[name])
       assert.equal(before + 1, #commands, name)
       local command = commands[#commands]

@@ -60,7 +60,7 @@ function M.choose(ctx, status)
     return nil, err
   elseif locked[me.status] then
     return nil, errors.new(409, "status_locked", ("The status is %s until the call is over.")
-      :format(me.status), { status_now = me.status })
+      :format(me.status), { more = { status_now = me.status } })
   end
   local agent
   agent, err = M.agent(ctx)
@@ -156,7 +156,7 @@ local function take(ctx, agent, id)
   local call, err = desk.step(app, id, "accept", function(found)
     if found.state ~= "waiting" then
       return nil, errors.new(409, "already_taken", ("The call is %s."):format(found.state),
-        { status_now = found.state })
+        { more = { status_now = found.state } })
     end
     return { agent_id = agent.id, agent_name = agent.name }
   end)
@@ -174,10 +174,10 @@ function M.accept(ctx, id)
     return nil, err
   elseif me.call then
     return nil, errors.new(409, "already_on_call", "You have a call already.",
-      { call_id = me.call._id })
+      { more = { call_id = me.call._id } })
   elseif me.status ~= "available" then
     return nil, errors.new(409, "not_available", ("Your status is %s."):format(me.status),
-      { status_now = me.status })
+      { more = { status_now = me.status } })
   end
   local agent
   agent, err = M.agent(ctx)

@@ -84,7 +84,7 @@ function M.join(ctx, id, mode)
     return nil, err
   elseif other then
     return nil, errors.new(409, "already_supervising", "You are in another call.",
-      { call_id = other })
+      { more = { call_id = other } })
   end
   local call
   call, err = desk.change(app, id, function(found)
