@@ -3,20 +3,16 @@
 -- The test-call page in Debian's Chromium against the whole platform.
 
 local json = require("cxb.json")
+local npm = require("support.npm")
 local platform = require("support.platform")
 local support = require("support.world")
 
 local folder = cxb.root .. "/spec/e2e/browser"
 
--- The page's driver from npm: once per clone, by the lock file.
+-- The page's driver from npm.
 local function need_driver(world)
   support.need("chromium")
-  support.need("node")
-  support.need("npm")
-  if not cxb.fs.stat(folder .. "/node_modules/playwright-core") then
-    local npm = world:start({ "npm", "ci", "--no-progress", "--loglevel=error" }, nil, folder)
-    assert.equal(0, npm:wait(120000), npm:output())
-  end
+  npm.need(world, "e2e/browser")
 end
 
 local administrator = { CXB_ADMIN_EMAIL = "ada@example.org",

@@ -5,28 +5,19 @@
 local LiveKit = require("support.livekit_server")
 local client = require("cxb.livekit")
 local json = require("cxb.json")
+local npm = require("support.npm")
 local process = require("support.api_process")
 local support = require("support.world")
 
 local folder = cxb.root .. "/spec/e2e/room"
 local BASE = "/api/v1/agent-desk"
 
--- The room's people from npm: once per clone, by the lock file.
-local function need_people(world)
-  support.need("node")
-  support.need("npm")
-  if not cxb.fs.stat(folder .. "/node_modules/@livekit/rtc-node") then
-    local npm = world:start({ "npm", "ci", "--no-progress", "--loglevel=error" }, nil, folder)
-    assert.equal(0, npm:wait(180000), npm:output())
-  end
-end
-
 describe("a desk call in a real room", function()
   local world, livekit, api, agent
 
   setup(function()
     world = support.new()
-    need_people(world)
+    npm.need(world, "e2e/room")
     local port = world:port()
     livekit = LiveKit.new(world, { webhook = ("http://127.0.0.1:%d/api/v1/livekit/webhook")
       :format(port) }):start()

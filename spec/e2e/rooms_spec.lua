@@ -7,20 +7,11 @@ local LiveKit = require("support.livekit_server")
 local client = require("cxb.livekit")
 local json = require("cxb.json")
 local jwt = require("cxb.jwt")
+local npm = require("support.npm")
 local process = require("support.api_process")
 local support = require("support.world")
 
 local folder = cxb.root .. "/spec/e2e/room"
-
--- The room's people from npm: once per clone, by the lock file.
-local function need_people(world)
-  support.need("node")
-  support.need("npm")
-  if not cxb.fs.stat(folder .. "/node_modules/@livekit/rtc-node") then
-    local npm = world:start({ "npm", "ci", "--no-progress", "--loglevel=error" }, nil, folder)
-    assert.equal(0, npm:wait(180000), npm:output())
-  end
-end
 
 -- (waits) LiveKit that tells an API what happens, and this API.
 local function start(world)
@@ -43,7 +34,7 @@ describe("a caller", function()
 
   setup(function()
     world = support.new()
-    need_people(world)
+    npm.need(world, "e2e/room")
     local api
     livekit, api = start(world)
     host = FleetHost.new(world)
@@ -101,7 +92,7 @@ describe("a supervisor", function()
 
   setup(function()
     world = support.new()
-    need_people(world)
+    npm.need(world, "e2e/room")
     local livekit, api = start(world)
     local desk = "/api/v1/agent-desk"
     local function person(name, role)

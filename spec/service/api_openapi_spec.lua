@@ -2,9 +2,8 @@
 -- The OpenAPI document in the eyes of programs that we did not write.
 local Api = require("support.api_process")
 local json = require("cxb.json")
+local npm = require("support.npm")
 local support = require("support.world")
-
-local folder = cxb.root .. "/spec/openapi"
 
 describe("the published document", function()
   local world, api
@@ -19,12 +18,7 @@ describe("the published document", function()
   end)
 
   it("is valid OpenAPI 3.1, and TypeScript types come out of it", function()
-    support.need("node")
-    support.need("npm")
-    if not cxb.fs.stat(folder .. "/node_modules/typescript") then
-      local npm = world:start({ "npm", "ci", "--no-progress", "--loglevel=error" }, nil, folder)
-      assert.equal(0, npm:wait(120000), npm:output())
-    end
+    local folder = npm.need(world, "openapi")
     local got = api:ask("GET", "/openapi.json")
     assert.equal(200, got.status)
     local file = world:folder() .. "/openapi.json"

@@ -1,8 +1,8 @@
 -- Signed deliveries of a real worker, checked by somebody else's code.
 
-local json = require "cjson.safe"
 local CoreHost = require "support.core_host"
 local World = require "support.world"
+local webhooks = require "support.webhooks"
 local webhook = require "cxb.webhook"
 
 local function secret(byte)
@@ -15,17 +15,8 @@ describe("a signed delivery", function()
   before_each(function() world = World.new() end)
   after_each(function() world:close() end)
 
-  -- (waits) What the independent verifier says of each case.
   local function verdicts(cases)
-    local path = world:folder() .. "/cases"
-    local lines = {}
-    for i, case in ipairs(cases) do lines[i] = json.encode(case) end
-    world:write(path, table.concat(lines, "\n") .. "\n")
-    local p = world:start({ "/bin/sh", "-c",
-      'exec python3 "$0" <"$1"', cxb.root .. "/spec/support/verify_webhook.py", path })
-    assert.equal(0, p:wait(30000))
-    assert.equal(#cases, #p.log)
-    return p.log
+    return webhooks.verdicts(world, cases)
   end
 
   it("verifies with an independent implementation, on every attempt, under each secret", function()
