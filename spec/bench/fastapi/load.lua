@@ -49,7 +49,8 @@ function init(args)
 end
 
 function request() return requests[kind]() end
-function delay() return wait or 0 end
+-- By chance about the time asked for: connections that wait alike would come all at once.
+function delay() return wait and wait * 2 * math.random() or 0 end
 
 function done(summary, latency)
   local errors = summary.errors
