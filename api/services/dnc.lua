@@ -9,6 +9,7 @@ M.GLOBAL = "global"
 M.sources = { "manual", "csv", "api", "caller_request", "regulator" }
 
 local PREFIX_DIGITS_MIN = 2
+local FILE_ROWS = 200
 
 ---An entry of the list as it is stored: "+919876543210", or "+9198*" for all that begin so.
 ---@param text string
@@ -111,7 +112,25 @@ local function clear_expired(app, scope, numbers)
     number = numbers and { ["in"] = numbers } })
 end
 
----(waits) Puts numbers on the list; those that stand there already stay as they are.
+-- (waits) An entry that is there already never gets weaker: it lasts as long as the longer of the
+-- two, and what a regulator says is a regulator's.
+local function strengthen(app, numbers, entry)
+  local there = { scope = entry.scope, number = { ["in"] = numbers } }
+  local function with(name, wanted)
+    return { scope = there.scope, number = there.number, [name] = wanted }
+  end
+  local lasts = entry.expires_at
+  local ok, err = app.store:update_many("dnc",
+    with("expires_at", lasts and { lt = lasts } or { exists = true }),
+    lasts and { set = { expires_at = lasts } } or { unset = { "expires_at" } })
+  if ok and entry.source == "regulator" then
+    ok, err = app.store:update_many("dnc", with("source", { ne = "regulator" }),
+      { set = { source = "regulator" } })
+  end
+  return ok, err
+end
+
+---(waits) Puts numbers on the list; those that stand there already are made stronger at most.
 ---@param numbers string[] as normal() gives them
 ---@param entry {scope: string, reason?: string, source: string, by?: string, expires_at?: number}
 ---@return integer? added, table? err
@@ -127,10 +146,25 @@ function M.add(app, numbers, entry)
   if answer then
     answer, err = app.store:insert_many("dnc", docs)
   end
+  if answer and answer.inserted < #docs then
+    local ok, why = strengthen(app, numbers, entry)
+    if not ok then
+      return nil, why
+    end
+  end
   return answer and answer.inserted, err
 end
 
--- A file's numbers, 200 at a time.
+-- The numbers of rows that a file's import wrote as JSON.
+local function numbers_of(rows)
+  local numbers = {}
+  for i, row in ipairs(json.decode(rows)) do
+    numbers[i] = row[2].number
+  end
+  return numbers
+end
+
+-- A file's numbers, so many at a time.
 local function add_rows(app, import, entry)
   local base = json.encode({
     scope = entry.scope, reason = entry.reason, source = "csv", by = entry.by,
@@ -143,13 +177,19 @@ local function add_rows(app, import, entry)
   local added, more = 0, true
   while more do
     local rows
-    more, rows = import:write(200, base)
+    more, rows = import:write(FILE_ROWS, base)
     if more == nil then
       return nil, errors.new(500, "internal", "The file could not be read again.")
     end
     local n, err = 0, nil
     if rows then
       n, err = app.store:insert_rows("dnc", rows)
+    end
+    if rows and n and n < FILE_ROWS then
+      local ok
+      ok, err = strengthen(app, numbers_of(rows), { scope = entry.scope, source = "csv",
+        expires_at = entry.expires_at })
+      n = ok and n
     end
     if not n then
       return nil, errors.of_store(err)

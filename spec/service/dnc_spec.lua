@@ -66,6 +66,27 @@ describe("the do-not-call list", function()
     assert.is_true(check("9840000001").listed)
   end)
 
+  it("keeps the stronger of what is said of a number twice, by hand or by file", function()
+    local function entry(digits)
+      return site:ask("GET", "/dnc?q=" .. digits).answer.items[1]
+    end
+    local soon = { numbers = { "9861000001", "9861000002" }, expires_at = "2990-01-01T00:00:00Z" }
+    add(soon)
+    add({ numbers = { "9861000001" }, expires_at = "2999-01-01T00:00:00Z" })
+    add(soon)
+    assert.equal("2999-01-01T00:00:00.000Z", entry("9861000001").expires_at)
+    assert.same({ added = 0, existing = 1 }, add({ numbers = { "9861000001" } }))
+    assert.is_nil(entry("9861000001").expires_at)
+    add(soon)
+    add({ numbers = { "9861000001" }, source = "regulator" })
+    add({ numbers = { "9861000001" } })
+    assert.same({ "regulator", nil }, { entry("9861000001").source, entry("9861000001").expires_at })
+    local answer = site:ask("POST", "/dnc/upload", "phone_number\n9861000002\n",
+      { headers = { ["content-type"] = "text/csv" } })
+    assert.equal(200, answer.status, answer.body)
+    assert.is_nil(entry("9861000002").expires_at)
+  end)
+
   it("is searched, shown and shortened; a regulator's entry only by a super admin", function()
     add({ numbers = { "9850000001", "9850000002" }, source = "regulator" })
     local found = site:ask("GET", "/dnc?q=%2B91985&limit=10").answer

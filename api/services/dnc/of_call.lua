@@ -19,7 +19,7 @@ function M.applies(_, call)
     and (call.customer_number or ""):match("^%+%d+$") ~= nil
 end
 
----(waits) What stood there for a time only stands for good.
+---(waits)
 ---@return true?, table? err
 function M.of_call(app, call)
   local number = call.customer_number
@@ -32,10 +32,6 @@ function M.of_call(app, call)
   local added
   added, err = dnc.add(app, { number }, { scope = dnc.GLOBAL, source = "caller_request",
     reason = "The caller asked not to be called.", by = call._id })
-  if added == 0 then
-    added, err = app.store:update_many("dnc", { number = number, scope = dnc.GLOBAL,
-      expires_at = { exists = true } }, { unset = { "expires_at" } })
-  end
   return added and true, err
 end
 
