@@ -1,5 +1,4 @@
 -- Figures of the Agent Desk (api.md §5.17): now, and over whole days of the display time zone.
-local desk = require("services.desk")
 local errors = require("services.web.errors")
 local people = require("services.desk.people")
 local presence = require("services.desk.presence")
@@ -136,28 +135,18 @@ end
 
 -- (waits) Who is here now.
 local function now_is(app)
-  local timers, err = desk.timers(app)
-  local calls
-  if timers then
-    calls, err = desk.unfinished(app)
+  local here, err = people.here(app)
+  if not here then
+    return nil, err
   end
-  if not calls then
-    return nil, errors.of_store(err)
-  end
-  local agents
-  agents, err = presence.all(app)
-  if not agents then
-    return nil, people.unavailable(err)
-  end
-  local out, with_call = { waiting = 0, active = 0, available = 0, busy = 0 }, {}
-  for _, call in ipairs(calls) do
+  local out = { waiting = 0, active = 0, available = 0, busy = 0 }
+  for _, call in ipairs(here.calls) do
     local kind = call.state == "waiting" and "waiting" or "active"
     out[kind] = out[kind] + (call.state ~= "wrap_up" and 1 or 0)
-    with_call[call.agent_id or ""] = call
   end
-  for id, agent in pairs(agents) do
-    local status = presence.status(agent, with_call[id], cxb.time.now(),
-      timers.heartbeat_ttl * 1000)
+  for id, agent in pairs(here.agents) do
+    local status = presence.status(agent, here.with_call[id], cxb.time.now(),
+      here.timers.heartbeat_ttl * 1000)
     if status == "available" then
       out.available = out.available + 1
     elseif presence.is_online(status) then

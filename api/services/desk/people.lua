@@ -16,7 +16,30 @@ local function unavailable(err)
   end
   return errors.new(503, "cache_unavailable", "Presence cannot be read at the moment.")
 end
-M.unavailable = unavailable
+
+---(waits) Who is at the desk, what they are in, and when what is due of it.
+---@return {timers: table, calls: table[], agents: table, with_call: table}? here tables by id
+---@return api.error? err
+function M.here(app)
+  local timers, err = desk.timers(app)
+  local calls
+  if timers then
+    calls, err = desk.unfinished(app)
+  end
+  if not calls then
+    return nil, errors.of_store(err)
+  end
+  local agents
+  agents, err = presence.all(app)
+  if not agents then
+    return nil, unavailable(err)
+  end
+  local with_call = {}
+  for _, call in ipairs(calls) do
+    with_call[call.agent_id or ""] = call
+  end
+  return { timers = timers, calls = calls, agents = agents, with_call = with_call }
+end
 
 ---(waits) A person as the desk knows it: {id, name, languages}.
 function M.agent(ctx)

@@ -24,34 +24,24 @@ end
 ---(waits) Agents, their calls, who waits.
 ---@return table? dashboard, api.error? err
 function M.dashboard(app)
-  local timers, err = desk.timers(app)
-  local calls
-  if timers then
-    calls, err = desk.unfinished(app)
+  local here, err = people.here(app)
+  if not here then
+    return nil, err
   end
-  if not calls then
-    return nil, errors.of_store(err)
-  end
-  local agents
-  agents, err = presence.all(app)
-  if not agents then
-    return nil, people.unavailable(err)
-  end
-  local now, with_call = cxb.time.now(), {}
+  local now = cxb.time.now()
   local out = { agents = json.array(), calls = json.array(), waiting = json.array() }
-  for _, call in ipairs(calls) do
+  for _, call in ipairs(here.calls) do
     if call.state == "waiting" then
       out.waiting[#out.waiting + 1] = views.queued(call, now)
     else
       out.calls[#out.calls + 1] = views.brief(call)
-      with_call[call.agent_id or ""] = call
     end
   end
-  for id, agent in pairs(agents) do
-    local call = with_call[id]
+  for id, agent in pairs(here.agents) do
+    local call = here.with_call[id]
     out.agents[#out.agents + 1] = {
       agent_id = id, name = agent.name, languages = json.array(agent.languages),
-      status = presence.status(agent, call, now, timers.heartbeat_ttl * 1000),
+      status = presence.status(agent, call, now, here.timers.heartbeat_ttl * 1000),
       since = times.format(call and (call.wrap_up_at or call.assigned_at) or agent.since),
       call_id = call and call._id,
     }
