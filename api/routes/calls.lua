@@ -67,7 +67,7 @@ return {
   },
   {
     verb = "GET", path = "/api/v1/calls/{id}/export.json", guard = READERS,
-    scope = "calls:read", audit = "call.export",
+    scope = "calls:read", audit = "call.export", limit = "export",
     summary = "One call as it is stored.",
     output = { type = "object", additionalProperties = true },
     handler = function(ctx)

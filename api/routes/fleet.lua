@@ -52,8 +52,12 @@ return {
   },
   {
     verb = "DELETE", path = base .. "/reservations/{id}", guard = "secret", status = 204,
-    summary = "Gives a reservation back; harmless when there is none.", params = id_params,
+    summary = "Gives a reservation back; harmless when there is none.",
+    params = { type = "object", properties = { id = { type = "string" } } },
     handler = function(ctx)
+      if not ctx.params.id:match("^[%w_-]+$") then
+        return {} -- no reservation is called so
+      end
       local done, err = fleet.release(ctx.app, ctx.params.id)
       return done and {}, err
     end,

@@ -103,7 +103,8 @@ M.host = {
     version = { type = "string" }, generation = count, flows_revision = count,
     flows_error = { type = "any" }, draining = { type = "boolean" }, max = count, calls = count,
     available = count, reservations = count, workers = { type = "array", items = M.worker },
-    outbox = M.outbox, load = anything, memory = anything, age_seconds = { type = "number" },
+    outbox = M.outbox, load = anything, memory = anything,
+    age = { type = "number", description = "s since it was heard of" },
   },
 }
 

@@ -55,8 +55,8 @@ describe("the fleet", function()
     assert.same({ { url = host.url, status = "Healthy", total_capacity = 4, total_available = 3,
       worker_calls = 1, workers = 0 } }, shown.workers)
     local one = row(host.id)
-    assert.same({ "registered", "1.0.0", 0, false },
-      { one.source, one.version, one.reservations, one.draining })
+    assert.same({ "registered", "1.0.0", 0, false, "number" },
+      { one.source, one.version, one.reservations, one.draining, type(one.age) })
     leave(host)
     assert.equal(0, status().total_capacity)
   end)
@@ -114,6 +114,7 @@ describe("the fleet", function()
     assert.equal(200, api:ask("POST", at .. "/renew", { body = { ttl_ms = 120000 } }).status)
     assert.equal(204, api:ask("DELETE", at).status)
     assert.equal(204, api:ask("DELETE", at).status)
+    assert.equal(204, api:ask("DELETE", "/api/v1/fleet/reservations/no.such").status)
     assert.equal(404, api:ask("POST", at .. "/renew", { body = { ttl_ms = 120000 } }).status)
     assert.equal(200, reserve("k-3").status)
     assert.equal(422, reserve("k-4", { count = 65 }).status)

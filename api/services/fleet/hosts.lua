@@ -176,7 +176,7 @@ local function silent_rows(app, known, now)
     if not known[doc.base_url] and not known[doc.host_id] and not doc.left then
       rows[#rows + 1] = { host_id = doc.host_id, base_url = doc.base_url, source = doc.source,
         status = "Unreachable", version = doc.version, draining = doc.draining == true,
-        age_seconds = (now - doc.seen_at) / 1000 }
+        age = (now - doc.seen_at) / 1000 }
       known[doc.base_url] = true
     end
   end
@@ -197,7 +197,7 @@ local function row_of(host)
     flows_error = info.flows_error, draining = host.draining, max = host.max, calls = host.calls,
     available = host.available, reservations = host.reservations, workers = info.workers,
     outbox = info.outbox, load = info.load, memory = info.memory,
-    age_seconds = host.age_ms / 1000,
+    age = host.age_ms / 1000,
   }
 end
 
