@@ -64,6 +64,7 @@ return {
   http = function(req)
     serve(req)
   end,
+  large_heads = { "/api/v1/config/" }, -- what a carrier sent along travels there
   control = { request = local_operator.verb(serve) },
   memory_mb = 512, -- a result of 16 MiB is held several times over while it is read and written
   -- A later generation opens the store before it takes work; `--check` opens nothing.

@@ -24,6 +24,7 @@ cxb = {}
 ---@field http? fun(req: cxb.request) one task a request; a handler that answers nothing gets a 500
 ---@field audiosocket? fun(leg: cxb.leg) one task an AudioSocket call, holding the call slot
 ---@field guard? cxb.guard[] requests that take the call slot, checked in C before any Lua runs
+---@field large_heads? string[] prefixes of paths where a request's headers may have 32 KiB; else 16 KiB
 ---@field start? fun() once, in the first generation, before the sockets listen; a failure ends the process, exit 1
 ---@field selftest? fun():boolean?,string? before a generation takes work; nil, why refuses it
 ---@field call_lost? fun(info: {task: string, reason: "script"|"stalled"|"memory", error: string}) runs in a fresh task when the task that held the slot died

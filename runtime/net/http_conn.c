@@ -299,7 +299,7 @@ static void check_deadline(cxb_http_conn *c, int64_t now) {
     set_deadline(c, times.body_ms);
     if (!slow || !wanted)
       return;
-    cxb_http_parse_reject(c, 408, "request_timeout");
+    cxb_http_parse_reject(c, 408, "request_timeout", "The body came too slowly.");
     return;
   }
   cxb_http_conn_close(c);

@@ -52,6 +52,7 @@ struct cxb_http_request {
   void *on_writable_arg;
   cxb_http_request *next_spare; /* while nobody has it */
   char short_path[128];
+  char id[65]; /* "" until it was asked for */
 };
 
 struct cxb_http_conn {
@@ -80,7 +81,7 @@ struct cxb_http_conn {
 /* Feeds what was read to the parser, one request after another, until one has to be waited for. */
 void cxb_http_parse(cxb_http_conn *conn);
 /* Refuses the request under way and, after its answer, the connection. */
-void cxb_http_parse_reject(cxb_http_conn *conn, int status, const char *code);
+void cxb_http_parse_reject(cxb_http_conn *conn, int status, const char *code, const char *message);
 
 /* http_conn.c */
 void cxb_http_conn_accept(uv_stream_t *server, bool unix_socket);
@@ -112,5 +113,11 @@ bool cxb_http_header_span(const cxb_http_request *req, const char *name, const c
                           size_t *len);
 bool cxb_http_valid_upgrade(const cxb_http_request *req);
 
-/* A plain JSON refusal, written by C: {"error":"code"} and Retry-After when `retry` > 0. */
-void cxb_http_refuse(cxb_http_request *req, int status, const char *code, int retry);
+/* Its X-Request-ID when that is 8 to 64 of A-Z a-z 0-9 _ -, else one made when first asked for. */
+const char *cxb_http_request_id(cxb_http_request *req);
+
+/* A refusal written by C: the one error shape of a service's own answers (error, message, detail,
+ * request_id), or, without a message, {"error":"code"} alone, which callers of call workers match.
+ * `code` and `message` go into JSON as they are. Retry-After when `retry` > 0. */
+void cxb_http_refuse(cxb_http_request *req, int status, const char *code, const char *message,
+                     int retry);

@@ -5,13 +5,18 @@
 
 #include "http_internal.h"
 
-/* The URL beside the head: a call's connected_event travels in one. */
-enum { MAX_HEAD = 16384, MAX_URL = 32768 };
+/* Bytes of the headers, and of the URL beside them: a call's connected_event travels in one. */
+enum { MAX_HEAD = 16384, LARGE_HEAD = 32768, MAX_URL = 32768 };
 
 static cxb_http_handler on_request;
+static cxb_http_rule may_be_large;
 
 void cxb_http_set_handler(cxb_http_handler handler) {
   on_request = handler;
+}
+
+void cxb_http_set_large_heads(cxb_http_rule allowed) {
+  may_be_large = allowed;
 }
 
 /* The head lies in one piece, so pieces of one token touch; a folded header line does not and is
@@ -141,12 +146,12 @@ static void wake_body(cxb_http_request *r) {
   fn(r, r->on_body_arg);
 }
 
-void cxb_http_parse_reject(cxb_http_conn *c, int status, const char *code) {
+void cxb_http_parse_reject(cxb_http_conn *c, int status, const char *code, const char *message) {
   c->req->keep_alive = false;
   if (c->req->started)
     cxb_http_conn_close(c);
   else
-    cxb_http_refuse(c->req, status, code, 0);
+    cxb_http_refuse(c->req, status, code, message, 0);
 }
 
 /* Body bytes were copied out; behind the head only what is not parsed stays. */
@@ -159,13 +164,25 @@ static void drop_parsed_body(cxb_http_conn *c, size_t head_len) {
   c->parsed = head_len;
 }
 
+static void reject_head(cxb_http_conn *c) {
+  cxb_http_parse_reject(c, 431, "headers_too_large", "The headers are too large.");
+}
+
 static bool parse_error(cxb_http_conn *c) {
   enum http_errno err = HTTP_PARSER_ERRNO(&c->parser);
   if (err == HPE_OK || err == HPE_PAUSED)
     return false;
   bool too_big = c->req->header_count == CXB_HTTP_MAX_HEADERS || err == HPE_HEADER_OVERFLOW;
-  cxb_http_parse_reject(c, too_big ? 431 : 400, too_big ? "headers_too_large" : "bad_request");
+  if (too_big)
+    reject_head(c);
+  else
+    cxb_http_parse_reject(c, 400, "bad_request", "This is no HTTP/1.1 request.");
   return true;
+}
+
+static bool head_fits(cxb_http_request *r) {
+  size_t len = r->head_len - r->url.len;
+  return len <= MAX_HEAD || (len <= LARGE_HEAD && may_be_large && may_be_large(r));
 }
 
 static void dispatch(cxb_http_conn *c) {
@@ -178,7 +195,7 @@ static void dispatch(cxb_http_conn *c) {
   if (on_request)
     on_request(r);
   else
-    cxb_http_refuse(r, 503, "starting", 1);
+    cxb_http_refuse(r, 503, "starting", "It is still starting.", 1);
   cxb_http_request_unref(r);
 }
 
@@ -198,16 +215,16 @@ void cxb_http_parse(cxb_http_conn *c) {
         return;
     }
     if (!r->head_done) {
-      if (c->in.len > MAX_HEAD + MAX_URL)
-        cxb_http_parse_reject(c, 431, "headers_too_large");
+      if (c->in.len > LARGE_HEAD + MAX_URL)
+        reject_head(c);
       return;
     }
     if (!r->dispatched && r->url.len > MAX_URL) {
-      cxb_http_parse_reject(c, 414, "uri_too_long");
+      cxb_http_parse_reject(c, 414, "uri_too_long", "The URL is too long.");
       return;
     }
-    if (!r->dispatched && r->head_len - r->url.len > MAX_HEAD) {
-      cxb_http_parse_reject(c, 431, "headers_too_large");
+    if (!r->dispatched && !head_fits(r)) {
+      reject_head(c);
       return;
     }
     if (!r->upgrade)

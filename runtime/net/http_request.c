@@ -6,6 +6,7 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "../base/crypto.h"
 #include "../base/err.h"
 #include "http_internal.h"
 
@@ -255,6 +256,25 @@ bool cxb_http_valid_upgrade(const cxb_http_request *req) {
 
 bool cxb_http_is_upgrade(const cxb_http_request *req) {
   return req->websocket;
+}
+
+static bool good_id(const char *id, size_t len) {
+  for (size_t i = 0; i < len; i++)
+    if (!((id[i] >= 'a' && id[i] <= 'z') || (id[i] >= 'A' && id[i] <= 'Z') ||
+          (id[i] >= '0' && id[i] <= '9') || id[i] == '_' || id[i] == '-'))
+      return false;
+  return len >= 8 && len < sizeof((cxb_http_request *)0)->id;
+}
+
+const char *cxb_http_request_id(cxb_http_request *req) {
+  if (req->id[0])
+    return req->id;
+  const char *given = cxb_http_header(req, "x-request-id");
+  if (given && good_id(given, strlen(given)))
+    strcpy(req->id, given);
+  else
+    cxb_uuid7(req->id);
+  return req->id;
 }
 
 /* ---- body ---- */

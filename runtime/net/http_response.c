@@ -103,14 +103,25 @@ int cxb_http_respond(cxb_http_request *req, int status, const char *headers, con
   return done(req);
 }
 
-void cxb_http_refuse(cxb_http_request *req, int status, const char *code, int retry) {
-  char headers[96], body[96];
-  int n = snprintf(body, sizeof body, "{\"error\":\"%s\"}", code);
-  snprintf(headers, sizeof headers, "Content-Type: application/json\r\n");
+void cxb_http_refuse(cxb_http_request *req, int status, const char *code, const char *message,
+                     int retry) {
+  cxb_buf headers = {0}, body = {0};
+  cxb_buf_str(&headers, "Content-Type: application/json\r\n");
+  if (message)
+    cxb_buf_printf(&headers,
+                   "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"
+                   "Referrer-Policy: no-referrer\r\nX-Request-ID: %s\r\n",
+                   cxb_http_request_id(req));
   if (retry > 0)
-    snprintf(headers, sizeof headers, "Content-Type: application/json\r\nRetry-After: %d\r\n",
-             retry);
-  cxb_http_respond(req, status, headers, body, (size_t)n);
+    cxb_buf_printf(&headers, "Retry-After: %d\r\n", retry);
+  cxb_buf_printf(&body, "{\"error\":\"%s\"", code);
+  if (message)
+    cxb_buf_printf(&body, ",\"message\":\"%s\",\"detail\":\"%s\",\"request_id\":\"%s\"", message,
+                   message, cxb_http_request_id(req));
+  cxb_buf_str(&body, "}");
+  cxb_http_respond(req, status, headers.data, body.data, body.len);
+  cxb_buf_free(&headers);
+  cxb_buf_free(&body);
 }
 
 int cxb_http_start(cxb_http_request *req, int status, const char *headers, int64_t length) {

@@ -13,6 +13,10 @@
 typedef void (*cxb_http_handler)(cxb_http_request *req);
 void cxb_http_set_handler(cxb_http_handler handler);
 
+/* Headers have at most 16 KiB, and 32 KiB where `allowed` says so; NULL: nowhere. */
+typedef bool (*cxb_http_rule)(cxb_http_request *req);
+void cxb_http_set_large_heads(cxb_http_rule allowed);
+
 /* What is not done in time ends the connection; checked every half second. */
 typedef struct cxb_http_times {
   int64_t idle_ms;   /* 75 s between requests */

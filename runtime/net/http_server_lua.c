@@ -6,7 +6,6 @@
 #include <string.h>
 #include <strings.h>
 
-#include "../base/crypto.h"
 #include "../base/err.h"
 #include "../host/call_lost.h"
 #include "../host/generation.h"
@@ -321,27 +320,6 @@ static void push_headers(lua_State *L, const cxb_http_request *req) {
   }
 }
 
-static bool good_id(const char *id, size_t len) {
-  if (len < 8 || len > 64)
-    return false;
-  for (size_t i = 0; i < len; i++)
-    if (!((id[i] >= 'a' && id[i] <= 'z') || (id[i] >= 'A' && id[i] <= 'Z') ||
-          (id[i] >= '0' && id[i] <= '9') || id[i] == '_' || id[i] == '-'))
-      return false;
-  return true;
-}
-
-static void push_id(lua_State *L, const cxb_http_request *req) {
-  const char *id = cxb_http_header(req, "x-request-id");
-  if (id && good_id(id, strlen(id))) {
-    lua_pushstring(L, id);
-    return;
-  }
-  char made[CXB_UUID_LEN];
-  cxb_uuid7(made);
-  lua_pushstring(L, made);
-}
-
 /* Pushes a field of the request itself; false (nothing pushed) when it has none of this name.
  * *keep: it takes work and is asked for again. */
 static bool push_field(lua_State *L, cxb_http_request *req, const char *key, bool *keep) {
@@ -360,7 +338,7 @@ static bool push_field(lua_State *L, cxb_http_request *req, const char *key, boo
   } else if (strcmp(key, "remote") == 0) {
     lua_pushstring(L, cxb_http_remote(req));
   } else if (strcmp(key, "id") == 0) {
-    push_id(L, req);
+    lua_pushstring(L, cxb_http_request_id(req));
     *keep = true;
   } else if (strcmp(key, "upgrade") == 0) {
     lua_pushboolean(L, req->websocket);
@@ -453,7 +431,7 @@ static void on_task_end(void *arg, bool ok, lua_State *co, int n, const char *er
       cxb_call_lost(task, error);
   }
   if (!req->started && req->conn)
-    cxb_http_refuse(req, 500, "internal", 0);
+    cxb_http_refuse(req, 500, "internal", "Something went wrong here; it was logged.", 0);
   else if (req->started && !req->finished && !req->taken)
     cxb_http_abort(req); /* a streamed answer that nobody will finish */
   if (req->slot)
@@ -502,24 +480,41 @@ static bool guarded(cxb_generation *gen, lua_State *L, const cxb_http_request *r
   return found;
 }
 
+/* May this request have large headers? The service's table lists prefixes of paths. */
+static bool large_head(cxb_http_request *req) {
+  cxb_generation *gen = cxb_generation_current();
+  lua_State *L = gen ? cxb_generation_state(gen) : NULL;
+  if (!L || !cxb_generation_push_service(gen, L, "large_heads"))
+    return false;
+  bool found = false;
+  for (int i = 1; !found && i <= (int)lua_objlen(L, -1); i++) {
+    lua_rawgeti(L, -1, i);
+    const char *prefix = lua_tostring(L, -1);
+    found = prefix && strncmp(cxb_http_path(req), prefix, strlen(prefix)) == 0;
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+  return found;
+}
+
 static void on_request(cxb_http_request *req) {
   cxb_generation *gen = cxb_generation_current();
   if (!gen) {
-    cxb_http_refuse(req, 503, "starting", 1);
+    cxb_http_refuse(req, 503, "starting", "It is still starting.", 1);
     return;
   }
   lua_State *L = cxb_generation_state(gen);
   int status;
   const char *reason;
   if (guarded(gen, L, req) && !take_slot(req, &status, &reason)) {
-    cxb_http_refuse(req, status, reason, 1);
+    cxb_http_refuse(req, status, reason, NULL, 1);
     return;
   }
   if (start_task(gen, req))
     return;
   if (req->slot)
     cxb_slot_release();
-  cxb_http_refuse(req, 404, "not_found", 0);
+  cxb_http_refuse(req, 404, "not_found", "There is no such path.", 0);
 }
 
 /* ---- module ---- */
@@ -531,6 +526,7 @@ static int listen_hook(const char *addr, int mode, char *why, size_t why_len) {
 static int start(uv_loop_t *loop) {
   (void)loop;
   cxb_http_set_handler(on_request);
+  cxb_http_set_large_heads(large_head);
   cxb_process_listen = listen_hook;
   cxb_process_on_stop_listening = cxb_http_stop_listening;
   cxb_process_active_requests = cxb_http_active;

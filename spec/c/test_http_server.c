@@ -221,7 +221,7 @@ static void ambiguous_and_malformed_requests_are_refused(void **state) {
     if (count(&p, "HTTP/1.1 400 Bad Request\r\n") != 1)
       print_message("request %zu: %s\n", i, p.got.data ? p.got.data : "(nothing)");
     assert_int_equal(count(&p, "HTTP/1.1 400 Bad Request\r\n"), 1);
-    assert_int_equal(count(&p, "{\"error\":\"bad_request\"}"), 1);
+    assert_int_equal(count(&p, "{\"error\":\"bad_request\",\"message\":\""), 1);
     peer_close(&p);
   }
 }

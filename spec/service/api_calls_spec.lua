@@ -49,6 +49,20 @@ describe("calls", function()
     assert.equal(414, api:ask("GET", "/api/v1/calls?number=" .. ("1"):rep(9000)).status)
   end)
 
+  it("get their configuration with 32 KiB of headers, which nothing else may have", function()
+    local headers = { ["x-cxb-core-secret"] = process.SECRET, ["x-request-id"] = "asked-by-spec" }
+    for i = 1, 4 do
+      headers["x-sip-" .. i] = ("h"):rep(7500)
+    end
+    local function ask(path)
+      return api:ask("GET", path, { secret = false, headers = headers })
+    end
+    assert.equal(200, ask("/api/v1/config/demo").status)
+    local refused = ask("/api/v1/bots")
+    assert.same({ 431, "headers_too_large", "asked-by-spec", refused.answer.message },
+      { refused.status, refused.answer.error, refused.answer.request_id, refused.answer.detail })
+  end)
+
   it("of a browser test begin with a ticket the worker can check", function()
     local answer = api:ask("POST", "/api/v1/bots/demo/test-call", {
       body = { kind = "browser", variables = { name = "Mia" } },

@@ -9,6 +9,7 @@ local cjson = require "cjson.safe"
 local dir = os.getenv("SPEC_DIR")
 return {
   name = "web", listen = { { addr = "unix:" .. dir .. "/web.sock" } },
+  large_heads = { "/hello" },
   guard = { { prefix = "/call/", upgrade = true }, { prefix = "/start", upgrade = false } },
   call_lost = function(info)
     local f = io.open(dir .. "/lost", "w") f:write(cjson.encode(info)) f:close()
@@ -175,6 +176,34 @@ for bad in (b"garbage\r\n\r\n", folded, length, b"\x16\x03\x01\x00\xa5"):
     assert.equal("HTTP/1.1 431 Request Header Fields Too Large\n"
       .. "HTTP/1.1 431 Request Header Fields Too Large\n"
       .. ("HTTP/1.1 400 Bad Request\n"):rep(4), text .. "\n")
+  end)
+
+  it("takes headers of 32 KiB where the service says so", function()
+    local function with(path, n)
+      return get(path, { headers = { ["x-1"] = ("a"):rep(n / 2), ["x-2"] = ("b"):rep(n / 2) } }).status
+    end
+    assert.same({ 200, 431 }, { with("/hello", 32000), with("/hello", 33000) })
+    assert.same({ 200, 431 }, { with("/slow", 16000), with("/slow", 17000) })
+  end)
+
+  it("refuses in the one shape of errors, with the request's id", function()
+    local text = raw [[
+for bad in (b"GET / HTTP/1.1\r\nX-Request-ID: chosen-by-us\r\nHo st: a\r\n\r\n", b"garbage\r\n\r\n",
+            b"GET /" + b"u" * 33000 + b" HTTP/1.1\r\nX-Request-ID: bad id\r\n\r\n",
+            b"GET / HTTP/1.1\r\nX: " + b"a" * 20000 + b"\r\n\r\n", b"GET /boom HTTP/1.1\r\nConnection: close\r\n\r\n"):
+    s = connect(); s.sendall(bad); print(json.dumps(drain(s)))]]
+    local codes, ids = {}, {}
+    for line in text:gmatch("[^\n]+") do
+      local head, body = json.decode("[" .. line .. "]")[1]:match("^(.-)\r\n\r\n(.*)$")
+      local answer = json.decode(body)
+      codes[#codes + 1], ids[#ids + 1] = answer.error, answer.request_id
+      assert.equal(answer.message, answer.detail)
+      assert.truthy(head:find("\r\nX-Request-ID: " .. answer.request_id .. "\r\n", 1, true))
+      assert.truthy(head:find("\r\nCache-Control: no-store\r\n", 1, true))
+    end
+    assert.same({ "bad_request", "bad_request", "uri_too_long", "headers_too_large", "internal" }, codes)
+    assert.equal("chosen-by-us", ids[1])
+    assert.equal(36, #ids[3])
   end)
 
   it("takes a URL of 32 KiB beside its headers, and 414 is the answer to a longer one", function()
