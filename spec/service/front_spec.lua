@@ -1,4 +1,5 @@
 -- timeout: 300
+local json = require("cjson.safe")
 local front_of = require("support.front")
 local support = require("support.world")
 
@@ -188,7 +189,43 @@ describe("the front", function()
     local status, body = front:post("/api/v1/call-results", ("x"):rep(10 * 1024 * 1024))
     assert.same({ 200, 10 * 1024 * 1024 }, { status, body.length })
     status, body = front:post("/api/v1/other", ("x"):rep(3 * 1024 * 1024))
-    assert.same({ 413, "too_large" }, { status, body.error })
+    assert.same({ 413, "body_too_large", body.message }, { status, body.error, body.detail })
+    assert.is_truthy(body.request_id)
+    status, body = front:post("/attach", ("x"):rep(3 * 1024 * 1024))
+    assert.same({ 413, { error = "too_large" } }, { status, body })
+  end)
+
+  it("lets files of the API's routes for them through", function()
+    local front = start({ workers = 1, api = true })
+    local file = ("x"):rep(3 * 1024 * 1024)
+    for _, path in ipairs({ "campaigns/c1/upload?dry_run=true", "dnc/upload",
+      "knowledge-bases/kb1/documents" }) do
+      local status, body = front:post("/api/v1/" .. path, file)
+      assert.same({ 200, #file }, { status, body.length }, path)
+    end
+  end)
+
+  it("takes a URL of 32 KiB and headers of 32 KiB, and refuses more in the one shape", function()
+    local front = start({ workers = 1, api = true })
+    local function ask(url, headers)
+      local answer = assert(cxb.http.request({ url = front.url .. url, headers = headers }))
+      return answer.status, json.decode(answer.body)
+    end
+    local path = "/api/v1/config/demo?connected_event="
+    local status, body = ask(path .. ("q"):rep(32768 - #path))
+    assert.same({ 200, 32768 - #path + 16 }, { status, #body.query })
+    local function halves(n)
+      return { ["x-1"] = ("a"):rep(n), ["x-2"] = ("b"):rep(n) }
+    end
+    assert.equal(200, (ask("/api/v1/config/demo", halves(16000))))
+    for want, asked in pairs({ [414] = { "/api/v1/calls?q=" .. ("q"):rep(40000) },
+      [431] = { "/api/v1/calls", { ["x-1"] = ("a"):rep(40000) } } }) do
+      status, body = ask(asked[1], asked[2])
+      assert.equal(want, status)
+      assert.same({ want == 414 and "uri_too_long" or "headers_too_large", body.message },
+        { body.error, body.detail })
+      assert.is_truthy(body.request_id)
+    end
   end)
 
   it("shows the metrics only to the listed addresses", function()

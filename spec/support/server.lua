@@ -11,6 +11,7 @@ local seen = {}
 return {
   name = "scripted",
   listen = { { addr = addr, mode = 438 } },
+  large_heads = { "/api/v1/config/" },
   http = function(req)
     if req.path == "/_seen" then
       return req:respond(200, #seen > 0 and json.encode(seen) or "[]")
