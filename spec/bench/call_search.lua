@@ -1,120 +1,21 @@
 -- The list of calls and the search in it over HTTP: 1,000,000 calls of 90 days in SQLite (api.md §8:
 -- p99 ≤ 50 ms, any page), as many in the MongoDB that MONGODB_URI names. CALLS=n makes another
 -- number. The Mongo-wire server of the tests is not measured: it reads whole collections where
--- MongoDB uses an index.
+-- MongoDB uses an index; that it gives the same answers spec/soak/stores_agree.lua shows.
 
 local MongoServer = require("support.mongo_server")
 local World = require("support.world")
 local call_stats = require("services.calls.stats")
 local json = require("cxb.json")
+local many_calls = require("support.many_calls")
 local process = require("support.api_process")
 local procs = require("support.procs")
 local url = require("cxb.url")
 
 cxb.log.level("error")
 local CALLS = tonumber(cxb.process.env("CALLS") or "") or 1000000
-local BATCH, DAYS, ASKED = 500, 90, 200
-local DAY_MS = 86400000
-
-local statuses = { "completed", "completed", "completed", "completed", "failed", "voicemail" }
-local dispositions = { "SALE", "CALLBACK", "NOT_INTERESTED", "WRONG_NUMBER" }
-local common = { "yes", "no", "please", "thank", "you", "the", "hello", "account", "number", "is" }
-
-local function words()
-  local out, seen = {}, {}
-  for _ = 1, 40 do
-    -- As in speech: few words are said in most calls, many in a handful.
-    local word = math.random() < 0.3 and common[math.random(#common)]
-      or "w" .. math.floor(20000 ^ math.random())
-    if not seen[word] then
-      seen[word] = true
-      out[#out + 1] = word
-    end
-  end
-  return out
-end
-
-local function a_call(i, total, now, days)
-  local at = math.floor(now - (total - i) * days * DAY_MS / total)
-  local number = ("+49151%08d"):format(math.random(0, 99999999))
-  local status, bot = statuses[math.random(#statuses)], math.random(20)
-  return {
-    _id = ("%012x-%07d"):format(at, i), call_type = "bot", status = status,
-    bot_id = "bot" .. bot, direction = "outgoing", started_at = at,
-    completed_at = at + 60000, caller_id = number, customer_number = number,
-    number_rev = number:sub(2):reverse(), call_duration_seconds = math.random(0, 600),
-    disconnected_by = status == "failed" and "no_answer" or "customer",
-    campaign_id = "cmp" .. bot, was_transferred = math.random(20) == 1 or nil,
-    disposition = dispositions[math.random(#dispositions)], lat_bucket = math.random(10, 40),
-    recording_key = "recordings/2026/04/24/" .. i .. ".wav", terms = words(),
-    latency = { turns = 5, p50_ms = 800, p95_ms = 1100, total_avg_response_ms = 820 },
-    transcript = { { role = "bot", text = ("some words of a bot "):rep(10) },
-      { role = "user", text = ("some words of a caller "):rep(10) } },
-  }
-end
-
-local function fill(store, total, days)
-  local began, now = cxb.time.mono(), cxb.time.now()
-  for first = 1, total, BATCH do
-    local rows, count = json.array(), 0
-    for i = first, math.min(first + BATCH - 1, total) do
-      local call = a_call(i, total, now, days)
-      local id = call._id
-      call._id, count = nil, count + 1
-      rows[count] = json.array({ id, call })
-    end
-    assert(store:insert_rows("calls", json.encode(rows)) == count)
-    cxb.time.sleep(0) -- others may run
-  end
-  local seconds = (cxb.time.mono() - began) / 1000
-  print(("%d calls in %.0f s (%.0f/s)"):format(total, seconds, total / seconds))
-end
-
-local function from(days)
-  return "from=" .. url.escape(cxb.time.iso(cxb.time.now() - days * DAY_MS))
-end
-
-local function suffix(digits)
-  return ("%0" .. digits .. "d"):format(math.random(0, 10 ^ digits - 1))
-end
-
-local whole = from(DAYS + 1)
-
--- Name, a query made anew each time; `beyond`: what the aim does not speak of.
-local questions = {
-  { "first page", function() return "" end },
-  { "a page by number, up to 100,000 rows deep", function()
-    return ("%s&limit=50&page=%d"):format(whole, math.random(1, 2000))
-  end },
-  { "of one bot and status, any page", function()
-    return ("%s&bot_id=bot%d&status=completed&page=%d"):format(whole, math.random(20),
-      math.random(1, 500))
-  end },
-  { beyond = true, "transferred and long, 7 days", function()
-    return "was_transferred=true&min_duration=" .. math.random(500, 590)
-  end },
-  { beyond = true, "transferred and long, 90 days", function()
-    return whole .. "&was_transferred=true&min_duration=" .. math.random(500, 590)
-  end },
-  { "number, 4 last digits, 90 days", function()
-    return whole .. "&number=" .. suffix(4)
-  end },
-  { "number, 8 last digits, 90 days", function()
-    return whole .. "&number=" .. suffix(8)
-  end },
-  { "number, whole", function()
-    return whole .. "&number=%2B49151" .. suffix(8)
-  end },
-  { beyond = true, "a common word, 90 days, any page", function()
-    return ("%s&q=%s&page=%d"):format(whole, common[math.random(#common)], math.random(1, 2000))
-  end },
-  { beyond = true, "two common words, 7 days", function()
-    return "q=thank+you"
-  end },
-  { beyond = true, "a common and a rare word, 90 days", function()
-    return ("%s&q=hello+w%d"):format(whole, math.random(10000, 19000))
-  end },
-}
+local DAYS, ASKED = 90, 200
+local questions = many_calls.questions(DAYS, CALLS / 50)
 
 local function ask(api, path)
   local began = cxb.time.mono()
@@ -144,7 +45,7 @@ end
 local function by_cursor(api, what, pages)
   local list, after = {}, nil
   for i = 1, pages do
-    local ms, answer = ask(api, "/api/v1/calls?" .. whole
+    local ms, answer = ask(api, "/api/v1/calls?" .. many_calls.from(DAYS + 1)
       .. (after and "&after=" .. url.escape(after) or ""))
     list[i], after = ms, answer.next
     if not after or after == json.null then
@@ -166,7 +67,7 @@ local function sqlite()
   for _, name in ipairs({ "insert", "delete", "update" }) do
     assert(store.backend.db:exec("DROP TRIGGER calls_lists_" .. name))
   end
-  fill(store, CALLS, DAYS)
+  many_calls.fill(store, CALLS, DAYS)
   store:close()
   local began = cxb.time.mono()
   store = assert(require("cxb.store").open({ path = dir .. "/state/cxb.db" }))
@@ -184,7 +85,7 @@ local function sqlite()
   for _, range in ipairs({ 7, DAYS }) do
     local list = {}
     for i = 1, 20 do
-      list[i] = ask(api, "/api/v1/calls/stats?group_by=bot&" .. from(range))
+      list[i] = ask(api, "/api/v1/calls/stats?group_by=bot&" .. many_calls.from(range))
     end
     print(("= SQLite, statistics of %d days by bot: p50 %.1f ms"):format(range,
       procs.quantile(list, 0.5)))
@@ -196,7 +97,7 @@ local function mongodb()
   env.MONGODB_URI, env.CXB_PUBLIC_URL = mongo.uri, "http://127.0.0.1"
   env.CXB_SECRETS_KEY, env.MONGODB_DB = ("A"):rep(43) .. "=", "cxbbench"
   local other = assert(require("cxb.store").open({ uri = mongo.uri, database = env.MONGODB_DB }))
-  fill(other, CALLS, DAYS)
+  many_calls.fill(other, CALLS, DAYS)
   measure(process.start(world, { env = env }), ("MongoDB, %d calls"):format(CALLS), ASKED,
     questions)
   other.backend:drop()
