@@ -27,10 +27,32 @@ static size_t separator(const char *p, size_t left) {
   return left > 1 && (unsigned char)p[0] == 0xC2 && (unsigned char)p[1] == 0xA0 ? 2 : 0;
 }
 
+/* How many of the characters from `at` on are of `set`. */
+static size_t run_of(const char *text, size_t at, size_t len, const char *set) {
+  size_t n = 0;
+  while (at + n < len && text[at + n] && strchr(set, text[at + n]))
+    n++;
+  return n;
+}
+
+/* How much of a cell is its number once what spreadsheets add is gone: the apostrophe that keeps it
+ * text (our own exports write it) before, ".0" of a column taken for numbers behind. With one zero
+ * more it would be somebody else's number. */
+static size_t without_marks(const char **text, size_t len) {
+  if (len > 0 && **text == '\'') {
+    (*text)++;
+    len--;
+  }
+  size_t whole = run_of(*text, 0, len, "+0123456789");
+  bool fraction = whole >= CXB_PHONE_DIGITS_MIN && whole + 1 < len && (*text)[whole] == '.';
+  return fraction && whole + 1 + run_of(*text, whole + 1, len, "0") == len ? whole : len;
+}
+
 /* Digits with at most one "+" before them; their count, or -1. */
 static int clean(const char *text, size_t len, char out[32]) {
   int digits = 0;
   size_t used = 0;
+  len = without_marks(&text, len);
   for (size_t i = 0; i < len;) {
     size_t skip = text[i] ? separator(text + i, len - i) : 0;
     if (skip > 0) {

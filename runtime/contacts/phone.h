@@ -22,7 +22,8 @@ typedef struct cxb_phone_number {
 extern "C" {
 #endif
 
-/* Reads a number as people write it: digits, a leading "+", and blanks - . ( ) / between them.
+/* Reads a number as people write it: digits, a leading "+", and blanks - . ( ) / between them, or
+ * as spreadsheets do: with an apostrophe before it, with ".0" behind it.
  * `region` ("IN") is the plan of numbers without "+" or international prefix. CXB_EINVAL: fewer
  * than 8 digits, other characters, or nothing the library can read; CXB_EUNSUPPORTED: the module
  * cannot be loaded (cxb_phone_why()). */

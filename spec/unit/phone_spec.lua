@@ -10,6 +10,15 @@ describe("a telephone number", function()
     assert.equal("+14155552671", phone.parse("(415) 555-2671", "US").e164)
   end)
 
+  it("is the same with what a spreadsheet adds to its cell", function()
+    for _, text in ipairs({ "'+919876543210", "'9876543210", "9876543210.0", "919876543210.00",
+      "+919876543210.0" }) do
+      assert.equal("+919876543210", assert(phone.parse(text, "IN"), text).e164)
+    end
+    assert.is_nil(phone.parse("''9876543210", "IN"))
+    assert.equal("+33123456780", phone.parse("01.23.45.67.80", "FR").e164)
+  end)
+
   it("is refused with fewer than eight digits or with anything but a number in it", function()
     for _, text in ipairs({ "", "1234567", "+", "9.87654E+9", "98765x43210", "phone_number",
       "+91+9876543210", ("9"):rep(40), "९८७६५४३२१०" }) do
