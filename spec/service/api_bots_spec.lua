@@ -174,6 +174,30 @@ describe("bots", function()
     assert.same({}, make({ system_prompt = "P" }).warnings)
   end)
 
+  it("warn of a push that tells its receiver nothing", function()
+    local push = { enabled = true, url = "https://93.184.216.34/x" }
+    local bot = make({ system_prompt = "P", post_call_push = push })
+    assert.same({ { code = "empty_push", path = "post_call_push.key_mapper",
+      message = "The CRM is sent an empty object." } }, bot.warnings)
+    push.key_mapper = { id = "{{result.call_id}}" }
+    assert.same({}, make({ system_prompt = "P", post_call_push = push }).warnings)
+  end)
+
+  it("send no header that would frame their requests anew or break their lines", function()
+    local address = "https://93.184.216.34/x"
+    local refused = ask("POST", "", { name = "Headers",
+      post_call_push = { url = address, headers = { ["Content-Length"] = "3", ["X-Ok"] = "a" } },
+      crm_prefetch = { url = address, headers = { ["bad name"] = "x", Host = "h" } },
+      tools = { { name = "look", http = { url = address, headers = { A = "b\r\nC: d" } } } } })
+    local paths = {}
+    for i, field in ipairs(refused.answer.fields) do
+      paths[i] = field.rule .. " " .. field.path
+    end
+    assert.same({ 422, { "header crm_prefetch.headers.Host",
+      "header crm_prefetch.headers.bad name", "header post_call_push.headers.Content-Length",
+      "header tools[0].http.headers.A" } }, { refused.status, paths })
+  end)
+
   it("show their prompts as a call would have them", function()
     local bot = make({ system_prompt = "For {{crm.name}} {{nobody}} on {{call.x}}",
       conversation_policy = { type = "collection_pre_due" }, opening_message = "Hi {{name}}" })

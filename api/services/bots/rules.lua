@@ -24,10 +24,31 @@ for _, kind in ipairs({ "stt", "llm", "tts" }) do
   end
 end
 
+-- What frames a request is its sender's to say: another length cuts the body off.
+local framing = {}
+for name in ("connection content-length expect host keep-alive proxy-connection te trailer "
+  .. "transfer-encoding upgrade"):gmatch("%S+") do
+  framing[name] = true
+end
+
+local function judge_headers(path, headers, report)
+  for name, value in pairs(type(headers) == "table" and headers or {}) do
+    local at = ("%s.headers.%s"):format(path, tostring(name))
+    if type(name) ~= "string" or not name:match("^[%w!#$%%&'*+.^_`|~-]+$") then
+      report(at, "header", "is no name of a header")
+    elseif framing[name:lower()] then
+      report(at, "header", "is a header the request brings itself")
+    elseif type(value) == "string" and value:find("%c") then
+      report(at, "header", "must be one line")
+    end
+  end
+end
+
 local function judge_request(app, path, http, report)
   if type(http) ~= "table" or type(http.url) ~= "string" then
     return report(path .. ".url", "required", "is required")
   end
+  judge_headers(path, http.headers, report)
   local ms = http.timeout_ms
   if present(ms) and (type(ms) ~= "number" or ms < TOOL_MS_MIN or ms > TOOL_MS_MAX) then
     report(path .. ".timeout_ms", "range", ("must be %d to %d"):format(TOOL_MS_MIN, TOOL_MS_MAX))
@@ -91,6 +112,7 @@ end
 -- An address that is called when the bot takes part in a call or ends one.
 for _, name in ipairs({ "crm_prefetch", "post_call_push" }) do
   rules[name] = function(app, value, report)
+    judge_headers(name, value.headers, report)
     if (value.url or "") == "" then
       if value.enabled then
         report(name .. ".url", "required", "is required")

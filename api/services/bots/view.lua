@@ -96,6 +96,12 @@ function M.warnings(app, bot)
   if not tz.known(bot.timezone) then
     warn(list, "unknown_timezone", "timezone", "This zone is not known; UTC counts instead.")
   end
+  local push = bot.post_call_push
+  local mapper = type(push) == "table" and push.key_mapper
+  if type(push) == "table" and push.enabled and (not mapper or mapper == json.null
+    or type(mapper) == "table" and not next(mapper)) then
+    warn(list, "empty_push", "post_call_push.key_mapper", "The CRM is sent an empty object.")
+  end
   local given = bot.conversation_policy
   if type(given) == "table" and given.enabled ~= false and not policy.kinds[given.type] then
     warn(list, "unknown_policy", "conversation_policy.type",
