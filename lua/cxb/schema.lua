@@ -102,11 +102,12 @@ end
 
 local article = { integer = "an integer", object = "an object", array = "a list" }
 
+-- 10000000, not 1e+07.
 local function bounds(low, high, unit)
   if low and high then
-    return ("%g to %g%s"):format(low, high, unit)
+    return ("%.15g to %.15g%s"):format(low, high, unit)
   end
-  return low and ("at least %g%s"):format(low, unit) or ("at most %g%s"):format(high, unit)
+  return low and ("at least %.15g%s"):format(low, unit) or ("at most %.15g%s"):format(high, unit)
 end
 
 local function characters(s)
@@ -423,6 +424,8 @@ function M.check_query(schema, params)
       if value == nil then
         value = text
       end
+    elseif property and property.format == "time" then
+      value = text:gsub(" (%d%d:%d%d)$", "+%1") -- a zone's "+" that nobody encoded is a blank
     end
     values[name] = value
   end

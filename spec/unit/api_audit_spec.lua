@@ -23,6 +23,13 @@ describe("a change in the audit", function()
     assert.same({}, audit.changes(before, before))
   end)
 
+  it("tells times as everything else on the wire does, and other numbers as they are", function()
+    assert.same({
+      { path = "daily_call_limit", from = json.null, to = 50 },
+      { path = "expires_at", from = "2030-01-01T00:00:00.000Z", to = json.null },
+    }, audit.changes({ expires_at = 1893456000000 }, { daily_call_limit = 50 }))
+  end)
+
   it("hides what is secret, however deep it lies", function()
     local secret = "s3cr3t-0123456789"
     local text = json.encode(audit.changes({}, {

@@ -89,6 +89,21 @@ describe("schema", function()
       { limit = "0", q = "x" }))))
   end)
 
+  it("reads a query's time also when the + of its zone came as a blank", function()
+    local list = { type = "object", properties = { from = { type = "string", format = "time" } } }
+    local encoded = schema.check_query(list, { from = "2026-11-26T23:30:00+05:30" })
+    assert.same(encoded, schema.check_query(list, { from = "2026-11-26T23:30:00 05:30" }))
+    assert.equal("from:format", paths(select(2, schema.check_query(list,
+      { from = "2026-11-26 23:30" }))))
+  end)
+
+  it("says large bounds in digits", function()
+    local limit = { type = "object", properties = { n = { type = "integer", minimum = 1,
+      maximum = 10000000 } } }
+    local _, fields = schema.check(limit, { n = 0 })
+    assert.equal("1 to 10000000", fields[1].message)
+  end)
+
   it("checks one property by itself", function()
     assert.equal("x", schema.check_property(bot, "name", "x"))
     local _, field = schema.check_property(bot, "tags", { 1 })

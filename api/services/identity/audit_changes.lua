@@ -1,11 +1,13 @@
 -- What of a change the audit tells: {path, from, to} each, secrets as •••.
 local json = require("cxb.json")
 local text = require("cxb.text")
+local times = require("cxb.times")
 
 local M = {}
 
 local HIDDEN = "•••"
 local MAX_CHANGES, MAX_TEXT = 100, 512
+local SMALLEST_TIME = 1e11 -- ms, in 1973: what else is called *_at is smaller
 
 -- Never told, whatever the object: names of fields, or parts of them.
 local secret_words = {
@@ -48,6 +50,8 @@ local function told(path, value)
     return HIDDEN
   elseif type(value) == "string" then
     return told_text(value)
+  elseif type(value) == "number" and path:find("_at$") and value > SMALLEST_TIME then
+    return times.format(value)
   elseif type(value) ~= "table" then
     return value
   end
