@@ -273,6 +273,10 @@ function cxb.sqlite.open(path, opts) end
 ---@param sql string
 ---@return table[]? rows, string|integer? code_or_changes, string? message
 function db:exec(sql, ...) end
+---A SELECT of what a key finds, at once where that can be (else it waits): it sees what was committed before.
+---@param sql string
+---@return table[]? rows, string|integer? code_or_changes, string? message
+function db:look(sql, ...) end
 ---(waits) All or nothing: each entry {sql, params...}; one transaction of its own.
 ---@param list table[]
 ---@return {changes: integer, rows: table[]}[]?, string? code, string? message "duplicate" for a unique key

@@ -45,6 +45,7 @@ struct cxb_sqlite {
   uv_idle_t no_sleep;
   queue gathered;
   int64_t gathered_at;
+  cxb_sqlite_looker looker;
   uv_thread_t writer, readers[READERS];
   /* shared, under the lock */
   uv_mutex_t lock;
@@ -332,6 +333,12 @@ int cxb_sqlite_run(cxb_sqlite *db, cxb_sql *sql, void (*done)(void *, cxb_sql *)
   return 0;
 }
 
+bool cxb_sqlite_look(cxb_sqlite *db, cxb_sql *sql) {
+  return !db->closing && db->state == OPEN && has_readers(db) && !sql->out_of_memory &&
+         sql->count == 1 && cxb_sql_looks_reading(sql) &&
+         cxb_sqlite_looker_read(&db->looker, db->path, &db->options, uv_now(db->wake.loop), sql);
+}
+
 static void tell_openers(cxb_sqlite *db) {
   while (db->openers) {
     opener *o = db->openers;
@@ -396,6 +403,7 @@ static void begin_close(cxb_sqlite *db) {
   if (db->closing)
     return;
   db->closing = true;
+  cxb_sqlite_looker_close(&db->looker);
   may_sleep(db);
   hand_over(db);
   uv_mutex_lock(&db->lock);

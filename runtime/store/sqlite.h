@@ -2,8 +2,9 @@
  *
  * One connection writes: the requests of one turn of the loop (and those that arrive while it is
  * busy) share one transaction, each in a savepoint of its own, and are answered after its COMMIT.
- * Up to three read-only connections read meanwhile (WAL), so that a long read delays no commit.
- * Everything here is called on the loop's thread and answers there. */
+ * Up to three read-only connections read meanwhile (WAL), so that a long read delays no commit;
+ * what a key finds is read without them, by one more on the loop's own thread. Everything here is
+ * called on the loop's thread and answers there. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -98,3 +99,7 @@ const cxb_sql_value *cxb_sql_cell(const cxb_sql *sql, int i, size_t row, int col
  * reading WITH see what was committed before; everything else is a write. CXB_ECLOSED, CXB_ENOMEM
  * or CXB_EINVAL (no statement): `done` will not be called. */
 int cxb_sqlite_run(cxb_sqlite *db, cxb_sql *sql, void (*done)(void *arg, cxb_sql *sql), void *arg);
+/* Runs a read of one document by its key here and now: it sees what was committed before. False:
+ * `sql` is as before and for cxb_sqlite_run(), which has the time: a lock is in the way, it is no
+ * short read or went wrong, or so many were read that it is the others' turn. */
+bool cxb_sqlite_look(cxb_sqlite *db, cxb_sql *sql);

@@ -125,7 +125,7 @@ static int make_wal(cxb_sqlite_conn *c) {
 
 static int set_up(cxb_sqlite_conn *c, const cxb_sqlite_options *options, bool reader) {
   sqlite3_extended_result_codes(c->db, 1);
-  sqlite3_busy_timeout(c->db, BUSY_MS);
+  sqlite3_busy_timeout(c->db, c->no_wait ? 0 : BUSY_MS);
   int rc = SQLITE_OK;
   if (!c->readonly)
     rc = make_wal(c);

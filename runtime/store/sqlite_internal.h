@@ -1,4 +1,4 @@
-/* One SQLite connection and what it is asked: used by its own thread only. */
+/* One SQLite connection and what it is asked: used by one thread only. */
 #pragma once
 #include <sqlite3.h>
 
@@ -16,6 +16,7 @@ typedef struct cxb_sqlite_conn {
   const char *path; /* borrowed */
   bool own;         /* transaction control is ours, not a script's */
   bool readonly;
+  bool no_wait;      /* "busy" at once when somebody holds a lock */
   int control_errno; /* of the last transaction statement that failed */
   uint64_t tick;
   cxb_sqlite_cached cache[CXB_SQLITE_CACHE];
@@ -30,6 +31,19 @@ void cxb_sqlite_conn_close(cxb_sqlite_conn *conn);
 void cxb_sqlite_conn_write(cxb_sqlite_conn *conn, cxb_sql *list);
 /* Runs one read. False when it turned out to write: it is untouched and belongs to the writer. */
 bool cxb_sqlite_conn_read(cxb_sqlite_conn *conn, cxb_sql *sql);
+
+/* The loop's own connection, opened at its first read. */
+typedef struct cxb_sqlite_looker {
+  cxb_sqlite_conn conn;
+  bool open;
+  int count;               /* reads of this tick */
+  uint64_t tick, again_at; /* the loop's clock, ms */
+} cxb_sqlite_looker;
+
+/* Runs one read; false: it is untouched (see cxb_sqlite_look()). */
+bool cxb_sqlite_looker_read(cxb_sqlite_looker *looker, const char *path,
+                            const cxb_sqlite_options *options, uint64_t now, cxb_sql *sql);
+void cxb_sqlite_looker_close(cxb_sqlite_looker *looker);
 
 /* Room in the request's own memory, NULL: none (out_of_memory is set). */
 void *cxb_sql_alloc(cxb_sql *sql, size_t len);

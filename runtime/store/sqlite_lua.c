@@ -181,15 +181,30 @@ static cxb_sql *new_request(lua_State *L) {
   return sql;
 }
 
-static int l_exec(lua_State *L) {
-  handle *h = check_db(L);
+/* The one that is asked for: its text at 2, its values behind. */
+static cxb_sql *statement(lua_State *L) {
   size_t len;
   const char *text = luaL_checklstring(L, 2, &len);
   cxb_sql *sql = new_request(L);
   cxb_sql_add(sql, text, len);
   for (int i = 3; i <= lua_gettop(L); i++)
     add_value(L, i, sql);
-  return run(L, h, sql, false);
+  return sql;
+}
+
+static int l_exec(lua_State *L) {
+  handle *h = check_db(L);
+  return run(L, h, statement(L), false);
+}
+
+static int l_look(lua_State *L) {
+  handle *h = check_db(L);
+  cxb_sql *sql = statement(L);
+  if (!h->db || !cxb_sqlite_look(h->db, sql))
+    return run(L, h, sql, false);
+  int n = push_answer(L, sql, false);
+  cxb_sql_free(sql);
+  return n;
 }
 
 static int l_batch(lua_State *L) {
@@ -287,7 +302,7 @@ static int l_open(lua_State *L) {
 static void open_sqlite(lua_State *L, cxb_generation *gen) {
   (void)gen;
   static const luaL_Reg methods[] = {
-      {"exec", l_exec}, {"batch", l_batch}, {"close", l_close}, {NULL, NULL}};
+      {"exec", l_exec}, {"look", l_look}, {"batch", l_batch}, {"close", l_close}, {NULL, NULL}};
   luaL_newmetatable(L, DB_MT);
   lua_newtable(L);
   luaL_register(L, NULL, methods);

@@ -197,6 +197,69 @@ static void a_long_read_does_not_delay_commits(void **state) {
   run_dry();
 }
 
+/* The first cell of a look; -1: it was left to others. */
+static int64_t looked(cxb_sqlite *db, const char *text) {
+  cxb_sql *sql = request(text);
+  bool told = cxb_sqlite_look(db, sql);
+  int64_t n = told ? cxb_sql_cell(sql, 0, 0, 0)->i : -1;
+  assert_int_equal(sql->err, 0);
+  cxb_sql_free(sql);
+  return n;
+}
+
+static void a_look_sees_what_was_committed(void **state) {
+  cxb_sqlite *db = open_plain("look.db");
+  run(db, "CREATE TABLE t(id INTEGER PRIMARY KEY, a)", NULL);
+  for (int i = 1; i <= 3; i++) {
+    char text[80];
+    snprintf(text, sizeof text, "INSERT OR REPLACE INTO t VALUES(1, %d)", i);
+    assert_string_equal(run(db, text, NULL), "ok");
+    assert_int_equal(looked(db, "SELECT a FROM t WHERE id=1"), i);
+  }
+  asked a;
+  ask(db, &a, request("UPDATE t SET a=9"));
+  assert_int_equal(looked(db, "SELECT a FROM t WHERE id=1"), 3);
+  run_until(&a.done);
+  assert_int_equal(looked(db, "SELECT a FROM t WHERE id=1"), 9);
+  cxb_sql_free(a.sql);
+  close_all(db);
+}
+
+static void a_look_leaves_to_others_what_is_none(void **state) {
+  cxb_sqlite *db = open_plain("none.db");
+  run(db, "CREATE TABLE t(a)", NULL);
+  assert_int_equal(looked(db, "INSERT INTO t VALUES(1) RETURNING a"), -1);
+  assert_int_equal(looked(db, "WITH v AS (SELECT 1) INSERT INTO t SELECT * FROM v RETURNING a"),
+                   -1);
+  assert_int_equal(looked(db, "SELECT a FROM nowhere"), -1);
+  assert_int_equal(number(db, "SELECT count(*) FROM t"), 0);
+  const char *lengthy =
+      "SELECT count(*) FROM (WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL "
+      "SELECT x+1 FROM c WHERE x<200000) SELECT x FROM c)";
+  cxb_sql *sql = request(lengthy);
+  assert_false(cxb_sqlite_look(db, sql));
+  asked a;
+  ask(db, &a, sql); /* the same request */
+  run_until(&a.done);
+  assert_int_equal(a.sql->err, 0);
+  assert_int_equal(cxb_sql_cell(a.sql, 0, 0, 0)->i, 200000);
+  cxb_sql_free(a.sql);
+  assert_int_equal(looked(db, "SELECT 1"), 1);
+  close_all(db);
+}
+
+static void looks_without_an_end_come_to_one(void **state) {
+  cxb_sqlite *db = open_plain("end.db");
+  int n = 0;
+  while (n < 100000 && looked(db, "SELECT 1") == 1)
+    n++;
+  assert_in_range(n, 16, 10000);
+  usleep(2000);
+  uv_run(&loop, UV_RUN_NOWAIT);
+  assert_int_equal(looked(db, "SELECT 1"), 1);
+  close_all(db);
+}
+
 static void a_with_that_writes_is_written(void **state) {
   cxb_sqlite *db = open_plain("with.db");
   run(db, "CREATE TABLE t(a)", NULL);
@@ -394,6 +457,9 @@ int main(void) {
       cmocka_unit_test(a_deferred_constraint_fails_only_its_own_request),
       cmocka_unit_test(a_batch_happens_whole_or_not_at_all),
       cmocka_unit_test(a_long_read_does_not_delay_commits),
+      cmocka_unit_test(a_look_sees_what_was_committed),
+      cmocka_unit_test(a_look_leaves_to_others_what_is_none),
+      cmocka_unit_test(looks_without_an_end_come_to_one),
       cmocka_unit_test(a_with_that_writes_is_written),
       cmocka_unit_test(scripts_cannot_tear_the_shared_transaction),
       cmocka_unit_test(values_keep_their_type),

@@ -29,6 +29,32 @@ describe("the document store on SQLite", function()
     assert.equal("x", api.store(collections, first.path):find("things", { rank = 5 })[1].name)
   end)
 
+  it("reads what a key finds without waiting", function()
+    local store = api.store({ people = { prefix = "p", fields = { email = "s", name = "s" },
+      unique = { { "email" }, { "name", "email" } } } })
+    local made = assert(store:insert("people", { email = "a@b.c", name = "A" }))
+    local function at_once(fn) -- a coroutine of its own cannot wait
+      local ok, value = coroutine.resume(coroutine.create(fn))
+      return ok and value
+    end
+    assert.equal("A", at_once(function()
+      return store:get("people", made._id).name
+    end))
+    assert.equal(made._id, at_once(function()
+      return store:find("people", { email = "a@b.c" })[1]._id
+    end))
+    assert.equal("not_found", at_once(function()
+      return select(2, store:get("people", "nobody")).code
+    end))
+    assert.is_false(at_once(function() -- not a key by itself
+      return store:find("people", { name = "A" })
+    end))
+    assert(store:update("people", made._id, { set = { name = "B" } }))
+    assert.equal("B", at_once(function()
+      return store:get("people", made._id).name
+    end))
+  end)
+
   it("makes the lists of a file that had none, and makes them anew when they change", function()
     local declared = { prefix = "th", fields = { name = "s", at = "t", terms = "a?" } }
     local first = api.store({ things = declared })

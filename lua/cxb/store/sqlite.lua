@@ -51,8 +51,10 @@ local function failure(code, message)
   return { code = "unavailable", message = tostring(message or code), cause = code }
 end
 
-local function run(self, text, params)
-  local rows, code, message = self.db:exec(text, unpack(params))
+-- `at_once`: a read that is over in a moment.
+local function run(self, text, params, at_once)
+  local db = self.db
+  local rows, code, message = (at_once and db.look or db.exec)(db, text, unpack(params))
   if not rows then
     return nil, failure(code, message)
   end
@@ -87,12 +89,13 @@ function M:insert(name, doc)
 end
 
 function M:get(name, id)
-  local rows, err = run(self, ("SELECT _id,v,created_at,updated_at,doc FROM %s WHERE _id=?")
-    :format(quote(name)), { id })
+  local rows, err = run(self, self.collections[name].get, { id }, true)
   if not rows then
     return nil, err
+  elseif rows[1] then
+    return document(rows[1])
   end
-  return rows[1] and document(rows[1]) or nil, not rows[1] and { code = "not_found" } or nil
+  return nil, { code = "not_found" }
 end
 
 function M:insert_many(name, docs)
@@ -172,11 +175,17 @@ local function documents(rows)
   return rows
 end
 
+-- Whether one document at most can match: what its key finds is read at once.
+local function by_key(collection, conditions)
+  local first = conditions[1]
+  return first and not conditions[2] and first.op == "eq" and collection.keys[first.field]
+end
+
 function M:find(name, conditions, options)
   local collection, params = self.collections[name], {}
   local listed = collection.lists and collection.lists:ordered(options.keys)
   local text = (listed and list_sql or find_sql)(collection, conditions, options, params)
-  local rows, err = run(self, text, params)
+  local rows, err = run(self, text, params, by_key(collection, conditions))
   return rows and documents(rows), err
 end
 

@@ -41,7 +41,8 @@ end
 function M.collection(name, declared)
   local collection = {
     name = name, declared = declared, as = "", columns = {}, required = {}, indexes = {},
-    indexed = {}, listed = {},
+    indexed = {}, listed = {}, keys = { _id = true },
+    get = ("SELECT _id,v,created_at,updated_at,doc FROM %s WHERE _id=?"):format(quote(name)),
   }
   for field, kind in pairs(declared.fields) do
     collection.required[field] = not kind:match("%?$")
@@ -50,6 +51,9 @@ function M.collection(name, declared)
     collection.listed[field:match("^[^?]+")] = true
   end
   for _, fields in ipairs(declared.unique or {}) do
+    if not fields[2] then
+      collection.keys[fields[1]] = true
+    end
     add_index(collection, fields, true)
   end
   for _, fields in ipairs(declared.indexes or {}) do
