@@ -45,15 +45,25 @@ M.null = null
 M.encode = encode
 
 ---Decodes one JSON value. Non-empty arrays are plain lists, [] is json.array(), null is json.null.
----(text, levels) → value, or nil, code, message, offset in bytes. code "bad_json", or "too_deep"
----with more than `levels` (64) levels.
----@type fun(text: string, levels?: integer): any, string?, string?, integer?
+---(text, levels, opaque) → value, or nil, code, message, offset in bytes. code "bad_json", or
+---"too_deep" with more than `levels` (64) levels.
+---
+---Lists and objects at the top of an object whose names are in `opaque` are checked like everything
+---else but not taken apart: each comes as its own JSON text (json.raw) with its `shape`: "empty",
+---"object", "objects" (a list of nothing but objects) or "list". Where opaque[name] is a string,
+---the strings of that name in the items of a list come along as `lines`, with "\n" behind each.
+---@type fun(text: string, levels?: integer, opaque?: table): any, string?, string?, integer?
 M.decode = decode
+
+---True for ready JSON: made by json.raw, or an opaque member.
+function M.is_raw(value)
+  return getmetatable(value) == raw_mt
+end
 
 ---As decode, but only an object will do.
 ---@return table? value, string? code, string? message, integer? offset
-function M.decode_object(text, levels)
-  local value, code, message, offset = decode(text, levels)
+function M.decode_object(text, levels, opaque)
+  local value, code, message, offset = decode(text, levels, opaque)
   if code then
     return nil, code, message, offset
   end

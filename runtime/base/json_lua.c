@@ -241,14 +241,31 @@ static int l_encode(lua_State *L) {
 
 /* ---- reading ---- */
 
-enum { READ_STACK = 4, READ_DEPTH = 256 };
+enum { READ_STACK = 8 };
+
+/* A member that is passed as it stands: what is told of it. */
+typedef struct opaque {
+  int level; /* of what is inside it; 0: none is being passed */
+  size_t from;
+  bool list, objects; /* objects: no item so far is anything else */
+  const char *member; /* whose strings are wanted of the items; NULL: of none */
+  size_t member_len;
+  size_t item_lines; /* bytes of `lines` before this item */
+  bool wanted;       /* the member's value comes */
+} opaque;
 
 typedef struct reader {
   lua_State *L;
-  int depth, levels;
-  bool too_deep;
-  int items[READ_DEPTH]; /* of the open arrays so far; -1: an object */
+  const char *text;
+  int depth;
+  int items[CXB_JSON_LEVELS]; /* of the open arrays so far; -1: an object */
+  int names;                  /* stack index of the names of opaque members; 0: none */
+  opaque passed;
+  bool no_memory;
 } reader;
+
+/* Scripts run on one thread and nothing here waits: one buffer serves all. */
+static cxb_buf lines;
 
 /* The value on top goes into what is open below it. */
 static bool placed(reader *r) {
@@ -262,52 +279,141 @@ static bool placed(reader *r) {
   return true;
 }
 
+/* Inside an opaque member: a value that is no container. */
+static bool passes(reader *r) {
+  opaque *o = &r->passed;
+  if (o->level && r->depth == o->level && o->list)
+    o->objects = false;
+  o->wanted = false;
+  return o->level > 0;
+}
+
 static bool on_null(void *arg) {
   reader *r = arg;
+  if (passes(r))
+    return true;
   lua_pushlightuserdata(r->L, NULL);
   return placed(r);
 }
 
 static bool on_boolean(void *arg, bool value) {
   reader *r = arg;
+  if (passes(r))
+    return true;
   lua_pushboolean(r->L, value);
   return placed(r);
 }
 
 static bool on_number(void *arg, double value) {
   reader *r = arg;
+  if (passes(r))
+    return true;
   lua_pushnumber(r->L, value);
   return placed(r);
 }
 
+/* Inside an opaque member: the strings that are wanted, each with an end of line; of repeated names
+ * the last counts. */
+static bool pass_string(reader *r, const char *s, size_t len, bool key) {
+  opaque *o = &r->passed;
+  if (!o->member || r->depth != o->level + 1)
+    return key || passes(r);
+  if (key) {
+    o->wanted = len == o->member_len && memcmp(s, o->member, len) == 0;
+    if (o->wanted)
+      lines.len = o->item_lines;
+  } else if (o->wanted) {
+    o->wanted = false;
+    r->no_memory = cxb_buf_add(&lines, s, len) || cxb_buf_add(&lines, "\n", 1);
+  }
+  return !r->no_memory;
+}
+
 static bool on_string(void *arg, const char *s, size_t len, bool key) {
   reader *r = arg;
+  if (r->passed.level)
+    return pass_string(r, s, len, key);
   lua_pushlstring(r->L, s, len);
   return key || placed(r);
 }
 
-static bool on_begin(void *arg, bool object) {
-  reader *r = arg;
-  if (r->depth >= r->levels || !lua_checkstack(r->L, READ_STACK)) {
-    r->too_deep = true;
+/* Whether the container that begins is to be passed: the name on top is among the opaque ones. */
+static bool begin_opaque(reader *r, bool object, size_t at) {
+  if (!r->names || r->depth != 1 || r->items[0] >= 0)
     return false;
+  lua_pushvalue(r->L, -1);
+  lua_rawget(r->L, r->names);
+  bool is = lua_toboolean(r->L, -1);
+  if (is) {
+    r->passed = (opaque){.level = 2, .from = at, .list = !object, .objects = true};
+    if (!object && lua_type(r->L, -1) == LUA_TSTRING) /* the table holds it */
+      r->passed.member = lua_tolstring(r->L, -1, &r->passed.member_len);
+    cxb_buf_clear(&lines);
   }
-  r->items[r->depth++] = object ? -1 : 0;
-  lua_newtable(r->L);
+  lua_pop(r->L, 1);
+  return is;
+}
+
+static bool on_begin(void *arg, bool object, size_t at) {
+  reader *r = arg;
+  opaque *o = &r->passed;
+  if (o->level) {
+    o->wanted = false;
+    if (r->depth == o->level)
+      o->item_lines = lines.len;
+  } else if (!begin_opaque(r, object, at)) {
+    r->no_memory = !lua_checkstack(r->L, READ_STACK);
+    if (r->no_memory)
+      return false;
+    r->items[r->depth] = object ? -1 : 0;
+    lua_newtable(r->L);
+  }
+  r->depth++;
   return true;
 }
 
-static bool on_end(void *arg, bool object, size_t count) {
+/* The opaque member that ends: {text, shape, lines?}, marked as ready JSON. */
+static bool end_opaque(reader *r, size_t count, size_t at) {
+  lua_State *L = r->L;
+  opaque *o = &r->passed;
+  lua_createtable(L, 0, 3);
+  lua_pushlstring(L, r->text + o->from, at - o->from);
+  lua_setfield(L, -2, "text");
+  lua_pushstring(L, count == 0 ? "empty" : !o->list ? "object" : o->objects ? "objects" : "list");
+  lua_setfield(L, -2, "shape");
+  if (o->member) {
+    lua_pushlstring(L, lines.data ? lines.data : "", lines.len);
+    lua_setfield(L, -2, "lines");
+  }
+  lua_pushvalue(L, lua_upvalueindex(UP_RAW));
+  lua_setmetatable(L, -2);
+  if (lines.cap > KEPT_MAX)
+    cxb_buf_free(&lines);
+  o->level = 0;
+  return placed(r);
+}
+
+static bool on_end(void *arg, bool object, size_t count, size_t at) {
   reader *r = arg;
+  opaque *o = &r->passed;
+  r->depth--;
+  if (o->level && r->depth == o->level - 1)
+    return end_opaque(r, count, at);
+  if (o->level) {
+    /* An empty list counts as an empty object, as everywhere. */
+    if (r->depth == o->level && !object && count > 0)
+      o->objects = false;
+    return true;
+  }
   if (!object && count == 0) {
     lua_pushvalue(r->L, lua_upvalueindex(UP_ARRAY));
     lua_setmetatable(r->L, -2);
   }
-  r->depth--;
   return placed(r);
 }
 
-/* decode(text, levels) → value, or nil, "bad_json" | "too_deep", message, offset in bytes */
+/* decode(text, levels, opaque) → value, or nil, "bad_json" | "too_deep", message, offset in bytes
+ */
 static int l_decode(lua_State *L) {
   static const cxb_json_events events = {.null = on_null,
                                          .boolean = on_boolean,
@@ -318,15 +424,28 @@ static int l_decode(lua_State *L) {
   size_t len;
   const char *text = luaL_checklstring(L, 1, &len);
   int levels = luaL_optint(L, 2, MAX_DEPTH);
-  luaL_argcheck(L, levels > 0 && levels <= READ_DEPTH, 2, "1 to 256 levels");
-  reader r = {.L = L, .levels = levels};
+  luaL_argcheck(L, levels > 0 && levels <= CXB_JSON_LEVELS, 2, "1 to 256 levels");
+  bool names = !lua_isnoneornil(L, 3);
+  if (names)
+    luaL_checktype(L, 3, LUA_TTABLE);
+  lua_settop(L, 3);
+  luaL_checkstack(L, READ_STACK, "too many values");
+  reader r;
+  r.L = L;
+  r.text = text;
+  r.depth = 0;
+  r.names = names ? 3 : 0;
+  r.passed = (opaque){0};
+  r.no_memory = false;
   cxb_json_fault fault;
-  lua_settop(L, 2);
-  if (!cxb_json_read(text, len, &events, &r, &fault))
+  int err = cxb_json_read(text, len, levels, &events, &r, &fault);
+  if (!err)
     return 1;
-  lua_settop(L, 2);
+  if (err == CXB_ENOMEM || r.no_memory)
+    return luaL_error(L, "not enough memory");
+  lua_settop(L, 3);
   lua_pushnil(L);
-  if (r.too_deep) {
+  if (err == CXB_ETOOBIG) {
     lua_pushliteral(L, "too_deep");
     lua_pushfstring(L, "more than %d levels", levels);
   } else {
@@ -345,12 +464,12 @@ static int l_codec(lua_State *L) {
   for (int i = UP_ARRAY; i <= UP_OBJECT; i++)
     luaL_checktype(L, i, LUA_TTABLE);
   lua_settop(L, UP_OBJECT);
-  lua_pushvalue(L, UP_ARRAY);
-  lua_pushcclosure(L, l_decode, 1);
-  lua_insert(L, 1);
-  lua_pushcclosure(L, l_encode, UP_OBJECT);
-  lua_insert(L, 1);
-  lua_settop(L, 2);
+  lua_CFunction both[] = {l_encode, l_decode};
+  for (int i = 0; i < 2; i++) {
+    for (int up = UP_ARRAY; up <= UP_OBJECT; up++)
+      lua_pushvalue(L, up);
+    lua_pushcclosure(L, both[i], UP_OBJECT);
+  }
   lua_pushlightuserdata(L, NULL);
   return 3;
 }
