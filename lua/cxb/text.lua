@@ -7,18 +7,10 @@ local M = {}
 ---@type fun(text: string): string[]
 M.words = splitter.words
 
----The words of a list of texts in the order they first come, each once.
----@param texts string[]
----@param most integer
----@param longest integer bytes; a longer word is left out
----@return string[]
-function M.distinct_words(texts, most, longest)
-  local out, seen = {}, {}
-  for i = 1, #texts do
-    splitter.distinct(texts[i], seen, out, most, longest)
-  end
-  return out
-end
+---The words of a text in the order they first come, each once: the first `most` (512 at most) that
+---have at most `longest` bytes.
+---@type fun(text: string, most: integer, longest: integer): string[]
+M.distinct_words = splitter.distinct
 
 ---@return integer
 function M.count_words(text)

@@ -20,32 +20,24 @@ static int l_words(lua_State *L) {
   return err == CXB_ENOMEM ? luaL_error(L, "not enough memory") : 1;
 }
 
-/* distinct(text, seen, list, most, longest): adds to `list` the words of at most `longest` bytes
- * that are not in the set `seen` yet, up to `most` of them. */
+/* distinct(text, most, longest) → list of the first `most` different words of at most `longest`
+ * bytes */
 static int l_distinct(lua_State *L) {
-  static cxb_buf word;
+  static cxb_words set;
   size_t len;
-  const char *at = luaL_checklstring(L, 1, &len), *end = at + len;
-  luaL_checktype(L, 2, LUA_TTABLE);
-  luaL_checktype(L, 3, LUA_TTABLE);
-  lua_Integer most = luaL_checkinteger(L, 4), longest = luaL_checkinteger(L, 5);
-  int n = (int)lua_objlen(L, 3), err = 0;
-  while (n < most && !(err = cxb_words_next(&at, end, &word))) {
-    if (word.len > (size_t)longest)
-      continue;
-    lua_pushlstring(L, word.data, word.len);
-    lua_pushvalue(L, -1);
-    lua_rawget(L, 2);
-    if (lua_isnil(L, -1)) {
-      lua_pushvalue(L, -2);
-      lua_pushboolean(L, 1);
-      lua_rawset(L, 2);
-      lua_pushvalue(L, -2);
-      lua_rawseti(L, 3, ++n);
-    }
-    lua_pop(L, 2);
+  const char *text = luaL_checklstring(L, 1, &len);
+  lua_Integer most = luaL_checkinteger(L, 2), longest = luaL_checkinteger(L, 3);
+  luaL_argcheck(L, most > 0 && most <= CXB_WORDS_MOST, 2, "1 to 512 words");
+  luaL_argcheck(L, longest > 0, 3, "bytes");
+  if (cxb_words_distinct(&set, text, len, (int)most, (size_t)longest))
+    return luaL_error(L, "not enough memory");
+  lua_createtable(L, set.count, 0);
+  for (int i = 0; i < set.count; i++) {
+    size_t from = i > 0 ? set.ends[i - 1] : 0;
+    lua_pushlstring(L, set.bytes.data + from, set.ends[i] - from);
+    lua_rawseti(L, -2, i + 1);
   }
-  return err == CXB_ENOMEM ? luaL_error(L, "not enough memory") : 0;
+  return 1;
 }
 
 static void open_words(lua_State *L, cxb_generation *gen) {

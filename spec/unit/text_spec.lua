@@ -10,7 +10,13 @@ describe("words", function()
   end)
 
   it("can be had each once, in order, so many at most, none too long", function()
-    assert.same({ "a", "b", "c" }, text.distinct_words({ "a b A", "toolong b c d" }, 3, 6))
+    assert.same({ "a", "b", "c" }, text.distinct_words("a b A\ntoolong b c d", 3, 6))
+    local words, expected = {}, {}
+    for i = 1, 2000 do
+      words[i] = "W" .. i % 700
+      expected[i] = i <= 512 and "w" .. i % 700 or nil
+    end
+    assert.same(expected, text.distinct_words(table.concat(words, " "), 512, 6))
   end)
 end)
 

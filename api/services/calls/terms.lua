@@ -1,4 +1,5 @@
 -- The words of a call that it is found by (api.md §2.2): in lower case, each once, 400 at most.
+local json = require("cxb.json")
 local text = require("cxb.text")
 
 local M = {}
@@ -9,17 +10,22 @@ local WORDS_MAX, BYTES_MAX = 400, 64
 ---@param source string
 ---@return string[]
 function M.words(source)
-  return text.distinct_words({ source }, WORDS_MAX, BYTES_MAX)
+  return text.distinct_words(source, WORDS_MAX, BYTES_MAX)
 end
 
----@param transcript? {text?: string}[]
----@return string[]? terms nil: nothing was said
-function M.of(transcript)
+-- What was said, a line each.
+local function lines_of(transcript)
   local lines = {}
-  for _, entry in ipairs(transcript or {}) do
+  for _, entry in ipairs(transcript) do
     lines[#lines + 1] = type(entry.text) == "string" and entry.text or nil
   end
-  local words = text.distinct_words(lines, WORDS_MAX, BYTES_MAX)
+  return table.concat(lines, "\n")
+end
+
+---@param transcript {text?: string}[] or as opaque JSON, with its `lines` of "text"
+---@return string[]? terms nil: nothing was said
+function M.of(transcript)
+  local words = M.words(json.is_raw(transcript) and transcript.lines or lines_of(transcript))
   return words[1] and words or nil
 end
 
