@@ -3,6 +3,7 @@
 local cdr = require("services.results.cdr")
 local errors = require("services.web.errors")
 local json = require("cxb.json")
+local result_body = require("services.results.body")
 local results = require("services.results")
 
 local LIVE_MAX = 64 * 1024
@@ -31,7 +32,7 @@ return {
         warnings = { type = "array", items = { type = "object", additionalProperties = true } },
       },
     },
-    input = "object", body_max = 16 * 1024 * 1024,
+    input = "object", opaque = result_body.opaque, body_max = 16 * 1024 * 1024,
     handler = function(ctx)
       local kept, err = results.ingest(ctx.app, ctx.raw, ctx.body)
       cxb.metrics.count("cxb_results_ingested_total",

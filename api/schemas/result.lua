@@ -10,7 +10,9 @@ local function text(max)
 end
 
 local object = { type = "object", additionalProperties = true }
-local objects = { type = "array", items = object }
+-- What only its readers look into: kept as the text that came.
+local opaque_object = { type = "object", additionalProperties = true, opaque = "object" }
+local opaque_objects = { type = "array", items = object, opaque = "objects" }
 local flag = { type = "boolean" }
 local time = { type = "string", format = "time" }
 
@@ -33,20 +35,20 @@ return {
     disconnected_by = { type = "string", enum = disconnected_by },
     error = text(256),
     has_customer_message = flag,
-    transcript = objects,
-    events = objects,
+    transcript = opaque_objects,
+    events = opaque_objects,
     events_truncated = flag,
-    intents = objects,
+    intents = opaque_objects,
     recording_url = text(2048),
     recording_key = text(1024),
     recording_access_token = { type = "string", format = "token" },
     post_call_analysis = object,
-    qc_analysis = object,
+    qc_analysis = opaque_object,
     latency = object,
-    latency_samples = objects,
-    usage_metrics = object,
+    latency_samples = opaque_objects,
+    usage_metrics = opaque_object,
     llm_cache_summary = object,
-    pipeline_config = object,
+    pipeline_config = opaque_object,
     connected_event = object,
     was_transferred = flag,
     transfer_destination = text(),

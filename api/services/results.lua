@@ -60,7 +60,7 @@ local function derive(set, found, token)
   set.direction = value("direction") or value("call_direction") or "incoming"
   set.call_type = value("call_type") or "bot"
   set.started_at = value("started_at") or value("created_at") or cxb.time.now()
-  set.terms = call_terms.of(value("transcript"))
+  set.terms = set.transcript and call_terms.of(set.transcript)
   set.lat_bucket = call_latency.bucket(value("latency"))
 end
 

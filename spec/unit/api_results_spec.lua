@@ -78,6 +78,51 @@ describe("a result", function()
       call.transcript[1].text, call.usage_metrics.tool_calls })
   end)
 
+  it("is kept alike, whether what is large in it was taken apart or not", function()
+    local request_body = require("services.web.body")
+    local result_body = require("services.results.body")
+    local texts = { "", "I'm — it’s No.5", "नमस्ते।आप", "a\nb\tC", '"q" \\ /', ("w"):rep(70), "ok OK ok" }
+    local function one()
+      return ({ { role = "user", text = texts[math.random(#texts)], data = { text = "not said" } },
+        {}, { text = 7 }, { text = { "x" } } })[math.random(4)]
+    end
+    for i = 1, 60 do
+      local sent = { session_id = "s", disconnected_by = "bot", qc_analysis = { score = i / 3 } }
+      for _, name in ipairs({ "transcript", "events", "intents", "latency_samples" }) do
+        sent[name] = json.array()
+        for k = 1, math.random(0, 12) do
+          sent[name][k] = math.random() < 0.5 and { text = texts[math.random(#texts)] } or one()
+        end
+      end
+      sent.usage_metrics = ({ {}, json.array(), { 1 }, { a = 1 }, "x" })[math.random(5)]
+      local calls, warnings = {}, {}
+      for k, opaque in ipairs({ result_body.opaque, false }) do
+        sent.session_id = ("s%d-%d"):format(i, k)
+        local text = json.encode(sent)
+        local answer = assert(results.ingest(app, text, request_body.parse(text, opaque or nil)))
+        local call = stored(sent.session_id)
+        warnings[k], calls[k] = answer.warnings, call
+        for _, own in ipairs({ "_id", "result_hash", "created_at", "updated_at", "started_at",
+          "completed_at" }) do
+          call[own] = nil
+        end
+      end
+      assert.same(calls[2], calls[1])
+      assert.same(warnings[2], warnings[1])
+    end
+  end)
+
+  it("has a list with something else in it refused, and kept as it came", function()
+    local parse = require("services.web.body").parse
+    local opaque = require("services.results.body").opaque
+    local text = '{"session_id":"s1","events":[{"a":1},7,null,{"b":2}],"intents":{"a":[]}}'
+    local answer = assert(results.ingest(app, text, parse(text, opaque)))
+    assert.equal("events[1]:type intents:type", warned(answer))
+    local rejected = stored().extra.rejected
+    assert.same({ { a = 1 }, 7, json.null, { b = 2 } }, rejected.events)
+    assert.same({ a = {} }, rejected.intents)
+  end)
+
   it("is refused only without a usable session_id", function()
     for _, id in ipairs({ 7, "", ("x"):rep(65), "a/b", json.null, true }) do
       local _, err = results.ingest(app, "x", { session_id = id })

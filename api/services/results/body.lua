@@ -9,6 +9,13 @@ local M = {}
 
 local EXTRA_MAX = 64 * 1024
 
+---The members of a body that are not taken apart, as json.decode takes them: nothing here looks
+---into them but for the words of the transcript.
+M.opaque = { transcript = "text" }
+for name, property in pairs(result_schema.properties) do
+  M.opaque[name] = M.opaque[name] or property.opaque and true or nil
+end
+
 local cache_states = { enabled = true, worked = true, statuses = true }
 
 -- `connected_event` of a result is the raw one: its "_" keys are ours and end here.
@@ -91,6 +98,19 @@ function M.merged(old, new, told, warnings)
   return out
 end
 
+-- One field as the schema wants it, or what is wrong with it. Opaque JSON is known by its shape; if
+-- that does not fit, the rules are asked what is wrong inside.
+local function check(name, value)
+  if json.is_raw(value) then
+    local wanted = result_schema.properties[name].opaque
+    if value.shape == wanted or value.shape == "empty" then
+      return value
+    end
+    value = json.decode(value.text)
+  end
+  return schema.check_property(result_schema, name, value)
+end
+
 ---Judges a decoded body field by field. Nulls are dropped: blank never erases.
 ---@return {session_id: string, fields: table, extra?: table, warnings: table[]}?, api.error?
 function M.judge(payload)
@@ -102,7 +122,7 @@ function M.judge(payload)
   for name, value in pairs(payload) do
     local known = result_schema.properties[name]
     if known and value ~= json.null and name ~= "session_id" then
-      local kept, bad = schema.check_property(result_schema, name, value)
+      local kept, bad = check(name, value)
       if bad then
         rejected[name] = value
         warnings[#warnings + 1] = bad

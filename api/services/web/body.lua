@@ -24,26 +24,28 @@ local function invalid(message, offset)
 end
 
 ---@param text string
+---@param opaque? table<string, true|string> members that are not taken apart (json.decode)
 ---@return table? object, api.error?
-function M.parse(text)
-  local value, _, message, offset = json.decode_object(text, DEPTH)
+function M.parse(text, opaque)
+  local nul = text:find("\\u0000", 1, true)
+  local value, _, message, offset = json.decode_object(text, DEPTH, not nul and opaque or nil)
   if not value then
     return invalid(("Not a JSON object, at byte %d: %s."):format(offset or 0,
       (message:gsub("%.$", ""))), offset or 0)
   end
-  local nul = text:find("\\u0000", 1, true)
   if nul and has_nul(value) then
     return invalid("A string holds a NUL character.", nul - 1)
   end
-  return value
+  return nul and opaque and json.decode_object(text, DEPTH, opaque) or value
 end
 
 ---(waits) The body of a request as a JSON object.
 ---@param req cxb.request
 ---@param max integer bytes
 ---@param optional? boolean an absent body is an empty object
+---@param opaque? table<string, true|string> as M.parse
 ---@return string? text, table|api.error object_or_err
-function M.read(req, max, optional)
+function M.read(req, max, optional, opaque)
   local kind = req.headers["content-type"]
   local absent = optional and (req.headers["content-length"] or "0") == "0"
     and not req.headers["transfer-encoding"]
@@ -61,7 +63,7 @@ function M.read(req, max, optional)
   if optional and text == "" then
     return text, {}
   end
-  local value, err = M.parse(text)
+  local value, err = M.parse(text, opaque)
   if not value then
     return nil, err
   end

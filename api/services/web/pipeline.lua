@@ -9,6 +9,7 @@
 --                without one are ids
 --   query        schema of the query string
 --   input        schema of the JSON body, or "object": any object, judged by the handler
+--   opaque       members of the body that are not taken apart, as json.decode takes them
 --   optional     the JSON body may be absent: {} then
 --   upload       {max = bytes or fun(ctx), field = "file"}: the body is a file, ctx.upload then
 --   body_max     bytes of the body, 1 MiB
@@ -151,7 +152,8 @@ local function read_input(route, ctx)
   if not route.input then
     return true
   end
-  local text, value = body.read(ctx.req, route.body_max or BODY_MAX, route.optional)
+  local text, value = body.read(ctx.req, route.body_max or BODY_MAX, route.optional,
+    route.opaque)
   if not text then
     return nil, value
   end

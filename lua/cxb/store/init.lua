@@ -2,7 +2,8 @@
 -- which backend is in use. Every call waits; it returns its value, or nil and {code=, message=}
 -- with code "duplicate" (key=), "not_found", "conflict", "bad_cursor" or "unavailable".
 -- A document: `_id` string, `v` (+1 an update), `created_at`, `updated_at` in milliseconds, and the
--- fields of its collection. Absent and null are the same at the top of a document.
+-- fields of its collection. Absent and null are the same at the top of a document. A field that is
+-- written may be ready JSON (json.raw): readers get what it says.
 local json = require("cxb.json")
 local query = require("cxb.store.query")
 
@@ -73,7 +74,7 @@ local function stamped(self, name, doc)
   return fresh
 end
 
----@return table? doc as stored, table? err "duplicate"
+---@return table? doc as given, with what the store adds; table? err "duplicate"
 function M:insert(name, doc)
   return timed(self, "insert", name, stamped(self, name, doc))
 end

@@ -8,6 +8,8 @@ local M = {}
 local own_mt, date_mt = { __name = "mongo.own" }, { __name = "mongo.date" }
 local null, array = json.null, json.array
 
+local LEVELS = 256 -- of ready JSON
+
 ---own("k", v, ...): an object of the program's own words in this order, e.g. operators.
 local function own(...)
   local out, items = {}, { ... }
@@ -37,7 +39,9 @@ end
 
 -- A value as it is kept: `times` is true for a time, a table for an object that has some.
 local function kept(value, times)
-  if not times then
+  if json.is_raw(value) then
+    return json.decode(value.text, LEVELS)
+  elseif not times then
     return value
   elseif times == true then
     return type(value) == "number" and setmetatable({ value }, date_mt) or value
