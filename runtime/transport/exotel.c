@@ -5,10 +5,9 @@
 #include <strings.h>
 
 #include "../base/err.h"
-#include "wire_audio.h"
 #include "wire_json.h"
 #include "wire_query.h"
-#include "wire_scan.h"
+#include "wire_stream.h"
 
 typedef enum { CONNECTED, START, TALKING, OVER } phase; /* what is awaited, then what is */
 enum { CHUNK = 3200 };
@@ -102,19 +101,6 @@ static int take_media(cxb_leg *leg, json_t *msg) {
   return cxb_wire_base64_in(leg, CXB_CODEC_PCM, payload, len);
 }
 
-static int take_dtmf(cxb_leg *leg, json_t *msg) {
-  cxb_wire_dtmf(leg, cxb_wire_str(cxb_wire_obj(msg, "dtmf"), "digit", ""));
-  return 0;
-}
-
-static int take_mark(cxb_leg *leg, json_t *msg) {
-  const char *name = cxb_wire_str(cxb_wire_obj(msg, "mark"), "name", "");
-  if (!*name)
-    return cxb_leg_ignore(leg);
-  cxb_session_in_mark(cxb_leg_session(leg), name, -1, false);
-  return 0;
-}
-
 static int take_stop(cxb_leg *leg, json_t *msg) {
   exotel *x = cxb_leg_state(leg);
   x->phase = OVER;
@@ -124,67 +110,35 @@ static int take_stop(cxb_leg *leg, json_t *msg) {
 }
 
 static const cxb_wire_taker takers[] = {
-    {"media", 1 << TALKING, take_media}, {"mark", 1 << TALKING, take_mark},
-    {"dtmf", 1 << TALKING, take_dtmf},   {"start", CXB_ANY_PHASE, take_start},
-    {"stop", CXB_ANY_PHASE, take_stop},  {"connected", CXB_ANY_PHASE, take_connected},
+    {"media", 1 << TALKING, take_media},          {"mark", 1 << TALKING, cxb_stream_take_mark},
+    {"dtmf", 1 << TALKING, cxb_stream_take_dtmf}, {"start", CXB_ANY_PHASE, take_start},
+    {"stop", CXB_ANY_PHASE, take_stop},           {"connected", CXB_ANY_PHASE, take_connected},
 };
-
-/* The usual frame of the caller; *r is then its result. */
-static bool quick_media(cxb_leg *leg, const char *data, size_t len, int *r) {
-  enum { EVENT, PAYLOAD, COUNT };
-  cxb_scan found[COUNT] = {
-      [EVENT] = {.name = "event"}, [PAYLOAD] = {.outer = "media", .name = "payload"}};
-  if (!cxb_scan_object(data, len, found, COUNT) || !cxb_scan_is(&found[EVENT], "media") ||
-      !found[PAYLOAD].value)
-    return false;
-  *r = cxb_wire_base64_in(leg, CXB_CODEC_PCM, found[PAYLOAD].value, found[PAYLOAD].len);
-  return true;
-}
 
 static int exotel_text(cxb_leg *leg, const char *data, size_t len) {
   const exotel *x = cxb_leg_state(leg);
   int r = 0;
-  if (x->phase == TALKING && quick_media(leg, data, len, &r))
+  if (x->phase == TALKING && cxb_stream_quick_media(leg, data, len, CXB_CODEC_PCM, false, &r))
     return r;
   return cxb_wire_take(leg, data, len, "event", takers, sizeof takers / sizeof *takers, x->phase);
 }
 
 /* ---- out ---- */
 
-/* {"event":"<event>","stream_sid":"…"<more>} */
-static int send_event(cxb_leg *leg, const char *event, const char *more) {
-  exotel *x = cxb_leg_state(leg);
-  if (x->phase != TALKING)
-    return CXB_ECLOSED;
-  cxb_buf_clear(&x->out);
-  int r =
-      cxb_buf_printf(&x->out, "{\"event\":\"%s\",\"stream_sid\":%s%s}", event, x->sid.data, more);
-  return r < 0 ? r : cxb_leg_send_text(leg, x->out.data, x->out.len);
-}
-
 static int send_chunk(cxb_leg *leg, const void *data, size_t len) {
   exotel *x = cxb_leg_state(leg);
   cxb_buf_clear(&x->out);
   int r = cxb_buf_printf(
       &x->out, "{\"event\":\"media\",\"stream_sid\":%s,\"media\":{\"payload\":\"", x->sid.data);
-  if (!r)
-    r = cxb_wire_base64_out(&x->out, CXB_CODEC_PCM, data, len / 2);
-  if (!r)
-    r = cxb_buf_str(&x->out, "\"}}");
-  return r < 0 ? r : cxb_leg_send_text(leg, x->out.data, x->out.len);
+  return r < 0 ? r : cxb_stream_send_media(leg, &x->out, CXB_CODEC_PCM, data, len / 2);
 }
 
 static int send_mark(cxb_leg *leg, const char *name) {
-  cxb_buf more = {0};
-  int r = cxb_buf_str(&more, ",\"mark\":{\"name\":");
-  if (!r)
-    r = cxb_buf_json(&more, name, strlen(name));
-  if (!r)
-    r = cxb_buf_str(&more, "}");
-  if (!r)
-    r = send_event(leg, "mark", more.data);
-  cxb_buf_free(&more);
-  return r;
+  exotel *x = cxb_leg_state(leg);
+  cxb_buf_clear(&x->out);
+  int r = cxb_buf_printf(&x->out,
+                         "{\"event\":\"mark\",\"stream_sid\":%s,\"mark\":{\"name\":", x->sid.data);
+  return r < 0 ? r : cxb_stream_send_name(leg, &x->out, name, "}}");
 }
 
 static int exotel_frame(cxb_leg *leg, const int16_t *pcm, size_t n) {
@@ -197,8 +151,13 @@ static void exotel_timer(cxb_leg *leg) {
 }
 
 static int exotel_clear(cxb_leg *leg) {
-  cxb_chunk_drop(&((exotel *)cxb_leg_state(leg))->chunk, leg);
-  return send_event(leg, "clear", "");
+  exotel *x = cxb_leg_state(leg);
+  cxb_chunk_drop(&x->chunk, leg);
+  if (x->phase != TALKING)
+    return CXB_ECLOSED;
+  cxb_buf_clear(&x->out);
+  int r = cxb_buf_printf(&x->out, "{\"event\":\"clear\",\"stream_sid\":%s}", x->sid.data);
+  return r < 0 ? r : cxb_leg_send_text(leg, x->out.data, x->out.len);
 }
 
 static int exotel_mark(cxb_leg *leg, const char *name) {

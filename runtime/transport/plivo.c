@@ -4,9 +4,8 @@
 #include <strings.h>
 
 #include "../base/err.h"
-#include "wire_audio.h"
 #include "wire_json.h"
-#include "wire_scan.h"
+#include "wire_stream.h"
 
 typedef enum { START, TALKING, OVER } phase; /* what is awaited, then what is */
 
@@ -94,24 +93,9 @@ static int take_media(cxb_leg *leg, json_t *msg) {
   return cxb_wire_base64_in(leg, p->codec, payload, len);
 }
 
-static int take_dtmf(cxb_leg *leg, json_t *msg) {
-  cxb_wire_dtmf(leg, cxb_wire_str(cxb_wire_obj(msg, "dtmf"), "digit", ""));
-  return 0;
-}
-
 /* A checkpoint comes back only when it was played. */
 static int take_played(cxb_leg *leg, json_t *msg) {
-  const char *name = cxb_wire_str(msg, "name", "");
-  if (!*name)
-    return cxb_leg_ignore(leg);
-  cxb_session_in_mark(cxb_leg_session(leg), name, -1, false);
-  return 0;
-}
-
-static int take_cleared(cxb_leg *leg, json_t *msg) {
-  (void)msg;
-  cxb_session_in_alive(cxb_leg_session(leg));
-  return 0;
+  return cxb_stream_played(leg, cxb_wire_str(msg, "name", ""));
 }
 
 static int take_stop(cxb_leg *leg, json_t *msg) {
@@ -124,29 +108,18 @@ static int take_stop(cxb_leg *leg, json_t *msg) {
 }
 
 static const cxb_wire_taker takers[] = {
-    {"media", 1 << TALKING, take_media},          {"playedStream", 1 << TALKING, take_played},
-    {"clearedAudio", 1 << TALKING, take_cleared}, {"dtmf", 1 << TALKING, take_dtmf},
-    {"start", CXB_ANY_PHASE, take_start},         {"stop", 1 << TALKING, take_stop},
+    {"media", 1 << TALKING, take_media},
+    {"playedStream", 1 << TALKING, take_played},
+    {"clearedAudio", 1 << TALKING, cxb_stream_take_cleared},
+    {"dtmf", 1 << TALKING, cxb_stream_take_dtmf},
+    {"start", CXB_ANY_PHASE, take_start},
+    {"stop", 1 << TALKING, take_stop},
 };
-
-/* The usual frame of the caller; *r is then its result. */
-static bool quick_media(cxb_leg *leg, const char *data, size_t len, int *r) {
-  enum { EVENT, TRACK, PAYLOAD, COUNT };
-  const plivo *p = cxb_leg_state(leg);
-  cxb_scan found[COUNT] = {[EVENT] = {.name = "event"},
-                           [TRACK] = {.outer = "media", .name = "track"},
-                           [PAYLOAD] = {.outer = "media", .name = "payload"}};
-  if (!cxb_scan_object(data, len, found, COUNT) || !cxb_scan_is(&found[EVENT], "media") ||
-      !cxb_scan_is(&found[TRACK], "inbound") || !found[PAYLOAD].value)
-    return false;
-  *r = cxb_wire_base64_in(leg, p->codec, found[PAYLOAD].value, found[PAYLOAD].len);
-  return true;
-}
 
 static int plivo_text(cxb_leg *leg, const char *data, size_t len) {
   const plivo *p = cxb_leg_state(leg);
   int r = 0;
-  if (p->phase == TALKING && quick_media(leg, data, len, &r))
+  if (p->phase == TALKING && cxb_stream_quick_media(leg, data, len, p->codec, true, &r))
     return r;
   return cxb_wire_take(leg, data, len, "event", takers, sizeof takers / sizeof *takers, p->phase);
 }
@@ -159,11 +132,7 @@ static int plivo_frame(cxb_leg *leg, const int16_t *pcm, size_t n) {
     return CXB_ECLOSED;
   cxb_buf_clear(&p->out);
   int r = cxb_buf_add(&p->out, p->media.data, p->media.len);
-  if (!r)
-    r = cxb_wire_base64_out(&p->out, p->codec, pcm, n);
-  if (!r)
-    r = cxb_buf_add(&p->out, "\"}}", 3);
-  return r < 0 ? r : cxb_leg_send_text(leg, p->out.data, p->out.len);
+  return r < 0 ? r : cxb_stream_send_media(leg, &p->out, p->codec, pcm, n);
 }
 
 static int plivo_clear(cxb_leg *leg) {
@@ -182,11 +151,7 @@ static int plivo_mark(cxb_leg *leg, const char *name) {
   cxb_buf_clear(&p->out);
   int r =
       cxb_buf_printf(&p->out, "{\"event\":\"checkpoint\",\"streamId\":%s,\"name\":", p->id.data);
-  if (!r)
-    r = cxb_buf_json(&p->out, name, strlen(name));
-  if (!r)
-    r = cxb_buf_str(&p->out, "}");
-  return r < 0 ? r : cxb_leg_send_text(leg, p->out.data, p->out.len);
+  return r < 0 ? r : cxb_stream_send_name(leg, &p->out, name, "}");
 }
 
 /* Without credentials for the carrier's REST interface the stream is all we can end. */

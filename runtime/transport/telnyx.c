@@ -5,10 +5,10 @@
 #include <strings.h>
 
 #include "../base/err.h"
-#include "wire_audio.h"
 #include "wire_json.h"
 #include "wire_order.h"
 #include "wire_scan.h"
+#include "wire_stream.h"
 
 typedef enum { CONNECTED, START, TALKING, OVER } phase; /* what is awaited, then what is */
 
@@ -78,19 +78,6 @@ static int take_media(cxb_leg *leg, json_t *msg) {
   return cxb_order_in(&t->order, leg, t->codec, cxb_wire_int(media, "chunk", -1), payload, len);
 }
 
-static int take_dtmf(cxb_leg *leg, json_t *msg) {
-  cxb_wire_dtmf(leg, cxb_wire_str(cxb_wire_obj(msg, "dtmf"), "digit", ""));
-  return 0;
-}
-
-static int take_mark(cxb_leg *leg, json_t *msg) {
-  const char *name = cxb_wire_str(cxb_wire_obj(msg, "mark"), "name", "");
-  if (!*name)
-    return cxb_leg_ignore(leg);
-  cxb_session_in_mark(cxb_leg_session(leg), name, -1, false);
-  return 0;
-}
-
 /* Told as "carrier:<title>": the call goes on unless the carrier closes it then. */
 static int take_error(cxb_leg *leg, json_t *msg) {
   char text[64] = "carrier:";
@@ -112,9 +99,9 @@ static int take_stop(cxb_leg *leg, json_t *msg) {
 }
 
 static const cxb_wire_taker takers[] = {
-    {"media", 1 << TALKING, take_media}, {"mark", 1 << TALKING, take_mark},
-    {"dtmf", 1 << TALKING, take_dtmf},   {"start", CXB_ANY_PHASE, take_start},
-    {"stop", CXB_ANY_PHASE, take_stop},  {"connected", CXB_ANY_PHASE, take_connected},
+    {"media", 1 << TALKING, take_media},          {"mark", 1 << TALKING, cxb_stream_take_mark},
+    {"dtmf", 1 << TALKING, cxb_stream_take_dtmf}, {"start", CXB_ANY_PHASE, take_start},
+    {"stop", CXB_ANY_PHASE, take_stop},           {"connected", CXB_ANY_PHASE, take_connected},
     {"error", 1 << TALKING, take_error},
 };
 
@@ -171,11 +158,7 @@ static int telnyx_frame(cxb_leg *leg, const int16_t *pcm, size_t n) {
     return CXB_ECLOSED;
   cxb_buf_clear(&t->out);
   int r = cxb_buf_add(&t->out, head, sizeof head - 1);
-  if (!r)
-    r = cxb_wire_base64_out(&t->out, t->codec, pcm, n);
-  if (!r)
-    r = cxb_buf_add(&t->out, "\"}}", 3);
-  return r < 0 ? r : cxb_leg_send_text(leg, t->out.data, t->out.len);
+  return r < 0 ? r : cxb_stream_send_media(leg, &t->out, t->codec, pcm, n);
 }
 
 static int telnyx_clear(cxb_leg *leg) {
@@ -190,11 +173,7 @@ static int telnyx_mark(cxb_leg *leg, const char *name) {
     return CXB_ECLOSED;
   cxb_buf_clear(&t->out);
   int r = cxb_buf_str(&t->out, "{\"event\":\"mark\",\"mark\":{\"name\":");
-  if (!r)
-    r = cxb_buf_json(&t->out, name, strlen(name));
-  if (!r)
-    r = cxb_buf_str(&t->out, "}}");
-  return r < 0 ? r : cxb_leg_send_text(leg, t->out.data, t->out.len);
+  return r < 0 ? r : cxb_stream_send_name(leg, &t->out, name, "}}");
 }
 
 /* Without a key for the carrier's REST interface the stream is all we can end. */

@@ -4,9 +4,8 @@
 #include <strings.h>
 
 #include "../base/err.h"
-#include "wire_audio.h"
 #include "wire_json.h"
-#include "wire_scan.h"
+#include "wire_stream.h"
 
 typedef enum { CONNECTED, START, TALKING, OVER } phase; /* what is awaited, then what is */
 
@@ -77,11 +76,6 @@ static int take_media(cxb_leg *leg, json_t *msg) {
   return cxb_wire_base64_in(leg, CXB_CODEC_ULAW, payload, len);
 }
 
-static int take_dtmf(cxb_leg *leg, json_t *msg) {
-  cxb_wire_dtmf(leg, cxb_wire_str(cxb_wire_obj(msg, "dtmf"), "digit", ""));
-  return 0;
-}
-
 static int take_mark(cxb_leg *leg, json_t *msg) {
   twilio *t = cxb_leg_state(leg);
   const char *name = cxb_wire_str(cxb_wire_obj(msg, "mark"), "name", "");
@@ -102,41 +96,17 @@ static int take_stop(cxb_leg *leg, json_t *msg) {
 }
 
 static const cxb_wire_taker takers[] = {
-    {"media", 1 << TALKING, take_media}, {"mark", 1 << TALKING, take_mark},
-    {"dtmf", 1 << TALKING, take_dtmf},   {"start", CXB_ANY_PHASE, take_start},
-    {"stop", CXB_ANY_PHASE, take_stop},  {"connected", CXB_ANY_PHASE, take_connected},
+    {"media", 1 << TALKING, take_media},          {"mark", 1 << TALKING, take_mark},
+    {"dtmf", 1 << TALKING, cxb_stream_take_dtmf}, {"start", CXB_ANY_PHASE, take_start},
+    {"stop", CXB_ANY_PHASE, take_stop},           {"connected", CXB_ANY_PHASE, take_connected},
 };
-
-/* The usual frame of the caller; *r is then its result. */
-static bool quick_media(cxb_leg *leg, const char *data, size_t len, int *r) {
-  enum { EVENT, TRACK, PAYLOAD, COUNT };
-  cxb_scan found[COUNT] = {[EVENT] = {.name = "event"},
-                           [TRACK] = {.outer = "media", .name = "track"},
-                           [PAYLOAD] = {.outer = "media", .name = "payload"}};
-  if (!cxb_scan_object(data, len, found, COUNT) || !cxb_scan_is(&found[EVENT], "media") ||
-      !cxb_scan_is(&found[TRACK], "inbound") || !found[PAYLOAD].value)
-    return false;
-  *r = cxb_wire_base64_in(leg, CXB_CODEC_ULAW, found[PAYLOAD].value, found[PAYLOAD].len);
-  return true;
-}
 
 static int twilio_text(cxb_leg *leg, const char *data, size_t len) {
   const twilio *t = cxb_leg_state(leg);
   int r = 0;
-  if (t->phase == TALKING && quick_media(leg, data, len, &r))
+  if (t->phase == TALKING && cxb_stream_quick_media(leg, data, len, CXB_CODEC_ULAW, true, &r))
     return r;
   return cxb_wire_take(leg, data, len, "event", takers, sizeof takers / sizeof *takers, t->phase);
-}
-
-/* Sends {"event":"<event>","streamSid":"…"<more>} from the reused buffer. */
-static int send_event(cxb_leg *leg, const char *event, const char *more) {
-  twilio *t = cxb_leg_state(leg);
-  if (t->phase != TALKING)
-    return CXB_ECLOSED;
-  cxb_buf_clear(&t->out);
-  int r =
-      cxb_buf_printf(&t->out, "{\"event\":\"%s\",\"streamSid\":%s%s}", event, t->sid.data, more);
-  return r < 0 ? r : cxb_leg_send_text(leg, t->out.data, t->out.len);
 }
 
 /* Fifty times a second: the beginning is kept, nothing is formatted. */
@@ -146,30 +116,28 @@ static int twilio_frame(cxb_leg *leg, const int16_t *pcm, size_t n) {
     return CXB_ECLOSED;
   cxb_buf_clear(&t->out);
   int r = cxb_buf_add(&t->out, t->media.data, t->media.len);
-  if (!r)
-    r = cxb_wire_base64_out(&t->out, CXB_CODEC_ULAW, pcm, n);
-  if (!r)
-    r = cxb_buf_add(&t->out, "\"}}", 3);
-  return r < 0 ? r : cxb_leg_send_text(leg, t->out.data, t->out.len);
+  return r < 0 ? r : cxb_stream_send_media(leg, &t->out, CXB_CODEC_ULAW, pcm, n);
 }
 
 static int twilio_clear(cxb_leg *leg) {
   twilio *t = cxb_leg_state(leg);
+  if (t->phase != TALKING)
+    return CXB_ECLOSED;
   cxb_wire_marks_clear(&t->marks);
-  return send_event(leg, "clear", "");
+  cxb_buf_clear(&t->out);
+  int r = cxb_buf_printf(&t->out, "{\"event\":\"clear\",\"streamSid\":%s}", t->sid.data);
+  return r < 0 ? r : cxb_leg_send_text(leg, t->out.data, t->out.len);
 }
 
 static int twilio_mark(cxb_leg *leg, const char *name) {
   twilio *t = cxb_leg_state(leg);
-  cxb_buf more = {0};
-  int r = cxb_buf_str(&more, ",\"mark\":{\"name\":");
+  if (t->phase != TALKING)
+    return CXB_ECLOSED;
+  cxb_buf_clear(&t->out);
+  int r = cxb_buf_printf(&t->out,
+                         "{\"event\":\"mark\",\"streamSid\":%s,\"mark\":{\"name\":", t->sid.data);
   if (!r)
-    r = cxb_buf_json(&more, name, strlen(name));
-  if (!r)
-    r = cxb_buf_str(&more, "}");
-  if (!r)
-    r = send_event(leg, "mark", more.data);
-  cxb_buf_free(&more);
+    r = cxb_stream_send_name(leg, &t->out, name, "}}");
   if (!r)
     cxb_wire_mark_sent(&t->marks);
   return r;

@@ -5,8 +5,8 @@
 #include <strings.h>
 
 #include "../base/err.h"
-#include "wire_audio.h"
 #include "wire_json.h"
+#include "wire_stream.h"
 
 typedef enum { CONNECTED, TALKING, OVER } phase; /* what is awaited, then what is */
 
@@ -63,24 +63,14 @@ static int take_dtmf(cxb_leg *leg, json_t *msg) {
 }
 
 static int take_notify(cxb_leg *leg, json_t *msg) {
-  const char *name = cxb_wire_str(cxb_wire_obj(msg, "payload"), "mark", "");
-  if (!*name)
-    return cxb_leg_ignore(leg);
-  cxb_session_in_mark(cxb_leg_session(leg), name, -1, false);
-  return 0;
-}
-
-static int take_cleared(cxb_leg *leg, json_t *msg) {
-  (void)msg;
-  cxb_session_in_alive(cxb_leg_session(leg));
-  return 0;
+  return cxb_stream_played(leg, cxb_wire_str(cxb_wire_obj(msg, "payload"), "mark", ""));
 }
 
 static const cxb_wire_taker takers[] = {
     {"websocket:connected", CXB_ANY_PHASE, take_connected},
     {"websocket:dtmf", 1 << TALKING, take_dtmf},
     {"websocket:notify", 1 << TALKING, take_notify},
-    {"websocket:cleared", 1 << TALKING, take_cleared},
+    {"websocket:cleared", 1 << TALKING, cxb_stream_take_cleared},
 };
 
 static int vonage_text(cxb_leg *leg, const char *data, size_t len) {
@@ -113,11 +103,7 @@ static int vonage_mark(cxb_leg *leg, const char *name) {
     return CXB_ECLOSED;
   cxb_buf_clear(&v->out);
   int r = cxb_buf_str(&v->out, "{\"action\":\"notify\",\"payload\":{\"mark\":");
-  if (!r)
-    r = cxb_buf_json(&v->out, name, strlen(name));
-  if (!r)
-    r = cxb_buf_str(&v->out, "}}");
-  return r < 0 ? r : cxb_leg_send_text(leg, v->out.data, v->out.len);
+  return r < 0 ? r : cxb_stream_send_name(leg, &v->out, name, "}}");
 }
 
 static int vonage_hangup(cxb_leg *leg) {
