@@ -2,6 +2,7 @@
 -- 100 ms a message to the bot.
 
 local json = require("cjson.safe")
+local media_events = require("cxbctl.media_events")
 
 local M = { name = "exotel", rate = 8000 }
 
@@ -37,18 +38,7 @@ function M.digit(conn, digit, call)
     dtmf = { digit = digit, duration = "100" } }))
 end
 
-function M.read(_, data)
-  local message = json.decode(data)
-  if type(message) ~= "table" then return { type = "bad", text = data } end
-  if message.event == "media" then
-    return { type = "audio", pcm = cxb.crypto.unbase64(message.media.payload) }
-  elseif message.event == "mark" then
-    return { type = "mark", name = message.mark.name }
-  elseif message.event == "clear" then
-    return { type = "clear" }
-  end
-  return { type = "other", name = message.event }
-end
+M.read = media_events.reader({})
 
 function M.played(conn, name, call)
   return conn:send(json.encode({ event = "mark", stream_sid = call.stream_id,

@@ -1,6 +1,7 @@
 -- The far end of Plivo audio streaming, /plivo/{bot_id}: JSON text, base64 L16 both ways.
 
 local json = require("cjson.safe")
+local media_events = require("cxbctl.media_events")
 
 local M = { name = "plivo", rate = 16000 }
 
@@ -34,18 +35,8 @@ function M.digit(conn, digit, call)
     dtmf = { track = "inbound", digit = digit } }))
 end
 
-function M.read(_, data)
-  local message = json.decode(data)
-  if type(message) ~= "table" then return { type = "bad", text = data } end
-  if message.event == "playAudio" then
-    return { type = "audio", pcm = cxb.crypto.unbase64(message.media.payload) }
-  elseif message.event == "checkpoint" then
-    return { type = "mark", name = message.name }
-  elseif message.event == "clearAudio" then
-    return { type = "clear" }
-  end
-  return { type = "other", name = message.event }
-end
+M.read = media_events.reader({ media = "playAudio", mark = "checkpoint", clear = "clearAudio",
+  mark_name = function(message) return message.name end })
 
 function M.played(conn, name, call)
   return conn:send(json.encode({ event = "playedStream", streamId = call.stream_id, name = name }))

@@ -1,6 +1,7 @@
 -- The far end of Telnyx media streaming, /telnyx/{bot_id}: JSON text, base64 µ-law both ways.
 
 local json = require("cjson.safe")
+local media_events = require("cxbctl.media_events")
 local audio = require("cxbctl.audio")
 
 local M = { name = "telnyx", rate = 8000 }
@@ -35,19 +36,7 @@ function M.digit(conn, digit, call)
     dtmf = { digit = digit } }))
 end
 
-function M.read(_, data)
-  local message = json.decode(data)
-  if type(message) ~= "table" then return { type = "bad", text = data } end
-  if message.event == "media" then
-    local bytes = cxb.crypto.unbase64(message.media.payload)
-    return { type = "audio", pcm = bytes and audio.from_ulaw(bytes) }
-  elseif message.event == "mark" then
-    return { type = "mark", name = message.mark.name }
-  elseif message.event == "clear" then
-    return { type = "clear" }
-  end
-  return { type = "other", name = message.event }
-end
+M.read = media_events.reader({ ulaw = true })
 
 function M.played(conn, name, call)
   return conn:send(json.encode({ event = "mark", stream_id = call.stream_id,

@@ -2,6 +2,7 @@
 -- come back when the sound before them was played or cleared.
 
 local json = require("cjson.safe")
+local media_events = require("cxbctl.media_events")
 local audio = require("cxbctl.audio")
 
 local M = { name = "twilio", rate = 8000 }
@@ -38,19 +39,7 @@ function M.digit(conn, digit, call)
     dtmf = { track = "inbound_track", digit = digit } }))
 end
 
-function M.read(_, data)
-  local message = json.decode(data)
-  if type(message) ~= "table" then return { type = "bad", text = data } end
-  if message.event == "media" then
-    local bytes = cxb.crypto.unbase64(message.media.payload)
-    return { type = "audio", pcm = bytes and audio.from_ulaw(bytes) }
-  elseif message.event == "mark" then
-    return { type = "mark", name = message.mark.name }
-  elseif message.event == "clear" then
-    return { type = "clear" }
-  end
-  return { type = "other", name = message.event }
-end
+M.read = media_events.reader({ ulaw = true })
 
 function M.played(conn, name, call)
   return conn:send(json.encode({ event = "mark", streamSid = call.stream_id,

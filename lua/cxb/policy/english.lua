@@ -1,4 +1,6 @@
 -- Numbers, rupees and dates in English words, counted in lakh and crore as India does.
+local indian = require("cxb.policy.indian")
+
 local M = {}
 
 local small = { [0] = "zero", "one", "two", "three", "four", "five", "six", "seven", "eight",
@@ -6,8 +8,7 @@ local small = { [0] = "zero", "one", "two", "three", "four", "five", "six", "sev
   "eighteen", "nineteen" }
 local tens = { [2] = "twenty", [3] = "thirty", [4] = "forty", [5] = "fifty", [6] = "sixty",
   [7] = "seventy", [8] = "eighty", [9] = "ninety" }
-local scales = { { 10000000, "crore" }, { 100000, "lakh" }, { 1000, "thousand" },
-  { 100, "hundred" } }
+local scales = { "crore", "lakh", "thousand", "hundred" }
 local ordinals = { one = "first", two = "second", three = "third", five = "fifth",
   eight = "eighth", nine = "ninth", twelve = "twelfth" }
 
@@ -23,29 +24,16 @@ function M.number(n)
     local unit = n % 10
     return tens[(n - unit) / 10] .. (unit > 0 and "-" .. small[unit] or "")
   end
-  for _, scale in ipairs(scales) do
-    if n >= scale[1] then
-      local rest = n % scale[1]
-      local head = ("%s %s"):format(M.number((n - rest) / scale[1]), scale[2])
-      return rest > 0 and head .. " " .. M.number(rest) or head
-    end
-  end
+  return indian.counted(n, scales, M.number)
 end
 
-local function amount(n, one, many)
-  return M.number(n) .. " " .. (n == 1 and one or many)
-end
+local money = { rupee = { "rupee", "rupees" }, paisa = { "paisa", "paise" }, joined = "%s and %s" }
 
 ---@param rupees integer
 ---@param paise integer 0 … 99
 ---@return string "one thousand rupees and fifty paise"
 function M.money(rupees, paise)
-  if paise == 0 then
-    return amount(rupees, "rupee", "rupees")
-  elseif rupees == 0 then
-    return amount(paise, "paisa", "paise")
-  end
-  return ("%s and %s"):format(amount(rupees, "rupee", "rupees"), amount(paise, "paisa", "paise"))
+  return indian.money(rupees, paise, money, M.number)
 end
 
 local function ordinal(n)

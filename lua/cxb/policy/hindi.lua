@@ -1,5 +1,7 @@
 -- Numbers, rupees and dates in Hindi words (Devanagari). Below a hundred every number has a word of
 -- its own.
+local indian = require("cxb.policy.indian")
+
 local M = {}
 
 local small = {
@@ -25,7 +27,7 @@ local small = {
   "इक्यानवे", "बानवे", "तिरानवे", "चौरानवे", "पचानवे",
   "छियानवे", "सत्तानवे", "अट्ठानवे", "निन्यानवे",
 }
-local scales = { { 10000000, "करोड़" }, { 100000, "लाख" }, { 1000, "हज़ार" }, { 100, "सौ" } }
+local scales = { "करोड़", "लाख", "हज़ार", "सौ" }
 
 M.months = { "जनवरी", "फ़रवरी", "मार्च", "अप्रैल", "मई", "जून", "जुलाई", "अगस्त",
   "सितंबर", "अक्टूबर", "नवंबर", "दिसंबर" }
@@ -36,29 +38,16 @@ function M.number(n)
   if n < 100 then
     return small[n]
   end
-  for _, scale in ipairs(scales) do
-    if n >= scale[1] then
-      local rest = n % scale[1]
-      local head = ("%s %s"):format(M.number((n - rest) / scale[1]), scale[2])
-      return rest > 0 and head .. " " .. M.number(rest) or head
-    end
-  end
+  return indian.counted(n, scales, M.number)
 end
 
-local function amount(n, one, many)
-  return M.number(n) .. " " .. (n == 1 and one or many)
-end
+local money = { rupee = { "रुपया", "रुपये" }, paisa = { "पैसा", "पैसे" }, joined = "%s %s" }
 
 ---@param rupees integer
 ---@param paise integer 0 … 99
 ---@return string "एक हज़ार रुपये पचास पैसे"
 function M.money(rupees, paise)
-  if paise == 0 then
-    return amount(rupees, "रुपया", "रुपये")
-  elseif rupees == 0 then
-    return amount(paise, "पैसा", "पैसे")
-  end
-  return ("%s %s"):format(amount(rupees, "रुपया", "रुपये"), amount(paise, "पैसा", "पैसे"))
+  return indian.money(rupees, paise, money, M.number)
 end
 
 -- 1999 is उन्नीस सौ निन्यानवे, 2026 दो हज़ार छब्बीस.
