@@ -5,15 +5,24 @@ local errors = require("services.web.errors")
 local json = require("cxb.json")
 local result_body = require("services.results.body")
 local results = require("services.results")
+local schema = require("cxb.schema")
 
 local LIVE_MAX = 64 * 1024
 
--- Told to whoever watches, kept nowhere.
+local live_body = {
+  type = "object", additionalProperties = true, required = { "seq", "events" }, properties = {
+    seq = { type = "integer", minimum = 0 },
+    events = { type = "array", items = { type = "object", additionalProperties = true } },
+  },
+}
+
+-- Told to whoever watches, kept nowhere. A worker cannot do anything about one that says nothing,
+-- so there is no other answer than 204.
 local function live(ctx)
-  local events = ctx.app.events
-  if events then
+  local events, heard = ctx.app.events, ctx.body and schema.check(live_body, ctx.body)
+  if events and heard then
     local id = ctx.params.session_id
-    local said = { session_id = id, seq = ctx.body.seq, events = ctx.body.events }
+    local said = { session_id = id, seq = heard.seq, events = heard.events }
     events:publish("call:" .. id, "call.live", said)
     events:publish("calls", "call.live", said)
   end
@@ -64,7 +73,7 @@ return {
   {
     verb = "POST", path = "/api/v1/calls/{session_id}/live", guard = "secret", status = 204,
     summary = "What happens in a call right now, for whoever watches; nothing is kept.",
-    input = "object", body_max = LIVE_MAX,
+    input = "object", body_max = LIVE_MAX, best_effort = true,
     handler = live,
   },
 }

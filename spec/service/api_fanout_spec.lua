@@ -2,6 +2,7 @@
 -- What follows from a result in the real API, with a receiver of its own: each thing once, whatever
 -- comes twice and whenever the API dies.
 local Campaigns = require("support.campaigns")
+local SseClient = require("support.sse_client")
 local support = require("support.world")
 local process = require("support.api_process")
 local json = require("cxb.json")
@@ -204,8 +205,29 @@ describe("a result's consequences", function()
     end
     assert.equal(204, live('{"seq":1,"events":[{"type":"turn"}]}'))
     assert.equal(204, live("{}"))
-    assert.equal(413, live('{"x":"' .. ("x"):rep(65536) .. '"}'))
     assert.equal(404, api:ask("GET", "/api/v1/calls/nobody").status)
+  end)
+
+  it("are 204 live whatever is said, and what cannot be read is told to nobody", function()
+    local stream = SseClient.open(api, "/api/v1/events/stream?topics=calls")
+    local long = '{"seq":2,"events":[{"x":"' .. ("x"):rep(65536) .. '"}]}'
+    for _, body in ipairs({ "", "no json", "[]", "{}", '{"seq":"1","events":[]}',
+      '{"seq":1,"events":"x"}', '{"seq":1,"events":[1]}', long,
+      '{"seq":7,"events":[{"type":"turn"}]}' }) do
+      local answer = api:ask("POST", "/api/v1/calls/babbled/live",
+        { body = body, headers = { ["content-type"] = "application/json" } })
+      assert.same({ 204, "" }, { answer.status, answer.body }, body:sub(1, 40))
+    end
+    assert.equal(204, api:ask("POST", "/api/v1/calls/babbled/live", { body = "x",
+      headers = { ["content-type"] = "text/plain" } }).status)
+    assert.equal(403, api:ask("POST", "/api/v1/calls/babbled/live", { body = "x",
+      secret = false }).status)
+    local said
+    repeat
+      said = assert(stream:next())
+    until said.name == "call.live" and said.data.data.session_id == "babbled"
+    stream:close()
+    assert.equal(7, said.data.data.seq)
   end)
 
   it("of a carrier's record are found by its stream", function()

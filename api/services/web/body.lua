@@ -44,7 +44,7 @@ end
 ---@param max integer bytes
 ---@param optional? boolean an absent body is an empty object
 ---@param opaque? table<string, true|string> as M.parse
----@return string? text, table|api.error object_or_err
+---@return string? text, table|api.error object_or_err, string? text what was no JSON
 function M.read(req, max, optional, opaque)
   local kind = req.headers["content-type"]
   local absent = optional and (req.headers["content-length"] or "0") == "0"
@@ -65,7 +65,7 @@ function M.read(req, max, optional, opaque)
   end
   local value, err = M.parse(text, opaque)
   if not value then
-    return nil, err
+    return nil, err, text
   end
   return text, value
 end

@@ -11,6 +11,7 @@
 --   input        schema of the JSON body, or "object": any object, judged by the handler
 --   opaque       members of the body that are not taken apart, as json.decode takes them
 --   optional     the JSON body may be absent: {} then
+--   best_effort  a body that cannot be read is no error: ctx.body is nil then
 --   upload       {max = bytes or fun(ctx), field = "file"}: the body is a file, ctx.upload then
 --   body_max     bytes of the body, 1 MiB
 --   url_max      bytes of path and query, 8 KiB
@@ -152,9 +153,13 @@ local function read_input(route, ctx)
   if not route.input then
     return true
   end
-  local text, value = body.read(ctx.req, route.body_max or BODY_MAX, route.optional,
+  local text, value, unread = body.read(ctx.req, route.body_max or BODY_MAX, route.optional,
     route.opaque)
-  if not text then
+  if not text and route.best_effort then
+    ctx.raw = unread -- signed all the same
+    cxb.log.debug("a body was dropped", { route = route.name, error = value.code })
+    return true
+  elseif not text then
     return nil, value
   end
   ctx.raw = text
