@@ -97,19 +97,18 @@ local function list(ctx)
   if not bots then
     return nil, err
   end
-  local items, shipped = json.array(), {}
+  local rows, shipped = {}, {}
   for _, name in ipairs(flows.shipped()) do
     shipped[name] = true
     stored[name] = stored[name] or false
   end
   for name, flow in pairs(stored) do
-    items[#items + 1] = summarised(editing.shown(name, flow or nil, shipped[name] and "" or nil),
+    rows[#rows + 1] = summarised(editing.shown(name, flow or nil, shipped[name] and "" or nil),
       bots, state)
   end
-  table.sort(items, function(a, b)
-    return a.name < b.name
-  end)
-  return { body = { items = items, next = json.null, total = #items, total_exact = true } }
+  local page
+  page, err = lists.cut(ctx, rows, "name")
+  return page and { body = page }, err
 end
 
 local function read(ctx)
@@ -176,7 +175,8 @@ end }
 return {
   {
     verb = "GET", path = "/api/v1/flows", guard = "admin",
-    summary = "All flows, shipped and made here.", output = lists.answer(row), handler = list,
+    summary = "All flows, shipped and made here, by name.", query = lists.query(),
+    output = lists.answer(row), handler = list,
   },
   {
     verb = "POST", path = "/api/v1/flows", guard = "admin", status = 201, audit = "flow.create",

@@ -1,5 +1,6 @@
 -- stores: both
 -- Flows in the API: written, judged, published, taken back; what hosts fetch.
+local json = require("cxb.json")
 local process = require("support.api_process")
 local support = require("support.world")
 
@@ -49,6 +50,29 @@ describe("flows", function()
     end
     return files, answer.revision
   end
+
+  it("are listed in pages like everything else", function()
+    make("paged_a")
+    make("paged_b")
+    local all, names, seen, after = ask("GET", "?limit=200").answer, {}, {}, nil
+    for i, item in ipairs(all.items) do
+      names[i] = item.name
+    end
+    assert.same({ #names, true, json.null }, { all.total, all.total_exact, all.next })
+    repeat
+      local page = ask("GET", "?limit=2" .. (after and "&after=" .. after or "")).answer
+      assert.is_true(#page.items <= 2 and page.total == #names)
+      for _, item in ipairs(page.items) do
+        seen[#seen + 1] = item.name
+      end
+      after = page.next ~= json.null and page.next or nil
+    until not after
+    assert.same(names, seen)
+    assert.equal(names[3], ask("GET", "?limit=2&page=2").answer.items[1].name)
+    for _, bad in ipairs({ "?limit=0", "?limit=201", "?page=2&after=a", "?colour=red" }) do
+      assert.equal(400, ask("GET", bad).status, bad)
+    end
+  end)
 
   it("are those that are shipped, and those that are made here", function()
     make("mine")

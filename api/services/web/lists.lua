@@ -52,6 +52,36 @@ local function skip_of(query)
   return (query.page - 1) * query.limit
 end
 
+---One page, by ctx.query, of rows that are all at hand.
+---@param ctx table
+---@param rows table[]
+---@param field string a text of its own in each row, which sorts them
+---@return table? answer {items, next, total, total_exact}, api.error? err
+function M.cut(ctx, rows, field)
+  local query = ctx.query
+  local skip, refused = skip_of(query)
+  if not skip then
+    return nil, refused
+  end
+  table.sort(rows, function(a, b)
+    return a[field] < b[field]
+  end)
+  local items, left = json.array(), 0
+  for i, row in ipairs(rows) do
+    if i > skip and (not query.after or row[field] > query.after) then
+      if #items < query.limit then
+        items[#items + 1] = row
+      else
+        left = left + 1
+      end
+    end
+  end
+  return {
+    items = items, next = left > 0 and items[#items][field] or json.null, total = #rows,
+    total_exact = true,
+  }
+end
+
 ---(waits) One page of a collection by ctx.query.
 ---@param ctx table
 ---@param collection string
