@@ -320,6 +320,31 @@ describe("a delivery to a CRM", function()
     assert.equal("delivered", row("s2").state)
   end)
 
+  it("is left alone by every process when the receiver failed one of them, until one succeeds", function()
+    local flag = world:folder() .. "/down"
+    world:write(flag, "")
+    push({ url = base .. "/down?" .. flag })
+    for i = 1, 30 do
+      finish("s" .. i)
+    end
+    repeat
+      local before = #seen("/down")
+      outbox:turn()
+    until #seen("/down") == before
+    assert.equal(12, #seen("/down")) -- three times four
+    local other = require("services.crm.outbox").new(app)
+    assert.equal(0, other:turn())
+    api.now = api.now + 59000
+    assert.equal(0, other:turn())
+    api.now = api.now + 2000
+    assert.equal(1, other:turn()) -- one at a time
+    assert.same({ 0, 0 }, { outbox:turn(), other:turn() })
+    os.remove(flag)
+    api.now = api.now + 61000
+    assert.equal(1, outbox:turn())
+    assert.equal(4, other:turn())
+  end)
+
   it("is taken by one process only, and by another when the first died with it", function()
     finish("s1")
     local store = app.store

@@ -1,7 +1,9 @@
 -- Which rows of the CRM outbox are sent now (api.md §5.19). Every process takes part: a row is
 -- leased for 60 s before it is tried. A receiver is the origin of a URL: at most four deliveries at
--- once to each, over all processes; after ten failures in a row it is left alone for 60 s, then
--- gets one at a time until one succeeds. So one that is away keeps nobody else waiting.
+-- once to each, over all processes; after ten failures in a row, whoever met them, it is left alone
+-- for 60 s, then gets one at a time until one succeeds. So one that is away keeps nobody else
+-- waiting. The failures are counted in the cache; while it is away each process has its own count.
+local caches = require("services.system.caches")
 local crm_delivery = require("services.crm.delivery")
 local crm_schedule = require("services.crm.schedule")
 
@@ -10,29 +12,36 @@ M.__index = M
 
 local LEASE_MS, PAUSE_MS, MEASURE_MS = 60000, 60000, 15000
 local AT_ONCE, AT_ONCE_ALL, FAILURES_MAX = 4, 64, 10
+local REMEMBERED_MS = 24 * 3600000 -- longer than between two tries of one row
 
 ---@param app table
 function M.new(app)
   local owner = ("%d-%s"):format(cxb.process.pid, cxb.crypto.hex(cxb.crypto.random(4)))
-  return setmetatable({ app = app, owner = owner, receivers = {}, running = 0 }, M)
+  return setmetatable({ app = app, owner = owner, busy = {}, running = 0 }, M)
 end
 
-local function receiver(self, host)
-  self.receivers[host] = self.receivers[host] or { failures = 0, paused_until = 0, running = 0 }
-  return self.receivers[host]
+local function key_of(host)
+  return "crm:" .. host
 end
 
--- A refusal of one body says that the receiver is there.
+-- (waits) A refusal of one body says that the receiver is there.
 local function account(self, host, outcome)
-  local r = receiver(self, host)
-  if outcome.delivered or crm_schedule.is_refusal(outcome) or outcome.give_up then
-    r.failures, r.paused_until = 0, 0
-    return
+  local there = outcome.delivered or crm_schedule.is_refusal(outcome) or outcome.give_up
+  caches.script(self.app, "failures", { key_of(host) },
+    { cxb.time.now(), there and "ok" or "failed", FAILURES_MAX, PAUSE_MS, REMEMBERED_MS })
+end
+
+-- (waits) Host → {failures, paused_until}.
+local function failures_of(self, waiting)
+  local hosts, keys, out = {}, {}, {}
+  for host in pairs(waiting) do
+    hosts[#hosts + 1], keys[#keys + 1] = host, key_of(host)
   end
-  r.failures = r.failures + 1
-  if r.failures >= FAILURES_MAX then
-    r.paused_until = cxb.time.now() + PAUSE_MS
+  local found = caches.script(self.app, "failures", keys, { cxb.time.now() })
+  for i, host in ipairs(hosts) do
+    out[host] = { failures = tonumber(found[2 * i - 1]), paused_until = tonumber(found[2 * i]) }
   end
+  return out
 end
 
 -- Host → number of rows, of the rows that match.
@@ -49,18 +58,22 @@ local function by_host(self, filter)
 end
 
 local function try(self, row)
-  local r = receiver(self, row.host)
-  r.running, self.running = r.running + 1, self.running + 1
+  local host = row.host
+  self.busy[host], self.running = (self.busy[host] or 0) + 1, self.running + 1
   cxb.task.spawn("crm delivery", function()
-    local ok, outcome = xpcall(crm_delivery.attempt, debug.traceback, self.app, row)
-    r.running, self.running = r.running - 1, self.running - 1
+    local ok, outcome = xpcall(function()
+      local came = crm_delivery.attempt(self.app, row)
+      if came then
+        account(self, host, came)
+      end
+      return came
+    end, debug.traceback)
+    local left = self.busy[host] - 1
+    self.busy[host], self.running = left > 0 and left or nil, self.running - 1
     if not ok then
       cxb.log.error("crm delivery failed", { delivery = row._id, error = outcome })
-    elseif outcome then
-      account(self, row.host, outcome)
-      if self.app.jobs then
-        self.app.jobs:wake("crm_outbox")
-      end
+    elseif outcome and self.app.jobs then
+      self.app.jobs:wake("crm_outbox")
     end
   end)
 end
@@ -70,13 +83,12 @@ local function due(now, host)
   return { state = { ["in"] = { "pending", "sending" } }, next_at = { lte = now }, host = host }
 end
 
-local function free(self, host, busy)
-  local r = receiver(self, host)
-  if cxb.time.now() < r.paused_until then
+local function free(self, host, state, busy)
+  if cxb.time.now() < state.paused_until then
     return 0
   end
-  local most = r.failures >= FAILURES_MAX and 1 or AT_ONCE
-  return math.min(most - math.max(busy or 0, r.running), AT_ONCE_ALL - self.running)
+  local most = state.failures >= FAILURES_MAX and 1 or AT_ONCE
+  return math.min(most - math.max(busy or 0, self.busy[host] or 0), AT_ONCE_ALL - self.running)
 end
 
 ---(waits) Begins what may be sent now.
@@ -94,8 +106,9 @@ function M:turn()
   if not busy then
     return nil, err
   end
+  local states = failures_of(self, waiting)
   for host in pairs(waiting) do
-    local n = free(self, host, busy[host])
+    local n = free(self, host, states[host], busy[host])
     local rows = n > 0 and store:lease("crm_deliveries", due(now, host),
       { sort = { "next_at" }, owner = self.owner, ttl_ms = LEASE_MS, set = { state = "sending" },
         limit = n })
