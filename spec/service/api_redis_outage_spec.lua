@@ -105,4 +105,33 @@ describe("the API while its Redis is away", function()
     end
     assert.is_true(api:ask("GET", "/health").answer.cache.ok)
   end)
+
+  it("lets nobody in who signed out at this process or was seen to have", function()
+    local redis = RedisServer.start(world)
+    local env = { REDIS_URL = redis.url, CXB_API_INSTANCES = "2", CXB_STATE_DIR = world:folder() }
+    local here = process.start(world, { env = env })
+    env.MONGODB_DB, env.CXB_REDIS_PREFIX = here.env.MONGODB_DB, here.env.CXB_REDIS_PREFIX
+    local there = process.start(world, { env = env })
+    local function me(api, token)
+      return api:ask("GET", API .. "/auth/me", { token = token }).status
+    end
+    local seen, made, before = process.token(), process.token(), process.token()
+    assert.equal(204, there:ask("POST", API .. "/auth/logout", { token = seen }).status)
+    assert.equal(204, here:ask("POST", API .. "/auth/logout", { token = made }).status)
+    assert.same({ 401, 401, 200 }, { me(here, seen), me(here, made), me(here, before) })
+    here.process:kill("HUP")
+    support.wait_until("the next generation", function()
+      return here:ask("GET", "/health").answer.generation == 2
+    end)
+    redis:kill()
+    assert.same({ 401, 401, 200 }, { me(here, seen), me(here, made), me(here, before) })
+    assert.equal(204, here:ask("POST", API .. "/auth/logout", { token = before }).status)
+    assert.equal(401, me(here, before))
+    redis:run()
+    support.wait_until("Redis in use again, empty", function()
+      return here:ask("GET", "/health").answer.cache.ok and there:ask("GET", "/health").answer.cache.ok
+    end)
+    assert.same({ 401, 401 }, { me(here, made), me(here, before) })
+    assert.same({ 401, 401 }, { me(there, made), me(there, before) }) -- told again
+  end)
 end)

@@ -1,6 +1,7 @@
 -- Sign-ins: a JWT a session. Whoever it names is read again from the store on every request.
 local errors = require("services.web.errors")
 local jwt = require("cxb.jwt")
+local revoked = require("services.identity.revoked")
 local users = require("services.identity.users")
 
 local M = {}
@@ -9,6 +10,10 @@ local LEEWAY_S = 30
 
 local function refused(code, message)
   return errors.new(401, code, message, { headers = { ["www-authenticate"] = "Bearer" } })
+end
+
+local function ends_at(exp)
+  return (exp + LEEWAY_S) * 1000
 end
 
 ---@return api.error
@@ -50,7 +55,7 @@ function M.check(app, token)
   elseif type(claims.sub) ~= "string" or type(claims.jti) ~= "string" or claims.aud then
     return nil, M.unauthenticated()
   end
-  if app.cache:get("jwt:deny:" .. claims.jti) then
+  if revoked.has(app, claims.jti, ends_at(claims.exp)) then
     return nil, M.unauthenticated()
   end
   local user, err = users.by_email(app.store, claims.sub)
@@ -64,10 +69,7 @@ end
 
 ---(waits) Ends one session before its time.
 function M.deny(app, jti, exp)
-  local ms = (exp + LEEWAY_S) * 1000 - cxb.time.now()
-  if ms > 0 then
-    app.cache:set("jwt:deny:" .. jti, "1", ms)
-  end
+  revoked.add(app, jti, ends_at(exp))
 end
 
 return M
