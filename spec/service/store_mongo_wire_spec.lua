@@ -120,6 +120,7 @@ describe("the store on MongoDB's wire", function()
     end } }) do
       local _, err = call[2]()
       assert.equal("unavailable", err.code)
+      World.wait_until("what the server tells", function() return #sent(call[1]) > 0 end)
       assert.equal(1, #sent(call[1]))
     end
   end)
@@ -164,6 +165,7 @@ describe("the store on MongoDB's wire", function()
 
   it("makes plain and unique indexes only", function()
     open()
+    World.wait_until("what the server tells", function() return #sent("createIndexes") > 0 end)
     local made = sent("createIndexes")
     assert.equal(1, #made)
     assert.same({ { key = { name = 1 }, name = "name_1", unique = true } }, made[1].indexes)
