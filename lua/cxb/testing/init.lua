@@ -109,7 +109,7 @@ local function outcome(stage, ending)
   return setmetatable({
     disconnected_by = ending.by, error = ending.error, vars = stage.session.vars,
     intents = intents, events = facts.events, transcript = facts.transcript,
-    transferred = stage.leg.transferred, seconds = stage.leg:clock() / 1000,
+    transferred = stage.leg.transferred, seconds = stage.lasted_ms / 1000,
   }, call)
 end
 

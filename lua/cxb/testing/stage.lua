@@ -360,6 +360,7 @@ function M:run(config, o)
       self.leg:wire({ type = "answer" })
     end
     local ending = session:run()
+    self.lasted_ms = self.leg:clock()
     if o.after then
       o.after()
     end
