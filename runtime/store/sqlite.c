@@ -282,7 +282,7 @@ static void hand_over(cxb_sqlite *db) {
   uv_idle_stop(&db->no_sleep);
   bool readers = has_readers(db);
   uv_mutex_lock(&db->lock);
-  int reads = 0;
+  int reads = 0, idle = db->readers_idle;
   for (cxb_sql *sql = list, *next; sql; sql = next) {
     next = sql->next;
     bool read = sql->read && readers;
@@ -296,9 +296,11 @@ static void hand_over(cxb_sqlite *db) {
       next = sql->next;
       put(&db->writes, sql);
     }
-  uv_cond_signal(&db->wrote);
-  if (reads > 0)
-    uv_cond_broadcast(&db->read);
+  /* No more threads are woken than there is work for. */
+  if (db->writes.head)
+    uv_cond_signal(&db->wrote);
+  for (int i = 0; i < reads && i < idle; i++)
+    uv_cond_signal(&db->read);
   uv_mutex_unlock(&db->lock);
 }
 
