@@ -73,7 +73,7 @@ cxb_generation *cxb_generation_older(const cxb_generation *gen) {
 static void on_close(uv_handle_t *h) {
   cxb_generation *gen = h->data;
   free(h);
-  lua_close(gen->L);
+  cxb_state_close(gen->L, &gen->memory);
   if (gen == current)
     current = NULL;
   unlink_alive(gen);

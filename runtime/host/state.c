@@ -12,17 +12,12 @@
 
 static void *allocate(void *ud, void *ptr, size_t osize, size_t nsize) {
   cxb_memory *m = ud;
-  if (nsize == 0) {
-    m->used -= osize;
-    free(ptr);
-    return NULL;
-  }
   if (m->enforce && nsize > osize && m->cap && m->used - osize + nsize > m->cap) {
     m->refused = true;
     return NULL;
   }
-  void *p = realloc(ptr, nsize);
-  if (p) {
+  void *p = cxb_slab_resize(&m->slab, ptr, osize, nsize);
+  if (p || nsize == 0) {
     m->used += nsize - osize;
     if (m->used > m->peak)
       m->peak = m->used;
@@ -65,10 +60,15 @@ lua_State *cxb_state_new(cxb_memory *memory, const char *root) {
   if (!L)
     return NULL;
   if (lua_cpcall(L, open_all, (void *)root) != 0) {
-    lua_close(L);
+    cxb_state_close(L, memory);
     return NULL;
   }
   return L;
+}
+
+void cxb_state_close(lua_State *L, cxb_memory *memory) {
+  lua_close(L);
+  cxb_slab_free(&memory->slab);
 }
 
 static int refuse_write(lua_State *L) {

@@ -4,14 +4,18 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "../base/slab.h"
+
 typedef struct cxb_memory {
   size_t used, cap, peak;
   bool enforce; /* the cap holds while a task runs; what the host pushes itself is not refused */
   bool refused; /* something was refused since this was last set to false */
+  cxb_slab slab;
 } cxb_memory;
 
 /* A state whose allocations are counted in `memory` and refused above its cap. NULL: no memory. */
 lua_State *cxb_state_new(cxb_memory *memory, const char *root);
+void cxb_state_close(lua_State *L, cxb_memory *memory);
 /* Makes the table on top of the stack read only, its tables of functions too: replaced by a proxy.
  */
 void cxb_state_seal(lua_State *L);

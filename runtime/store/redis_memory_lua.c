@@ -77,7 +77,7 @@ static lua_State *state(char *why, size_t len) {
   }
   if (lua_cpcall(T, load_twin, NULL) != 0) {
     snprintf(why, len, "%s", lua_tostring(T, -1));
-    lua_close(T);
+    cxb_state_close(T, &memory);
     return NULL;
   }
   return twin = T;
