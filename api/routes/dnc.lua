@@ -39,6 +39,21 @@ local function past(expires_at)
   end
 end
 
+-- An entry for a campaign that does not exist would hold back no call.
+local function unknown_scope(ctx, given)
+  if given == dnc.GLOBAL then
+    return nil
+  end
+  local campaign, err = ctx.app.store:get("campaigns", given)
+  if campaign then
+    return nil
+  elseif err.code ~= "not_found" then
+    return errors.of_store(err)
+  end
+  return errors.invalid({ { path = "scope", rule = "exists",
+    message = "must be global or the id of a campaign" } })
+end
+
 local function who(ctx)
   local principal = ctx.principal
   return principal.email or principal.name or principal.kind
@@ -69,7 +84,7 @@ local function add(ctx)
   if wrong[1] then
     return nil, errors.invalid(wrong)
   end
-  local err = past(body.expires_at)
+  local err = past(body.expires_at) or unknown_scope(ctx, body.scope)
   if err then
     return nil, err
   end
@@ -85,7 +100,7 @@ local function add(ctx)
 end
 
 local function upload(ctx)
-  local err = past(ctx.query.expires_at)
+  local err = past(ctx.query.expires_at) or unknown_scope(ctx, ctx.query.scope)
   if err then
     return nil, err
   end

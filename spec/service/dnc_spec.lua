@@ -45,6 +45,12 @@ describe("the do-not-call list", function()
     assert.equal(422, site:ask("GET", "/dnc/check?number=12").status)
   end)
 
+  it("takes nothing for a campaign that does not exist, which would hold back no call", function()
+    local refused = site:ask("POST", "/dnc", { numbers = { "9820000009" }, scope = "cmp_nobody" })
+    assert.same({ 422, "scope" }, { refused.status, refused.answer.fields[1].path })
+    assert.equal(0, site:ask("GET", "/dnc?scope=cmp_nobody").answer.total)
+  end)
+
   it("covers all numbers that begin as an entry, for everybody or one campaign", function()
     local id = site:campaign().id
     add({ numbers = { "+91982*" }, scope = id })
