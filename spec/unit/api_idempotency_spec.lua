@@ -105,6 +105,16 @@ describe("a request with an Idempotency-Key", function()
     assert.equal(422, ask('{"to":"+1"}', ("k"):rep(129)).status)
   end)
 
+  it("that its handler found not valid may be corrected too", function()
+    answer = function()
+      answer = nil
+      return nil, require("services.web.errors").invalid({ { path = "to", rule = "number",
+        message = "must be a number" } })
+    end
+    assert.equal(422, ask('{"to":"x"}', "k1").status)
+    assert.equal("call-2", ask('{"to":"+1"}', "k1").answer.call_id)
+  end)
+
   it("means nothing to a route that does not say so", function()
     ask("{}", "k1", { path = "/plain" })
     assert.equal(2, ask("{}", "k1", { path = "/plain" }).answer.n)

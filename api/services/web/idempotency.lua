@@ -7,8 +7,13 @@ local M = {}
 
 local COLLECTION, KEPT_MS = "idempotency", 86400000
 
--- After these nothing has happened yet: the request may be tried again with the same key.
+-- After these nothing has happened yet: the request may be tried again with the same key, or
+-- corrected, whether its schema or its handler found what is not valid.
 local passing = { [429] = true, [503] = true }
+
+local function is_passing(err)
+  return passing[err.status] or err.code == "validation_failed"
+end
 
 local function hash(...)
   return cxb.crypto.hex(cxb.crypto.sha256(table.concat({ ... }, "\n")))
@@ -82,7 +87,7 @@ end
 function M.finish(ctx, id, answer, err)
   local store = ctx.app.store
   local ok
-  if not answer and passing[err.status] then
+  if not answer and is_passing(err) then
     ok, err = store:delete(COLLECTION, id)
   else
     local status = answer and (answer.status or ctx.route.status or 200) or err.status
