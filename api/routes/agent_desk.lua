@@ -4,6 +4,7 @@ local desk_metrics = require("services.desk.metrics")
 local errors = require("services.web.errors")
 local json = require("cxb.json")
 local people = require("services.desk.people")
+local presence = require("services.desk.presence")
 local shape = require("schemas.desk")
 local transfer = require("services.desk.transfer")
 local views = require("services.desk.views")
@@ -182,7 +183,7 @@ return {
     handler = function(ctx)
       local me, err = people.look(ctx.app, ctx.principal.id)
       return answer(me and { status = me.status, call_id = me.call and me.call._id,
-        since = me.agent and me.agent.since or nil }, err)
+        since = presence.since(me.agent, me.call) }, err)
     end,
   },
   {

@@ -84,6 +84,19 @@ describe("a call at the Agent Desk", function()
     assert.equal("", queue("bob"))
   end)
 
+  it("is what its agent is on since it was accepted, for the agent and for supervisors", function()
+    desk:enqueue("c1")
+    desk:pass(7)
+    accept("ann", "c1")
+    local assigned = desk:as("ann", "GET", "/calls/c1").answer.assigned_at
+    local me = desk:as("ann", "GET", "/status").answer
+    assert.same({ "on_call", assigned }, { me.status, me.since })
+    assert.equal(assigned, desk:as("sue", "GET", "/supervisor/dashboard").answer.agents[1].since)
+    desk:pass(7)
+    on("ann", "c1", "hangup")
+    assert.not_equal(assigned, desk:as("ann", "GET", "/status").answer.since)
+  end)
+
   it("is taken by an agent who is available and has none, and not after the caller left", function()
     desk:enqueue("c1")
     desk:enqueue("c2")

@@ -110,6 +110,14 @@ function M.status(agent, call, now, ttl_ms)
   return here and agent.status or "offline"
 end
 
+---Since when it has been so.
+---@param agent table|false|nil
+---@param call? table the unfinished call it has
+---@return integer? ms
+function M.since(agent, call)
+  return call and (call.wrap_up_at or call.assigned_at) or agent and agent.since or nil
+end
+
 local online = { available = true, busy = true, on_call = true, wrap_up = true }
 
 ---Whether the agent of a call that goes on is out of its room; wrap-up needs none.

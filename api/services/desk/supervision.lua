@@ -42,7 +42,7 @@ function M.dashboard(app)
     out.agents[#out.agents + 1] = {
       agent_id = id, name = agent.name, languages = json.array(agent.languages),
       status = presence.status(agent, call, now, here.timers.heartbeat_ttl * 1000),
-      since = times.format(call and (call.wrap_up_at or call.assigned_at) or agent.since),
+      since = times.format(presence.since(agent, call)),
       call_id = call and call._id,
     }
   end
