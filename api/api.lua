@@ -7,6 +7,7 @@ if not settings then
 end
 local App = require("services.system.app")
 local bot_cache = require("services.bots.cache")
+local first_admin = require("services.identity.first_admin")
 local caches = require("services.system.caches")
 local Jobs = require("services.system.jobs")
 local local_operator = require("services.identity.local_operator")
@@ -16,8 +17,8 @@ local sse = require("services.web.sse")
 
 local address = App.address(settings.CXB_API_LISTEN)
 if not address then
-  config.refuse(("CXB_API_LISTEN: %q is not valid, expected HOST:PORT or unix:PATH"):format(
-    settings.CXB_API_LISTEN))
+  config.refuse(("CXB_API_LISTEN: %q is not valid, expected HOST:PORT, HOST being an IP address or "
+    .. "localhost, or unix:PATH"):format(settings.CXB_API_LISTEN))
 end
 
 local fits, why_not = caches.check(settings)
@@ -58,8 +59,8 @@ end
 return {
   name = "api",
   listen = {
-    { addr = address },
-    { addr = "unix:" .. control .. "/api.sock", control = true },
+    { addr = address, variable = "CXB_API_LISTEN" },
+    { addr = "unix:" .. control .. "/api.sock", control = true, variable = "CXB_RUN_DIR" },
   },
   http = function(req)
     serve(req)
@@ -79,9 +80,13 @@ return {
     if not ok then
       config.refuse(why)
     end
-    cxb.log.info("ready", { listen = settings.CXB_API_LISTEN, store = app.store.kind })
   end,
   active = function()
+    local offered, why = first_admin.offer(app)
+    if not offered then
+      cxb.log.error("no setup token can be made", { error = why })
+    end
+    cxb.log.info("ready", { listen = settings.CXB_API_LISTEN, store = app.store.kind })
     system_settings.follow(app)
     bot_cache.follow(app)
     app.jobs:start()

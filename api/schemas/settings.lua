@@ -18,9 +18,11 @@ return {
   { name = "CXB_RECORDINGS_DIR", help = "local recordings, default CXB_STATE_DIR/recordings" },
   { name = "CXB_BOTS_SEED_DIR",
     help = "bots an empty store begins with, default lua/bots of the installation" },
-  { name = "CXB_PUBLIC_URL", pattern = "^https?://[^%s]+$", form = "an http(s) URL",
+  { name = "CXB_PUBLIC_URL", pattern = "^https?://[^%s?#]+$",
+    form = "an http(s) URL without ? or #",
     help = "base of links for people and of call sockets; default: from the request" },
-  { name = "CXB_INTERNAL_URL", pattern = "^https?://[^%s]+$", form = "an http(s) URL",
+  { name = "CXB_INTERNAL_URL", pattern = "^https?://[^%s?#]+$",
+    form = "an http(s) URL without ? or #",
     help = "base that Core and Dialler use; default: CXB_PUBLIC_URL" },
   { name = "CXB_TRUSTED_PROXIES", type = "list", default = { "unix", "127.0.0.1", "::1" },
     form = "unix and IP addresses", fits = function(text)
@@ -54,7 +56,8 @@ return {
   { name = "CXB_OUTBOUND_ALLOW", type = "list", form = "host names, IP addresses and CIDRs",
     fits = function(text)
       local address, bits = text:match("^(.+)/(%d+)$")
-      return address and is_address(address) and tonumber(bits) <= 128 or is_address(text)
+      return address and is_address(address)
+        and tonumber(bits) <= (address:find(":", 1, true) and 128 or 32) or is_address(text)
         or text:match("^[%w_.-]+$")
     end,
     help = "hosts or CIDRs that URLs set by operators may reach although private" },

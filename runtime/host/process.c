@@ -326,6 +326,17 @@ static int open_listener(lua_State *L, int entry, char *why, size_t len) {
   return err;
 }
 
+/* `variable` of an entry: the setting that its address comes from, named where it cannot be had. */
+static void name_setting(lua_State *L, int entry, char *why, size_t len) {
+  lua_getfield(L, entry, "variable");
+  if (lua_isstring(L, -1)) {
+    lua_pushfstring(L, "%s: %s", lua_tostring(L, -1), why);
+    snprintf(why, len, "%s", lua_tostring(L, -1));
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+}
+
 static int open_listeners(cxb_generation *gen, char *why, size_t len) {
   lua_State *L = cxb_generation_state(gen);
   if (!cxb_generation_push_service(gen, L, "listen"))
@@ -334,6 +345,8 @@ static int open_listeners(cxb_generation *gen, char *why, size_t len) {
   for (int i = 1; !err && i <= (int)lua_objlen(L, -1); i++) {
     lua_rawgeti(L, -1, i);
     err = open_listener(L, lua_gettop(L), why, len);
+    if (err)
+      name_setting(L, lua_gettop(L), why, len);
     lua_pop(L, 1);
   }
   lua_pop(L, 1);

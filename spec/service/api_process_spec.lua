@@ -73,7 +73,8 @@ describe("the API's process", function()
       CXB_ADMIN_EMAIL = { "short", "like ada@example.org" },
       JWT_ALGORITHM = { "none", "HS256" },
       CXB_LOG_LEVEL = { "loud", "debug" },
-      CXB_PUBLIC_URL = { "ftp://x", "http" },
+      CXB_PUBLIC_URL = { "https://example.org/?x", "without ? or #" },
+      CXB_OUTBOUND_ALLOW = { "10.0.0.0/33", "CIDRs" },
     }) do
       local api = process.start(world, { env = { [name] = case[1] }, wait = false })
       assert.equal(1, api.process:wait(30000), name)
@@ -83,6 +84,20 @@ describe("the API's process", function()
         assert.is_nil(api.process:output():find("short", 1, true))
       end
     end
+  end)
+
+  it("that cannot listen names the setting, and shows no setup link for nothing", function()
+    local first = process.start(world, { env = { CXB_ADMIN_EMAIL = "", CXB_ADMIN_PASSWORD = "" } })
+    local second = process.start(world, { wait = false, env = { CXB_ADMIN_EMAIL = "",
+      CXB_ADMIN_PASSWORD = "", CXB_API_LISTEN = first.env.CXB_API_LISTEN } })
+    assert.equal(1, second.process:wait(30000))
+    assert.matches("CXB_API_LISTEN: listen: ", second.process:output(), 1, true)
+    assert.is_nil(second.process:output():find("setup:", 1, true))
+    second.env.CXB_API_LISTEN = "localhost:" .. world:port()
+    second:run(false)
+    process.wait_until("the setup link", function()
+      return second.process:output():find("setup: http://localhost:", 1, true)
+    end)
   end)
 
   it("refuses to make on one machine what several must share", function()

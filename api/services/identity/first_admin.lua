@@ -25,8 +25,14 @@ local function print_once(app, token)
   cxb.process.print(("setup: %s/setup#token=%s\n"):format((base:gsub("/+$", "")), token))
 end
 
--- Several processes may start at once: one makes the token, and prints it.
-local function make_token(app)
+---(waits) Once the process listens, and nobody is there yet: makes the token and prints it. Not
+---before: a start that fails, as its port is taken, would have shown the link for nothing. Of
+---several processes that start at once one makes it.
+---@return true?, string? why
+function M.offer(app)
+  if not app.nobody_yet then
+    return true
+  end
   local age = token_age(app)
   if age and age < TOKEN_MS then
     return true
@@ -62,7 +68,7 @@ local function from_environment(app)
   return true
 end
 
----(waits) At the start: makes the first user or the token, when nobody is there yet.
+---(waits) At the start: makes the first user of the environment, when nobody is there yet.
 ---@return true?, string? why
 function M.prepare(app)
   local email, password = app.settings.CXB_ADMIN_EMAIL, app.settings.CXB_ADMIN_PASSWORD
@@ -80,7 +86,8 @@ function M.prepare(app)
   if email then
     return from_environment(app)
   end
-  return make_token(app)
+  app.nobody_yet = true
+  return true
 end
 
 ---(waits) Makes the first administrator for who holds the token.

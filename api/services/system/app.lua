@@ -21,14 +21,33 @@ local made_once = {
 -- What several machines share must be given to each: it cannot be made on one of them.
 local shared = { "JWT_SECRET", "CXBCORE_SECRET", "CXB_SECRETS_KEY", "CXB_PUBLIC_URL" }
 
----The `addr` of a cxb.listen entry; nil when it is neither HOST:PORT nor unix:PATH.
+local function is_ip(host)
+  if host:match("^%[[%x:.]+%]$") then
+    return true
+  end
+  local octets = { host:match("^(%d+)%.(%d+)%.(%d+)%.(%d+)$") }
+  for _, octet in ipairs(octets) do
+    if tonumber(octet) > 255 then
+      return false
+    end
+  end
+  return octets[1] ~= nil
+end
+
+---The `addr` of a cxb.listen entry; nil when it is neither HOST:PORT (an IP address or localhost)
+---nor unix:PATH.
 ---@return string?
 function M.address(listen)
   if listen:match("^unix:/.") then
     return listen
   end
-  local port = tonumber(listen:match("^[%w.:%[%]-]+:(%d+)$"))
-  return port and port <= 65535 and "tcp:" .. listen or nil
+  local host, port = listen:match("^(.+):(%d+)$")
+  if not host or tonumber(port) > 65535 then
+    return nil
+  elseif host == "localhost" then
+    host = "127.0.0.1"
+  end
+  return is_ip(host) and ("tcp:%s:%s"):format(host, port) or nil
 end
 
 ---@param settings table by schemas.settings
