@@ -2,6 +2,7 @@
 -- ("global") or for one campaign. What has expired does not count.
 local errors = require("services.web.errors")
 local json = require("cxb.json")
+local suppression = require("services.campaigns.suppression")
 
 local M = {}
 
@@ -130,7 +131,8 @@ local function strengthen(app, numbers, entry)
   return ok, err
 end
 
----(waits) Puts numbers on the list; those that stand there already are made stronger at most.
+---(waits) Puts numbers on the list; those that stand there already are made stronger at most. Who
+---waits under one of them in a campaign is not called any more.
 ---@param numbers string[] as normal() gives them
 ---@param entry {scope: string, reason?: string, source: string, by?: string, expires_at?: number}
 ---@return integer? added, table? err
@@ -146,13 +148,18 @@ function M.add(app, numbers, entry)
   if answer then
     answer, err = app.store:insert_many("dnc", docs)
   end
+  local ok = answer
   if answer and answer.inserted < #docs then
-    local ok, why = strengthen(app, numbers, entry)
-    if not ok then
-      return nil, why
-    end
+    ok, err = strengthen(app, numbers, entry)
   end
-  return answer and answer.inserted, err
+  local campaigns
+  if ok then
+    campaigns, err = suppression.campaigns(app, entry.scope)
+  end
+  if campaigns then
+    ok, err = suppression.apply(app, campaigns, numbers)
+  end
+  return campaigns and ok and answer.inserted or nil, err
 end
 
 -- The numbers of rows that a file's import wrote as JSON.
@@ -174,6 +181,11 @@ local function add_rows(app, import, entry)
   if not cleared then
     return nil, errors.of_store(failed)
   end
+  local campaigns
+  campaigns, failed = suppression.campaigns(app, entry.scope)
+  if not campaigns then
+    return nil, errors.of_store(failed)
+  end
   local added, more = 0, true
   while more do
     local rows
@@ -185,12 +197,16 @@ local function add_rows(app, import, entry)
     if rows then
       n, err = app.store:insert_rows("dnc", rows)
     end
-    if rows and n and n < FILE_ROWS then
-      local ok
-      ok, err = strengthen(app, numbers_of(rows), { scope = entry.scope, source = "csv",
+    local numbers = rows and n and (n < FILE_ROWS or campaigns[1]) and numbers_of(rows)
+    local ok = n
+    if numbers and n < FILE_ROWS then
+      ok, err = strengthen(app, numbers, { scope = entry.scope, source = "csv",
         expires_at = entry.expires_at })
-      n = ok and n
     end
+    if ok and numbers then
+      ok, err = suppression.apply(app, campaigns, numbers)
+    end
+    n = ok and n
     if not n then
       return nil, errors.of_store(err)
     end

@@ -122,6 +122,48 @@ describe("the do-not-call list", function()
     assert.equal("csv", site:ask("GET", "/dnc?q=9860000002").answer.items[1].source)
   end)
 
+  it("ends the waiting contacts of campaigns that run, and nobody else's", function()
+    local function running(config)
+      local id = site:campaign(config).id
+      assert.equal(200, site:upload(id, site.numbers(6, 71000000)).status)
+      site:set(id, { status = "running", started_at = cxb.time.now() })
+      return id
+    end
+    local here, paused, done = running(), running(), running()
+    site:set(paused, { status = "paused" })
+    site:set(done, { status = "completed" })
+    local function state(id)
+      local out = {}
+      for i, contact in ipairs(site:contacts(id)) do
+        out[i] = contact.status
+      end
+      return out
+    end
+    local wanted = { "retry_scheduled", "callback_scheduled", "dialling", "completed", "pending", "pending" }
+    for _, id in ipairs({ here, paused, done }) do
+      for i, contact in ipairs(site:contacts(id)) do
+        assert(site.store:update("campaign_calls", contact._id, { set = { status = wanted[i],
+          callback = i == 2 and { status = "scheduled", active = true } or nil } }))
+      end
+    end
+    add({ numbers = { "9871000001", "9871000002", "9871000003", "9871000004" } })
+    local changed = { "dnc", "dnc", "dialling", "completed", "pending", "pending" }
+    assert.same({ changed, changed, wanted }, { state(here), state(paused), state(done) })
+    local contact = site:contacts(here)[2]
+    assert.same({ "dnc", "cancelled", false }, { contact.last_outcome, contact.callback.status,
+      contact.callback.active })
+    assert.is_number(contact.completed_at)
+    add({ numbers = { "+919871000005" }, scope = here })
+    changed[5] = "dnc"
+    assert.same({ changed, "pending" }, { state(here), state(paused)[5] })
+    add({ numbers = { "+919871000*" }, scope = paused })
+    assert.same({ "dnc", "dnc", "dialling", "completed", "dnc", "dnc" }, state(paused))
+    assert.equal(200, site:ask("POST", "/dnc/upload", "phone_number\n9871000006\n",
+      { headers = { ["content-type"] = "text/csv" } }).status)
+    assert.equal("dnc", state(here)[6])
+    assert.same(wanted, state(done))
+  end)
+
   it("is asked by our own services and written by keys that may", function()
     local with_secret = { secret = false, headers = { ["x-cxb-core-secret"] = process.SECRET } }
     assert.equal(200, site:ask("GET", "/dnc/check?number=9870000001", nil, with_secret).status)

@@ -139,7 +139,7 @@ local function rows_of(app, campaign, contacts)
   if wrong[1] then
     return nil, errors.invalid(wrong)
   end
-  local rows, upload_id = {}, campaign.upload and campaign.upload.id or campaign_steps.NO_UPLOAD
+  local rows, upload_id = {}, campaign_steps.upload_of(campaign)
   for i, given in ipairs(contacts) do
     local answer, err = dnc.listed(app, numbers[i], campaign._id)
     if not answer then

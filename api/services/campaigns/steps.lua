@@ -129,8 +129,9 @@ local function fresh_row(campaign, contact)
   }
 end
 
--- The upload that all contacts of a run belong to.
-local function upload_of(campaign)
+---The upload that all contacts of a run belong to.
+---@return string
+function M.upload_of(campaign)
   return campaign.upload and campaign.upload.id or M.NO_UPLOAD
 end
 
@@ -140,7 +141,7 @@ function kinds.restart(app, campaign, beat)
   repeat
     local contacts, next_or_err = app.store:find("campaign_calls",
       { campaign_id = campaign._id, run_number = campaign.run_number - 1,
-        upload_id = upload_of(campaign) },
+        upload_id = M.upload_of(campaign) },
       { limit = BATCH, after = after, sort = { "phone_number" } })
     if not contacts then
       return nil, next_or_err
