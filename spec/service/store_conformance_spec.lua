@@ -15,6 +15,7 @@ local collections = {
       { "lease.until" },
     },
     lists = { by = "at", words = "terms", fields = { "kind", "on", "rank", "hidden?" } },
+    bulk = { "sheet", "log" },
   },
   others = {
     prefix = "ot",
@@ -93,6 +94,93 @@ describe("the document store on " .. backend.name, function()
     assert.equal('{"a":[1,2,{"b":true}]}', json.encode(got.map))
     assert.equal("[]", json.encode(got.list))
     assert.equal('q"é', got.text)
+  end)
+
+  it("keeps bulk fields like all others, and leaves them out when told to", function()
+    local id = put({ rank = 1, sheet = { a = { 1 }, b = "é\"" }, log = json.array() })._id
+    local function seen(options)
+      local doc = assert(store:get("things", id, options))
+      return doc.sheet and json.encode(doc.sheet, true), doc.log and json.encode(doc.log), doc.rank
+    end
+    assert.same({ '{"a":[1],"b":"é\\""}', "[]", 1 }, { seen() })
+    assert.same({ nil, nil, 1 }, { seen({ bulk = false }) })
+    local function changed(ops, options)
+      local doc = assert(store:update("things", id, ops, options))
+      return { doc.sheet and json.encode(doc.sheet, true), doc.log and json.encode(doc.log), doc.rank }
+    end
+    local log = { { n = 1 }, { n = 2 } }
+    assert.same({ '{"a":[1],"b":"é\\""}', '[{"n":1},{"n":2}]', 2 },
+      changed({ set = { log = log, rank = 2 } }))
+    assert.same({ nil, nil, 3 }, changed({ set = { sheet = { x = {} } }, inc = { rank = 1 } },
+      { bulk = false }))
+    assert.same({ '{"x":{"y":7},"z":5}', '[{"n":1},{"n":2},{"n":3}]', 3 },
+      changed({ set = { ["sheet.x.y"] = 7 }, inc = { ["sheet.z"] = 5 }, push = { log = { n = 3 } } }))
+    assert.same({ nil, '[{"n":1},{"n":2},{"n":3}]', 3 }, changed({ unset = { "sheet" } }))
+    assert.same({ '{"k":1}', nil, 3 }, changed({ set = { sheet = { k = 1 }, log = json.null } }))
+    assert.same({ '{"k":1}', nil, nil }, changed({ unset = { "rank" } }, { fields = { "sheet" } }))
+    assert.same({ '{"k":1}', nil, nil }, { seen() })
+    assert.equal(6, store:get("things", id).v - 1)
+  end)
+
+  it("finds, leases and makes documents with bulk fields", function()
+    assert.equal(2, store:insert_many("things", {
+      { owner = "o", name = "a", at = 1, sheet = { n = 1 } }, { owner = "o", name = "b", at = 2 },
+    }).inserted)
+    assert(store:insert_rows("things", json.encode({
+      { "th_c", { owner = "o", name = "c", at = 3, sheet = { n = 3 } } },
+    })))
+    assert.equal(3, store:update_many("things", { owner = "o" }, { set = { log = { "x" }, on = true } }))
+    local doc, created = store:upsert("things", { owner = "o", name = "d" },
+      { set = { sheet = { n = 4 }, log = { "x" } }, on_insert = { at = 4 } })
+    assert.same({ 4, "x", true }, { doc.sheet.n, doc.log[1], created })
+    doc, created = store:upsert("things", { owner = "o", name = "c" }, { set = { sheet = { n = 5 } } })
+    assert.same({ 5, "x", false }, { doc.sheet.n, doc.log[1], created })
+    local function sheets(docs)
+      local out = {}
+      for i, found in ipairs(docs) do
+        out[i] = ("%s%s%s%s"):format(found.name or "-", found.sheet and found.sheet.n or "-",
+          found.log and found.log[1] or "-", found.at)
+      end
+      return table.concat(out, " ")
+    end
+    local sort = { sort = { "at" } }
+    assert.equal("a1x1 b-x2 c5x3 d4x4", sheets(store:find("things", {}, sort)))
+    sort.bulk = false
+    assert.equal("a--1 b--2 c--3 d--4", sheets(store:find("things", {}, sort)))
+    sort.fields = { "sheet.n" }
+    assert.equal("-1-1 ---2 -5-3 -4-4", sheets(store:find("things", {}, sort)))
+    assert.equal("a1x1 b-x2", sheets(store:lease("things", {}, { owner = "w", ttl_ms = 9, limit = 2,
+      sort = { "at" }, set = { kind = "k" } })))
+    assert.equal("d4x4", sheets({ store:get("things", doc._id) and store:find("things",
+      { name = "d" })[1] }))
+    assert.equal(4, store:delete_many("things", {}))
+  end)
+
+  it("takes ready JSON for what it says", function()
+    local id = put({ sheet = json.raw(' {"a" : [1.50, "\\u00e9"]}'), text = json.raw('"x"'),
+      box = json.raw('{"size":3}') })._id
+    local function seen()
+      local doc = store:get("things", id)
+      return { json.encode(doc.sheet), json.encode(doc.text), json.encode(doc.box) }
+    end
+    assert.same({ '{"a":[1.5,"é"]}', '"x"', '{"size":3}' }, seen())
+    assert(store:update("things", id, { set = { sheet = json.raw("[ ]"), text = json.raw("[7]") } }))
+    assert.same({ "[]", "[7]", '{"size":3}' }, seen())
+    assert(store:upsert("things", { _id = id }, { set = { log = json.raw("[{}]") } }))
+    assert.equal("[{}]", json.encode(store:get("things", id).log))
+    assert.equal(1, store:count("things", { ["box.size"] = 3 }))
+  end)
+
+  it("does not find, order or sum by bulk fields", function()
+    for _, wrong in ipairs({
+      function() store:find("things", { sheet = 1 }) end,
+      function() store:count("things", { any_of = { { ["sheet.n"] = 1 } } }) end,
+      function() store:find("things", {}, { sort = { "log" } }) end,
+      function() store:group("things", {}, { "kind" }, { "sheet.n" }) end,
+      function() store:update("things", "th_0", { set = { rank = 1 } }, { expect = { log = 1 } }) end,
+    }) do
+      assert.has_error(wrong)
+    end
   end)
 
   it("says not_found for an id nobody has", function()

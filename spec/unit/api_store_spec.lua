@@ -1,6 +1,7 @@
 -- What is SQLite's own about the document store; what every back end does is in
 -- spec/service/store_conformance_spec.lua.
 local api = require("spec.support.api")
+local json = require("cxb.json")
 
 local collections = {
   things = {
@@ -27,6 +28,39 @@ describe("the document store on SQLite", function()
     local newer = api.store(collections, first.path)
     assert.equal("x", newer:find("things", { rank = 5 }, { sort = { "-at" } })[1].name)
     assert.equal("x", api.store(collections, first.path):find("things", { rank = 5 })[1].name)
+  end)
+
+  it("moves bulk fields of an older file when they are written, and reads them before", function()
+    local declared = { prefix = "th", fields = { name = "s", n = "i?" }, unique = { { "name" } } }
+    local older = api.store({ things = declared })
+    for i = 1, 4 do
+      assert(older:insert("things", { _id = "t" .. i, name = "n" .. i, sheet = { i }, log = "é" }))
+    end
+    local newer = api.store({ things = { prefix = "th", fields = declared.fields,
+      unique = declared.unique, bulk = { "sheet", "log", "more" } } }, older.path)
+    local function kept(id)
+      local row = assert(newer.backend.db:exec("SELECT doc,bulk FROM things WHERE _id=?", id))[1]
+      return { row.doc, json.encode(json.decode(row.bulk), true) }
+    end
+    local function seen(doc)
+      return { doc.name, doc.sheet and doc.sheet[1], doc.log, doc.n, doc.more }
+    end
+    assert.same({ "n1", 1, "é" }, seen(newer:get("things", "t1")))
+    assert.same({ "n1" }, seen(newer:get("things", "t1", { bulk = false })))
+    assert.same({ nil, 1 }, seen(newer:find("things", { name = "n1" }, { fields = { "sheet" } })[1]))
+    assert.same({ "n1", 1, "é", 7 }, seen(newer:update("things", "t1", { set = { n = 7 } })))
+    assert.same({ '{"name":"n1","n":7}', '{"log":"é","sheet":[1]}' }, kept("t1"))
+    assert.same({ "n2", 9, "é" }, seen(newer:update("things", "t2", { set = { sheet = { 9 } } })))
+    assert.same({ '{"name":"n2"}', '{"log":"é","sheet":[9]}' }, kept("t2"))
+    assert.equal(1, newer:update_many("things", { name = "n3" }, { unset = { "log" } }))
+    assert.same({ '{"name":"n3"}', '{"sheet":[3]}' }, kept("t3"))
+    assert(newer:upsert("things", { name = "n4" }, { set = { more = "m", log = "l" } }))
+    assert.same({ "n4", 4, "l", nil, "m" }, seen(newer:get("things", "t4")))
+    -- What a process of the version before writes meanwhile counts.
+    assert(older:update("things", "t2", { set = { sheet = { 8 } } }))
+    assert.same({ "n2", 8, "é" }, seen(newer:get("things", "t2")))
+    assert.same({ "n2", 7, "é" }, seen(newer:update("things", "t2", { set = { sheet = { 7 } } })))
+    assert.same({ '{"name":"n2"}', '{"log":"é","sheet":[7]}' }, kept("t2"))
   end)
 
   it("reads what a key finds without waiting", function()

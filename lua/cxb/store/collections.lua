@@ -4,7 +4,8 @@
 -- unique keys only over fields that are always present. `prefix` begins the ids that the store
 -- makes. `lists`: what the long lists of a collection are ordered (`by`) and filtered by (`fields`,
 -- those that leave the fewest first; with "?": only whether it is there), with the array field
--- whose elements has_all looks up (`words`).
+-- whose elements has_all looks up (`words`). `bulk`: large fields that only readers of the whole
+-- document want: no filter, order or sum names them, and SQLite keeps them apart.
 local M = {}
 
 M.users = {
@@ -70,6 +71,10 @@ M.calls = {
     disposition = "s?", sub_disposition = "s?", terms = "a?", lat_bucket = "i?",
     result_hash = "s?", fanout = "o?", ["fanout.pending"] = "b?",
     ["fanout.at"] = "t?", cdr = "o?", parent_session_id = "s?", redacted_at = "t?",
+  },
+  bulk = {
+    "transcript", "events", "intents", "latency_samples", "usage_metrics", "pipeline_config",
+    "qc_analysis",
   },
   indexes = {
     { "stream_id" }, { "-started_at" }, { "bot_id", "-started_at" },

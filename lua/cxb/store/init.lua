@@ -113,10 +113,25 @@ function M:insert_rows(name, text)
   return answer and answer.inserted, err
 end
 
+-- Whether the fields that a collection declares as bulk are to be left out.
+local function without_bulk(self, name, options)
+  return options.bulk == false and collection(self, name).bulk ~= nil
+end
+
+---@param options? {bulk?: boolean} false: without the fields that the collection declares so
 ---@return table? doc, table? err "not_found"
-function M:get(name, id)
+function M:get(name, id, options)
   collection(self, name)
-  return timed(self, "get", name, id)
+  return timed(self, "get", name, id, without_bulk(self, name, options or {}))
+end
+
+-- Bulk fields are there to be read, not to find, order or sum by.
+local function no_bulk(self, name, field)
+  for _, bulk in ipairs(collection(self, name).bulk or {}) do
+    if field:match("^[^.]+") == bulk then
+      error(("%s.%s is declared as bulk"):format(name, field), 4)
+    end
+  end
 end
 
 -- Conditions of a filter. has_all: different values, of a list that the collection declares.
@@ -124,6 +139,11 @@ local function conditions_of(self, name, filter)
   local fields = collection(self, name).fields
   local conditions = query.conditions(filter or {})
   for _, condition in ipairs(conditions) do
+    for _, part in ipairs(condition.op == "any_of" and condition.value or { { condition } }) do
+      for _, inner in ipairs(part) do
+        no_bulk(self, name, inner.field)
+      end
+    end
     if condition.op == "has_all" and not (fields[condition.field] or ""):match("^a") then
       error(("has_all on %s, which %s does not declare as a list"):format(condition.field, name), 3)
     end
@@ -149,6 +169,7 @@ end
 ---@field after? string a cursor
 ---@field skip? integer
 ---@field fields? string[]
+---@field bulk? boolean false: as in get
 ---@param filter table
 ---@param options? cxb.store.find_options
 ---@return table[]? docs, table|string? err_or_next cursor of the next page, nil at the end
@@ -162,13 +183,17 @@ function M:find(name, filter, options)
       return nil, { code = "bad_cursor", message = "the cursor does not belong to this list" }
     end
   end
+  for _, key in ipairs(keys) do
+    no_bulk(self, name, key.field)
+  end
   local limit = options.limit or 50
   local fields = whole_fields(options.fields)
   for _, key in ipairs(fields and keys or {}) do
     fields[#fields + 1] = query.path(key.field)[1]
   end
   local docs, err = timed(self, "find", name, conditions,
-    { keys = keys, after = after, limit = limit + 1, skip = options.skip or 0, fields = fields })
+    { keys = keys, after = after, limit = limit + 1, skip = options.skip or 0, fields = fields,
+      small = without_bulk(self, name, options) })
   if not docs then
     return nil, err
   end
@@ -180,13 +205,15 @@ function M:find(name, filter, options)
 end
 
 ---One document, atomically: {set={}, unset={names}, inc={}, push={}}.
----`fields` limits the answer as in find: {} where only the success matters.
----@param options? {expect?: table, fields?: string[]} expect: a filter the document must match
+---`fields` and `bulk` limit the answer as in find: {} where only the success matters.
+---@param options? {expect?: table, fields?: string[], bulk?: boolean} expect: a filter the document
+---must match
 ---@return table? doc after the change, table? err "conflict" | "not_found"
 function M:update(name, id, ops, options)
   options = options or {}
   return timed(self, "update", name, id, query.operations(ops),
-    conditions_of(self, name, options.expect), self.now(), whole_fields(options.fields))
+    conditions_of(self, name, options.expect), self.now(), whole_fields(options.fields),
+    without_bulk(self, name, options))
 end
 
 ---The same change to every document that matches; each of them is changed once.
@@ -302,6 +329,7 @@ function M:group(name, filter, keys, sums)
   for _, list in ipairs({ keys, sums or {} }) do
     for _, field in ipairs(list) do
       query.path(field)
+      no_bulk(self, name, field)
     end
   end
   return timed(self, "group", name, conditions_of(self, name, filter), keys, sums or {})

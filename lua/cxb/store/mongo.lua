@@ -101,8 +101,12 @@ function M:insert_many(name, docs)
   return { inserted = #docs - #duplicates, duplicates = duplicates }
 end
 
-function M:get(name, id)
-  local docs, err = list(self, own("find", name, "filter", own("_id", id), "limit", 1))
+function M:get(name, id, small)
+  local command = own("find", name, "filter", own("_id", id), "limit", 1)
+  if small then
+    command[#command + 1] = { "projection", words.without(self.collections[name].declared.bulk) }
+  end
+  local docs, err = list(self, command)
   if not docs then
     return nil, err
   end
@@ -119,6 +123,8 @@ function M:find(name, conditions, options)
     options.skip, "limit", options.limit, "batchSize", options.limit)
   if options.fields then
     command[#command + 1] = { "projection", words.projection(options.fields) }
+  elseif options.small then
+    command[#command + 1] = { "projection", words.without(collection.declared.bulk) }
   end
   return list(self, command)
 end
@@ -152,7 +158,13 @@ local function modify(self, name, filter, update, sort, wanted)
 end
 
 -- Look-alikes of MongoDB do not limit what findAndModify answers.
-local function only(doc, fields)
+local function only(doc, fields, bulk)
+  if not fields then
+    for _, field in ipairs(bulk or {}) do
+      doc[field] = nil
+    end
+    return doc
+  end
   local out = { _id = doc._id, v = doc.v, created_at = doc.created_at, updated_at = doc.updated_at }
   for _, field in ipairs(fields) do
     out[field] = doc[field]
@@ -160,12 +172,12 @@ local function only(doc, fields)
   return out
 end
 
-function M:update(name, id, ops, conditions, now, fields)
+function M:update(name, id, ops, conditions, now, fields, small)
   local collection = self.collections[name]
   local doc, err = modify(self, name, by_id(collection, id, conditions),
     words.update(collection, ops, now), nil, ops.set)
   if doc or err then
-    return doc and fields and only(doc, fields) or doc, err
+    return doc and only(doc, fields, small and collection.declared.bulk), err
   end
   return why_not(self, name, id)
 end

@@ -252,4 +252,13 @@ function M.projection(fields)
   return out
 end
 
+---All fields but these.
+function M.without(fields)
+  local out = own()
+  for i, field in ipairs(fields) do
+    out[i] = { field, 0 }
+  end
+  return out
+end
+
 return M

@@ -178,9 +178,8 @@ local function json_call(fn, sql, args, per_call)
   return sql
 end
 
----The expression that makes the new `doc` of an update out of the old one.
----@return string
-function M.changed(ops, params)
+-- The expression that makes the new JSON of an update out of the old one, `json_sql`.
+local function changed(ops, params, json_sql)
   local parents, sets, pushes, gone, seen = {}, {}, {}, {}, {}
   local function target(name)
     for at in name:gmatch("()%.") do
@@ -198,7 +197,7 @@ function M.changed(ops, params)
   end
   for _, name in ipairs(sorted_keys(ops.inc)) do
     local path = target(name)
-    sets[#sets + 1] = ("%s,ifnull(json_extract(doc,%s),0)+?"):format(path, path)
+    sets[#sets + 1] = ("%s,ifnull(json_extract(%s,%s),0)+?"):format(path, json_sql, path)
     params[#params + 1] = ops.inc[name]
   end
   for _, name in ipairs(sorted_keys(ops.push)) do
@@ -210,22 +209,101 @@ function M.changed(ops, params)
   for i, name in ipairs(ops.unset or {}) do
     gone[i] = json_path(name)
   end
-  local sql = json_call("json_insert", "doc", parents, 50)
+  local sql = json_call("json_insert", json_sql, parents, 50)
   sql = json_call("json_set", sql, sets, 50)
   sql = json_call("json_insert", sql, pushes, 50)
   return json_call("json_remove", sql, gone, 100)
 end
 
----`doc` with these fields only.
+-- Operations on fields that are kept apart, and those on the others.
+local function divided(bulk, ops)
+  local apart, rest, any = {}, {}, false
+  for verb, changes in pairs(ops) do
+    apart[verb], rest[verb] = {}, {}
+    for key, value in pairs(changes) do
+      local name = verb == "unset" and value or key
+      local part = bulk.is[name:match("^[^.]+")] and apart or rest
+      any = any or part == apart
+      part = part[verb]
+      part[verb == "unset" and #part + 1 or key] = value
+    end
+  end
+  return any and apart, rest
+end
+
+-- Whether all that is set is whole fields: then no value has to be taken apart for it.
+local function only_whole(ops)
+  for name in pairs(ops.set) do
+    if name:find(".", 1, true) then
+      return false
+    end
+  end
+  return next(ops.set) and not next(ops.inc or {}) and not next(ops.push or {})
+end
+
+-- The new `bulk` of an update. Where none of it was there before, what is set is all of it.
+local function bulk_sql(bulk, ops, params)
+  if not only_whole(ops) then
+    return changed(ops, params, bulk.current)
+  end
+  local sets = {}
+  for i, name in ipairs(sorted_keys(ops.set)) do
+    local path = json_path(name)
+    sets[i] = path .. ",p->" .. path
+  end
+  params[#params + 1] = json.encode(ops.set)
+  local merged = ("(SELECT iif(b='{}',p,%s) FROM (SELECT %s AS b,? AS p))"):format(
+    json_call("json_set", "b", sets, 50), bulk.current)
+  return changed({ set = {}, unset = ops.unset }, params, merged)
+end
+
+---What an update does: further columns with their commas ("bulk=…,"), whose values come first in
+---`params`, and the expression of the new `doc`.
+---@return string columns, string doc
+function M.changed(collection, ops, params)
+  local bulk = collection.bulk
+  if not bulk then
+    return "", changed(ops, params, "doc")
+  end
+  local apart, rest = divided(bulk, ops)
+  local columns = "bulk=" .. (apart and bulk_sql(bulk, apart, params) or bulk.current) .. ","
+  return columns, changed(rest, params, apart and bulk.removed or bulk.left)
+end
+
+---How a collection keeps the fields that it declares as bulk: in a column of their own, `bulk`. A
+---row of an older file has NULL there and all in `doc` until it is written; `doc` wins.
+---@param names? string[]
+---@return {is: table<string, true>, current: string, removed: string, left: string}?
+function M.bulk(names)
+  if not names then
+    return nil
+  end
+  local is, quoted, paths = {}, {}, {}
+  for i, name in ipairs(names) do
+    is[name], quoted[i], paths[i] = true, "'" .. name .. "'", json_path(name)
+  end
+  local removed = ("json_remove(doc,%s)"):format(table.concat(paths, ","))
+  return {
+    is = is, removed = removed, left = ("iif(bulk IS NULL,%s,doc)"):format(removed),
+    current = ("ifnull(bulk,(SELECT json_group_object(key,doc->('$.\"'||key||'\"')) "
+      .. "FROM json_each(doc) WHERE key IN (%s)))"):format(table.concat(quoted, ",")),
+  }
+end
+
+---The columns of a document: all of it, or these fields only.
+---@param small? boolean without those that are kept apart
 ---@return string
-function M.projection(fields)
+function M.projection(collection, fields, small)
+  local bulk = collection.bulk
   if not fields then
-    return "doc"
+    return bulk and (small and bulk.left .. " AS doc" or "doc,bulk") or "doc"
   end
   local parts = {}
   for _, field in ipairs(fields) do
     if not own[field] then
-      parts[#parts + 1] = ("'%s',doc->%s"):format(field, json_path(field))
+      local path = json_path(field)
+      parts[#parts + 1] = ("'%s',"):format(field) .. (bulk and bulk.is[field]
+        and ("ifnull(doc->%s,bulk->%s)"):format(path, path) or "doc->" .. path)
     end
   end
   return "json_object(" .. table.concat(parts, ",") .. ") AS doc"

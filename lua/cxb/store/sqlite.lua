@@ -1,7 +1,8 @@
 -- The document store on SQLite: one table a collection (_id, v, created_at, updated_at, doc JSON);
--- each indexed field is a generated column, so one UPDATE of `doc` keeps everything in step; what
--- long lists need stands beside it (cxb.store.lists). The driver (cxb.sqlite) groups the writes of
--- one turn of the loop into one commit, synchronous FULL. Other processes may use the same file.
+-- each indexed field is a generated column, so one UPDATE of `doc` keeps everything in step; fields
+-- declared as bulk have a column of their own; what long lists need stands beside it
+-- (cxb.store.lists). The driver (cxb.sqlite) groups the writes of one turn of the loop into one
+-- commit, synchronous FULL. Other processes may use the same file.
 local json = require("cxb.json")
 local schema = require("cxb.store.sqlite_schema")
 local sql = require("cxb.store.sql")
@@ -13,6 +14,9 @@ M.__index = M
 
 local function document(row)
   local doc = json.decode(row.doc)
+  for name, value in pairs(row.bulk and json.decode(row.bulk) or {}) do
+    doc[name] = doc[name] == nil and value or doc[name]
+  end
   for name, value in pairs(doc) do
     if value == json.null then
       doc[name] = nil
@@ -23,14 +27,21 @@ local function document(row)
   return doc
 end
 
-local function body(doc)
-  local rest = {}
+-- The values of a new row, in the order of `collection.insert`, behind what `row` holds.
+local function values(collection, doc, row)
+  local bulk, small, apart = collection.bulk, {}, {}
   for name, value in pairs(doc) do
-    if not sql.own[name] then
-      rest[name] = value
+    if bulk and bulk.is[name] then
+      apart[name] = value
+    elseif not sql.own[name] then
+      small[name] = value
     end
   end
-  return json.encode(rest)
+  for _, value in ipairs({ doc._id, doc.v, doc.created_at, doc.updated_at, json.encode(small),
+    bulk and json.encode(apart) }) do
+    row[#row + 1] = value
+  end
+  return row
 end
 
 function M.new(driver, collections)
@@ -80,16 +91,17 @@ function M:open(options)
 end
 
 function M:insert(name, doc)
-  local rows, err = run(self, ("INSERT INTO %s(_id,v,created_at,updated_at,doc) VALUES(?,?,?,?,?)")
-    :format(quote(name)), { doc._id, doc.v, doc.created_at, doc.updated_at, body(doc) })
+  local collection = self.collections[name]
+  local rows, err = run(self, collection.insert, values(collection, doc, {}))
   if not rows then
     return nil, err
   end
   return doc
 end
 
-function M:get(name, id)
-  local rows, err = run(self, self.collections[name].get, { id }, true)
+function M:get(name, id, small)
+  local collection = self.collections[name]
+  local rows, err = run(self, small and collection.get_small or collection.get, { id }, true)
   if not rows then
     return nil, err
   elseif rows[1] then
@@ -99,11 +111,10 @@ function M:get(name, id)
 end
 
 function M:insert_many(name, docs)
-  local text = ("INSERT INTO %s(_id,v,created_at,updated_at,doc) VALUES(?,?,?,?,?) "
-    .. "ON CONFLICT DO NOTHING"):format(quote(name))
-  local batch = {}
+  local collection, batch = self.collections[name], {}
+  local text = collection.insert .. " ON CONFLICT DO NOTHING"
   for i, doc in ipairs(docs) do
-    batch[i] = { text, doc._id, doc.v, doc.created_at, doc.updated_at, body(doc) }
+    batch[i] = values(collection, doc, { text })
   end
   local answers, code, message = self.db:batch(batch)
   if not answers then
@@ -151,9 +162,9 @@ local function list_sql(collection, conditions, options, params)
   params[#params + 1] = options.skip
   return ("SELECT c._id,c.v,c.created_at,c.updated_at,%s FROM (SELECT %s AS docid,%s AS id "
     .. "FROM %s WHERE %s ORDER BY %s%s LIMIT ? OFFSET ?) p CROSS JOIN %s c "
-    .. "ON c._id=p.id ORDER BY p.docid%s"):format(sql.projection(options.fields), source.position,
-    source.id, source.from, source.where, source.position, direction, quote(collection.name),
-    direction)
+    .. "ON c._id=p.id ORDER BY p.docid%s"):format(
+    sql.projection(collection, options.fields, options.small), source.position, source.id,
+    source.from, source.where, source.position, direction, quote(collection.name), direction)
 end
 
 local function find_sql(collection, conditions, options, params)
@@ -164,8 +175,8 @@ local function find_sql(collection, conditions, options, params)
   params[#params + 1] = options.limit
   params[#params + 1] = options.skip
   return ("SELECT _id,v,created_at,updated_at,%s FROM %s WHERE %s ORDER BY %s LIMIT ? OFFSET ?")
-    :format(sql.projection(options.fields), quote(collection.name), filter,
-    sql.order(collection, options.keys))
+    :format(sql.projection(collection, options.fields, options.small), quote(collection.name),
+    filter, sql.order(collection, options.keys))
 end
 
 local function documents(rows)
@@ -189,15 +200,15 @@ function M:find(name, conditions, options)
   return rows and documents(rows), err
 end
 
-function M:update(name, id, ops, conditions, now, fields)
-  local params = {}
-  local doc = sql.changed(ops, params)
+function M:update(name, id, ops, conditions, now, fields, small)
+  local collection, params = self.collections[name], {}
+  local columns, doc = sql.changed(collection, ops, params)
   params[#params + 1] = now
   params[#params + 1] = id
-  local filter = sql.where(self.collections[name], conditions, params)
-  local rows, err = run(self, ("UPDATE %s SET doc=%s,v=v+1,updated_at=? WHERE _id=? AND %s "
-    .. "RETURNING _id,v,created_at,updated_at,%s"):format(quote(name), doc, filter,
-    sql.projection(fields)), params)
+  local filter = sql.where(collection, conditions, params)
+  local rows, err = run(self, ("UPDATE %s SET %sdoc=%s,v=v+1,updated_at=? WHERE _id=? AND %s "
+    .. "RETURNING _id,v,created_at,updated_at,%s"):format(quote(name), columns, doc, filter,
+    sql.projection(collection, fields, small)), params)
   if not rows then
     return nil, err
   elseif rows[1] then
@@ -217,12 +228,12 @@ function M:why_not(name, id)
 end
 
 function M:update_many(name, conditions, ops, now)
-  local params = {}
-  local doc = sql.changed(ops, params)
+  local collection, params = self.collections[name], {}
+  local columns, doc = sql.changed(collection, ops, params)
   params[#params + 1] = now
-  local filter = matching(self.collections[name], conditions, params)
-  local rows, changed = run(self, ("UPDATE %s SET doc=%s,v=v+1,updated_at=? WHERE %s"):format(
-    quote(name), doc, filter), params)
+  local filter = matching(collection, conditions, params)
+  local rows, changed = run(self, ("UPDATE %s SET %sdoc=%s,v=v+1,updated_at=? WHERE %s"):format(
+    quote(name), columns, doc, filter), params)
   return rows and changed, changed
 end
 
@@ -248,37 +259,37 @@ end
 
 function M:lease(name, conditions, options)
   local collection, params = self.collections[name], {}
-  local doc = sql.changed(options.ops, params)
+  local columns, doc = sql.changed(collection, options.ops, params)
   params[#params + 1] = options.owner
   params[#params + 1] = options["until"]
   params[#params + 1] = options.token
   params[#params + 1] = options.now
   local filter = matching(collection, conditions, params)
   params[#params + 1] = options.limit
-  local rows, err = run(self, ("UPDATE %s SET doc=json_set(%s,'$.lease',json_object('owner',?,"
+  local rows, err = run(self, ("UPDATE %s SET %sdoc=json_set(%s,'$.lease',json_object('owner',?,"
     .. "'until',?,'token',%s)),v=v+1,updated_at=? WHERE _id IN (SELECT _id FROM %s WHERE %s "
-    .. "ORDER BY %s LIMIT ?) RETURNING _id,v,created_at,updated_at,doc"):format(quote(name), doc,
-    options.token and "?" or "ifnull(json_extract(doc,'$.lease.token'),0)+1", quote(name), filter,
-    sql.order(collection, options.keys)), params)
+    .. "ORDER BY %s LIMIT ?) RETURNING _id,v,created_at,updated_at,%s"):format(quote(name), columns,
+    doc, options.token and "?" or "ifnull(json_extract(doc,'$.lease.token'),0)+1", quote(name),
+    filter, sql.order(collection, options.keys), sql.projection(collection)), params)
   return rows and documents(rows), err
 end
 
 -- `fresh` is the document to insert; `key` the fields of a declared unique key.
 function M:upsert(name, key, fresh, ops, now)
-  local columns = {}
+  local collection, unique = self.collections[name], {}
   for i, field in ipairs(key) do
-    columns[i] = quote(field)
+    unique[i] = quote(field)
   end
-  local params = { fresh._id, fresh.v, fresh.created_at, fresh.updated_at, body(fresh) }
+  local params = values(collection, fresh, {})
   local action = "NOTHING"
   if next(ops.set) or ops.unset[1] then
-    local doc = sql.changed(ops, params)
-    action = ("UPDATE SET doc=%s,v=v+1,updated_at=?"):format(doc)
+    local columns, doc = sql.changed(collection, ops, params)
+    action = ("UPDATE SET %sdoc=%s,v=v+1,updated_at=?"):format(columns, doc)
     params[#params + 1] = now
   end
-  local rows, err = run(self, ("INSERT INTO %s(_id,v,created_at,updated_at,doc) VALUES(?,?,?,?,?) "
-    .. "ON CONFLICT(%s) DO %s RETURNING _id,v,created_at,updated_at,doc"):format(quote(name),
-    table.concat(columns, ","), action), params)
+  local rows, err = run(self, ("%s ON CONFLICT(%s) DO %s RETURNING _id,v,created_at,updated_at,%s")
+    :format(collection.insert, table.concat(unique, ","), action, sql.projection(collection)),
+    params)
   if not rows then
     return nil, err
   elseif rows[1] then

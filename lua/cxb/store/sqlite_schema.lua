@@ -42,8 +42,16 @@ function M.collection(name, declared)
   local collection = {
     name = name, declared = declared, as = "", columns = {}, required = {}, indexes = {},
     indexed = {}, listed = {}, keys = { _id = true },
-    get = ("SELECT _id,v,created_at,updated_at,doc FROM %s WHERE _id=?"):format(quote(name)),
+    bulk = sql.bulk(declared.bulk),
   }
+  local columns = "_id,v,created_at,updated_at,"
+  local function get(small)
+    return ("SELECT %s%s FROM %s WHERE _id=?"):format(columns,
+      sql.projection(collection, nil, small), quote(name))
+  end
+  collection.get, collection.get_small = get(), get(true)
+  collection.insert = ("INSERT INTO %s(%sdoc%s) VALUES(?,?,?,?,?%s)"):format(quote(name), columns,
+    declared.bulk and ",bulk" or "", declared.bulk and ",?" or "")
   for field, kind in pairs(declared.fields) do
     collection.required[field] = not kind:match("%?$")
   end
@@ -66,7 +74,8 @@ end
 local function add_table(db, collection)
   return db:exec(("CREATE TABLE IF NOT EXISTS %s (_id TEXT PRIMARY KEY NOT NULL,"
     .. "v INTEGER NOT NULL,created_at INTEGER NOT NULL,updated_at INTEGER NOT NULL,"
-    .. "doc TEXT NOT NULL)"):format(quote(collection.name)))
+    .. "doc TEXT NOT NULL%s)"):format(quote(collection.name),
+    collection.bulk and ",bulk TEXT" or ""))
 end
 
 local function columns_of(db, name)
@@ -81,17 +90,26 @@ local function columns_of(db, name)
   return present
 end
 
+-- Columns that a table may lack, with their definitions.
+local function columns_wanted(collection)
+  local wanted = { bulk = collection.bulk and "bulk TEXT" }
+  for field in pairs(collection.columns) do
+    wanted[field] = ("%s GENERATED ALWAYS AS (json_extract(doc,%s)) VIRTUAL"):format(quote(field),
+      sql.json_path(field))
+  end
+  return wanted
+end
+
 -- Another process that opens the file may add the same column first.
 local function add_columns(db, collection)
   local name = collection.name
   local present, code, message = columns_of(db, name)
-  for field in pairs(present and collection.columns or {}) do
-    if not present[field] then
+  for column, definition in pairs(present and columns_wanted(collection) or {}) do
+    if not present[column] then
       local rows
-      rows, code, message = db:exec(("ALTER TABLE %s ADD COLUMN %s GENERATED ALWAYS AS "
-        .. "(json_extract(doc,%s)) VIRTUAL"):format(quote(name), quote(field),
-        sql.json_path(field)))
-      if not rows and not (columns_of(db, name) or {})[field] then
+      rows, code, message = db:exec(("ALTER TABLE %s ADD COLUMN %s"):format(quote(name),
+        definition))
+      if not rows and not (columns_of(db, name) or {})[column] then
         return nil, code, message
       end
     end
