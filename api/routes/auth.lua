@@ -26,7 +26,7 @@ local me_output = user_schema.output_with({
 
 local function session(ctx, user)
   local body = sessions.issue(ctx.app, user)
-  body.user = user_schema.shown(user)
+  body.user = user
   return { body = body }
 end
 
@@ -89,9 +89,8 @@ local function register(ctx)
     return nil, err
   end
   ctx.audit = { target = { type = "user", id = user._id, name = user.email } }
-  local body = user_schema.shown(user)
-  body.temporary_password = temporary
-  return { body = body }
+  user.temporary_password = temporary
+  return { body = user }
 end
 
 local function own_record(ctx)
@@ -116,9 +115,8 @@ local my_fields = {
 }
 
 local function show_me(user)
-  local body = user_schema.shown(user)
-  body.prefs = body.prefs or {}
-  return { body = body, headers = { etag = documents.etag(user) } }
+  user.prefs = user.prefs or {}
+  return { body = user, headers = { etag = documents.etag(user) } }
 end
 
 local function change_password(ctx)

@@ -106,7 +106,7 @@ local function update(ctx)
   if not user then
     return nil, err
   end
-  return { body = user_schema.shown(user), headers = { etag = documents.etag(user) } }
+  return { body = user, headers = { etag = documents.etag(user) } }
 end
 
 local function toggle(ctx)
@@ -124,7 +124,7 @@ local function toggle(ctx)
   if user and not user.is_active then
     desk_presence.dismiss(ctx.app, user._id)
   end
-  return user and { body = user_schema.shown(user) }, err
+  return user and { body = user }, err
 end
 
 local function reset_password(ctx)
@@ -197,8 +197,7 @@ return {
         filter.any_of = { { email = { prefix = query.q:lower() } },
           { name = { prefix = query.q } } }
       end
-      local body, err = lists.page(ctx, "users", filter,
-        { sort = { "email" }, show = user_schema.shown })
+      local body, err = lists.page(ctx, "users", filter, { sort = { "email" } })
       return body and { body = body }, err
     end,
   },
@@ -210,7 +209,7 @@ return {
       if not user then
         return nil, err
       end
-      return { body = user_schema.shown(user), headers = { etag = documents.etag(user) } }
+      return { body = user, headers = { etag = documents.etag(user) } }
     end,
   },
   {

@@ -42,18 +42,9 @@ function M.output_with(more)
   return out
 end
 
----A stored user for an answer, which shows what its schema lists and no more.
-function M.shown(user)
-  local out = { id = user._id }
-  for name, value in pairs(user) do
-    out[name] = value
-  end
-  return out
-end
-
 ---A stored user as anybody may see it: `current` of a version conflict.
 function M.current(user)
-  return schema.shape(M.output, M.shown(user))
+  return schema.shape(M.output, user)
 end
 
 return M

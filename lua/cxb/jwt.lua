@@ -32,20 +32,19 @@ function M.sign_rs256(claims, pem, kid)
   return signed .. "." .. b64(mark)
 end
 
----Checks signature, algorithm (the wanted one, whatever the token says), exp, nbf (30 s of clock
----skew) and, when given, audience.
+---What a token says if its signature is right and its algorithm the wanted one, whatever the token
+---says of that. Whether it is its time is asked by M.is_current().
 ---@param token string
 ---@param key string
----@param opts? {aud?: string, now?: number, leeway?: number, algorithm?: string} seconds; HS256
----@return table? claims, string? code "malformed" | "bad_signature" | "expired" | "bad_audience"
-function M.verify(token, key, opts)
-  opts = opts or {}
+---@param algorithm? "HS256"|"HS384"|"HS512" HS256
+---@return table? claims, string? code "malformed" | "bad_signature"
+function M.open(token, key, algorithm)
+  algorithm = algorithm or "HS256"
   local head, body, mark = (token or ""):match("^([%w_-]+)%.([%w_-]+)%.([%w_-]+)$")
   if not head or #token > 8192 then
     return nil, "malformed"
   end
   local crypto = cxb.crypto
-  local algorithm = opts.algorithm or "HS256"
   local given, wanted = crypto.unbase64url(mark), crypto[digests[algorithm]]
   if not given or not crypto.equal(given, wanted(key, head .. "." .. body)) then
     return nil, "bad_signature"
@@ -55,12 +54,31 @@ function M.verify(token, key, opts)
   if not h or h.alg ~= algorithm or not claims then
     return nil, "malformed"
   end
-  local now = opts.now or cxb.time.now() / 1000
-  local leeway = opts.leeway or 0
-  if type(claims.exp) ~= "number" or now >= claims.exp + leeway then
-    return nil, "expired"
-  end
-  if type(claims.nbf) == "number" and now < claims.nbf - math.max(leeway, 30) then
+  return claims
+end
+
+---Whether now is between nbf (30 s of clock skew) and exp.
+---@param claims table
+---@param leeway? number seconds
+---@param now? number seconds
+---@return boolean
+function M.is_current(claims, leeway, now)
+  now, leeway = now or cxb.time.now() / 1000, leeway or 0
+  return type(claims.exp) == "number" and now < claims.exp + leeway
+    and not (type(claims.nbf) == "number" and now < claims.nbf - math.max(leeway, 30))
+end
+
+---Checks signature, algorithm, exp, nbf and, when given, audience.
+---@param token string
+---@param key string
+---@param opts? {aud?: string, now?: number, leeway?: number, algorithm?: string} seconds; HS256
+---@return table? claims, string? code "malformed" | "bad_signature" | "expired" | "bad_audience"
+function M.verify(token, key, opts)
+  opts = opts or {}
+  local claims, code = M.open(token, key, opts.algorithm)
+  if not claims then
+    return nil, code
+  elseif not M.is_current(claims, opts.leeway, opts.now) then
     return nil, "expired"
   end
   if opts.aud and claims.aud ~= opts.aud then

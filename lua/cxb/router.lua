@@ -1,5 +1,7 @@
 -- Method and path → handler. A pattern is literal segments, {name} for one segment, and a last
 -- {name*} for the rest of the path. Literal beats {name} beats {name*}. HEAD is served by GET.
+local find, sub = string.find, string.sub
+
 local M = {}
 M.__index = M
 
@@ -9,7 +11,7 @@ end
 
 ---@param opts? {error?: fun(req, status, code, headers?)} the shape of 404 and 405
 function M.new(opts)
-  return setmetatable({ root = {}, error = opts and opts.error or plain_error }, M)
+  return setmetatable({ root = {}, whole = {}, error = opts and opts.error or plain_error }, M)
 end
 
 ---@param method string "GET"
@@ -36,6 +38,9 @@ function M:add(method, pattern, handler)
     error(("route %s %s is declared twice"):format(method, pattern), 2)
   end
   node.methods[method] = { handler = handler, names = names, pattern = pattern }
+  if not names[1] then
+    self.whole[pattern] = node
+  end
   return self
 end
 
@@ -45,45 +50,50 @@ for _, method in ipairs({ "GET", "POST", "PUT", "PATCH", "DELETE" }) do
   end
 end
 
--- Depth first; `values` holds what {name} segments matched so far.
-local function walk(node, segments, i, values)
-  if i > #segments then
+-- Depth first, from the slash at `at` to the end of the path at `stop`; `values` holds what {name}
+-- segments matched so far.
+local function walk(node, path, at, stop, values)
+  if at > stop then
     return node.methods and node
   end
-  local segment = segments[i]
-  local found = node.static and node.static[segment]
-    and walk(node.static[segment], segments, i + 1, values)
+  local slash = find(path, "/", at + 1, true)
+  local after = slash and slash <= stop and slash or stop + 1
+  local segment = sub(path, at + 1, after - 1)
+  local static = node.static and node.static[segment]
+  local found = static and walk(static, path, after, stop, values)
   if found then
     return found
   end
   if node.param then
     values[#values + 1] = segment
-    found = walk(node.param, segments, i + 1, values)
+    found = walk(node.param, path, after, stop, values)
     if found then
       return found
     end
     values[#values] = nil
   end
   if node.rest and node.rest.methods then
-    values[#values + 1] = table.concat(segments, "/", i)
+    values[#values + 1] = sub(path, at + 1, stop)
     return node.rest
   end
+end
+
+-- The node of a path, one slash at its end does not count.
+local function node_of(self, path, values)
+  local node = self.whole[path]
+  if node then
+    return node
+  end
+  local first = find(path, "/", 1, true) or #path + 1
+  return walk(self.root, path, first, sub(path, -1) == "/" and #path - 1 or #path, values)
 end
 
 ---@return table? route {handler, pattern}
 ---@return table|string params_or_code
 ---@return string[]? allowed methods, with "method_not_allowed"
 function M:match(method, path)
-  local segments, n = {}, 0
-  for segment in path:gmatch("/([^/]*)") do
-    n = n + 1
-    segments[n] = segment
-  end
-  if segments[#segments] == "" then
-    segments[#segments] = nil
-  end
   local values = {}
-  local node = walk(self.root, segments, 1, values)
+  local node = node_of(self, path, values)
   if not node then
     return nil, "not_found"
   end

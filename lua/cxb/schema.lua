@@ -11,10 +11,15 @@ local times = require("cxb.times")
 local tz = require("cxb.tz")
 local utf8 = require("cxb.utf8")
 
+local new_table = require("table.new")
+
+local find, floor, abs, huge = string.find, math.floor, math.abs, math.huge
+
 local M = {}
 
 local json = require("cxb.json")
 local null = json.null
+local none = {}
 
 -- `check` answers the value to keep, or nil; `words` say the rule; `published` is what JSON Schema
 -- can say of it.
@@ -86,18 +91,21 @@ local formats = {
 
 -- What a value may be, by type; `any` is everything.
 local function is_type(value, kind)
-  if kind == "integer" then
-    return type(value) == "number" and value == math.floor(value) and math.abs(value) <= 2 ^ 53
+  local found = type(value)
+  if kind == "string" or kind == "boolean" then
+    return found == kind
+  elseif kind == "integer" then
+    return found == "number" and value == floor(value) and abs(value) <= 2 ^ 53
   elseif kind == "number" then
-    return type(value) == "number" and value == value and math.abs(value) ~= math.huge
+    return found == "number" and value == value and abs(value) ~= huge
   elseif kind == "object" or kind == "array" then
-    if type(value) ~= "table" then
+    if found ~= "table" then
       return false
     end
     local first = next(value)
     return first == nil or (type(first) == "number") == (kind == "array")
   end
-  return kind == "any" or type(value) == kind
+  return kind == "any" or found == kind
 end
 
 local article = { integer = "an integer", object = "an object", array = "a list" }
@@ -126,90 +134,113 @@ local function copy(value)
   return twin
 end
 
+-- Where a value is: keys, and positions from 0 as numbers, from the outermost in, as text.
+local function path_of(at, depth)
+  local out = ""
+  for i = 1, depth do
+    local part = at[i]
+    if type(part) == "number" then
+      out = ("%s[%d]"):format(out, part)
+    else
+      out = (out == "" and "" or out .. ".") .. part
+    end
+  end
+  return out
+end
+
+-- Notes what is wrong with the value at at[1] … at[depth].
+local function report(at, depth, rule, message)
+  at.wrong = at.wrong or {}
+  at.wrong[#at.wrong + 1] = { path = path_of(at, depth), rule = rule, message = message }
+end
+
 local check
 
+-- By type: what is kept of a value that is of it.
 local checks = {}
 
-function checks.string(schema, value, path, report)
-  local n = characters(value)
-  if n < (schema.minLength or 0) or n > (schema.maxLength or math.huge) then
-    return report(path, "length", bounds(schema.minLength, schema.maxLength, " characters"))
+function checks.string(schema, value, at, depth)
+  local plain = not find(value, "[%z\128-\255]")
+  local n = plain and #value or characters(value)
+  if n < (schema.minLength or 0) or n > (schema.maxLength or huge) then
+    return report(at, depth, "length", bounds(schema.minLength, schema.maxLength, " characters"))
   end
-  if value:find("%z") or utf8.first_bad(value) then
-    return report(path, "format", "must be UTF-8 without NUL")
+  if not plain and (find(value, "%z") or utf8.first_bad(value)) then
+    return report(at, depth, "format", "must be UTF-8 without NUL")
   end
   if schema.format then
     local format = formats[schema.format]
     local kept = format.check(value)
     if not kept then
-      return report(path, "format", "must be " .. format.words)
+      return report(at, depth, "format", "must be " .. format.words)
     end
     return kept
   end
   return value
 end
 
-function checks.number(schema, value, path, report)
-  if value < (schema.minimum or -math.huge) or value > (schema.maximum or math.huge) then
-    return report(path, "range", bounds(schema.minimum, schema.maximum, ""))
+function checks.number(schema, value, at, depth)
+  if value < (schema.minimum or -huge) or value > (schema.maximum or huge) then
+    return report(at, depth, "range", bounds(schema.minimum, schema.maximum, ""))
   end
   return value
 end
 
 checks.integer = checks.number
 
-function checks.array(schema, value, path, report)
+function checks.array(schema, value, at, depth)
   local n = #value
-  if n < (schema.minItems or 0) or n > (schema.maxItems or math.huge) then
-    return report(path, "length", bounds(schema.minItems, schema.maxItems, " items"))
+  if n < (schema.minItems or 0) or n > (schema.maxItems or huge) then
+    return report(at, depth, "length", bounds(schema.minItems, schema.maxItems, " items"))
   end
   if schema.items then
     for i = 1, n do
-      value[i] = check(schema.items, value[i], ("%s[%d]"):format(path, i - 1), report)
+      at[depth + 1] = i - 1
+      value[i] = check(schema.items, value[i], at, depth + 1)
     end
   end
   return value
 end
 
-function checks.object(schema, value, path, report)
+function checks.object(schema, value, at, depth)
   if schema.additionalProperties == true and not schema.properties and not schema.required then
     return value -- whatever it is
   end
-  local prefix = path == "" and "" or path .. "."
-  local properties = schema.properties or {}
-  for _, name in ipairs(schema.required or {}) do
+  local properties, extra, inner = schema.properties or none, schema.additionalProperties, depth + 1
+  for _, name in ipairs(schema.required or none) do
     if value[name] == nil or value[name] == null then
-      report(prefix .. name, "required", "is required")
+      at[inner] = name
+      report(at, inner, "required", "is required")
     end
   end
-  local extra = schema.additionalProperties
   for name, item in pairs(value) do
     local property = properties[name]
-    if property then
-      value[name] = check(property, item, prefix .. name, report)
+    if property or type(extra) == "table" then
+      at[inner] = tostring(name)
+      value[name] = check(property or extra, item, at, inner)
     elseif not extra then
-      report(prefix .. tostring(name), "unknown_field", "is not a field of this request")
-    elseif type(extra) == "table" then
-      value[name] = check(extra, item, prefix .. tostring(name), report)
+      at[inner] = tostring(name)
+      report(at, inner, "unknown_field", "is not a field of this request")
     end
   end
   for name, property in pairs(properties) do
-    if value[name] == nil and property.default ~= nil then
+    if property.default ~= nil and value[name] == nil then
       value[name] = copy(property.default)
     end
   end
   return value
 end
 
-function check(schema, value, path, report)
+function check(schema, value, at, depth)
+  local kind = schema.type
   if value == null then
-    if schema.nullable or schema.type == "any" then
+    if schema.nullable or kind == "any" then
       return value
     end
-    return report(path, "type", "must not be null")
+    return report(at, depth, "type", "must not be null")
   end
-  if not is_type(value, schema.type) then
-    return report(path, "type", "must be " .. (article[schema.type] or "a " .. schema.type))
+  if not is_type(value, kind) then
+    return report(at, depth, "type", "must be " .. (article[kind] or "a " .. kind))
   end
   if schema.enum then
     for _, choice in ipairs(schema.enum) do
@@ -217,15 +248,15 @@ function check(schema, value, path, report)
         return value
       end
     end
-    return report(path, "enum", "must be one of " .. table.concat(schema.enum, ", "))
+    return report(at, depth, "enum", "must be one of " .. table.concat(schema.enum, ", "))
   end
-  local of_type = checks[schema.type]
+  local of_type = checks[kind]
   if of_type then
-    value = of_type(schema, value, path, report)
+    value = of_type(schema, value, at, depth)
   end
   local wrong = schema.rule and value ~= nil and schema.rule(value)
   if wrong then
-    return report(path, "rule", wrong)
+    return report(at, depth, "rule", wrong)
   end
   return value
 end
@@ -237,15 +268,19 @@ end
 ---Checks a decoded value; the value's tables are changed in place (defaults, times).
 ---@return any? value, {path: string, rule: string, message: string}[]? fields all that is wrong
 function M.check(schema, value)
-  local wrong = {}
-  local kept = check(schema, value, "", function(path, rule, message)
-    wrong[#wrong + 1] = { path = path, rule = rule, message = message }
-  end)
-  if wrong[1] then
-    table.sort(wrong, by_path)
-    return nil, wrong
+  local at = {}
+  local kept = check(schema, value, at, 0)
+  if at.wrong then
+    table.sort(at.wrong, by_path)
+    return nil, at.wrong
   end
   return kept
+end
+
+---Whether a text has a format: "id".
+---@return boolean
+function M.fits(format, text)
+  return formats[format].check(text) and true or false
 end
 
 ---The one property `name` of an object schema.
@@ -287,7 +322,40 @@ function M.partial(schema)
   return out
 end
 
----What of a value an answer may show: the properties its schema lists, times as RFC 3339.
+-- How many properties a schema lists: an answer's table is made in one piece.
+local sizes = setmetatable({}, { __mode = "k" })
+
+local function size_of(properties)
+  local n = 0
+  for _ in pairs(properties) do
+    n = n + 1
+  end
+  sizes[properties] = n
+  return n
+end
+
+local function shape_object(schema, value)
+  local properties, extra = schema.properties or none, schema.additionalProperties
+  local out = new_table(0, sizes[properties] or size_of(properties))
+  for name, item in pairs(value) do
+    local property = properties[name]
+    if property then
+      if property.format == "time" or type(item) == "table" then
+        item = M.shape(property, item)
+      end
+      out[name] = item
+    elseif extra then
+      out[name] = type(extra) == "table" and M.shape(extra, item) or item
+    end
+  end
+  if out.id == nil and value._id ~= nil and properties.id then
+    out.id = value._id
+  end
+  return next(out) == nil and json.object({}) or out
+end
+
+---What of a value an answer may show: the properties its schema lists, times as RFC 3339. The `id`
+---of a stored document is its `_id`.
 ---@return any
 function M.shape(schema, value)
   if value == null or value == nil or not schema then
@@ -309,16 +377,7 @@ function M.shape(schema, value)
   if schema.type ~= "object" or free or json.is_ordered(value) then
     return value
   end
-  local out, extra = {}, schema.additionalProperties
-  for name, item in pairs(value) do
-    local property = schema.properties and schema.properties[name]
-    if property then
-      out[name] = M.shape(property, item)
-    elseif extra then
-      out[name] = type(extra) == "table" and M.shape(extra, item) or item
-    end
-  end
-  return next(out) == nil and json.object({}) or out
+  return shape_object(schema, value)
 end
 
 local plain = {

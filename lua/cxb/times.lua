@@ -61,14 +61,23 @@ function M.parse(text)
   return seconds * 1000 + floor((tonumber(fraction) or 0) * 1000 + 0.5)
 end
 
+-- The day that was written last: the times of an answer are mostly of one.
+local last_day, last_date
+
+local function date_text(days)
+  if days ~= last_day then
+    last_day, last_date = days, ("%04d-%02d-%02dT"):format(M.date(days))
+  end
+  return last_date
+end
+
 ---@param ms number
 ---@return string "2026-04-24T09:00:00.000Z"
 function M.format(ms)
   ms = floor(ms + 0.5)
   local days = floor(ms / 86400000)
   local rest = ms - days * 86400000
-  local year, month, day = M.date(days)
-  return ("%04d-%02d-%02dT%02d:%02d:%02d.%03dZ"):format(year, month, day, floor(rest / 3600000),
+  return ("%s%02d:%02d:%02d.%03dZ"):format(date_text(days), floor(rest / 3600000),
     floor(rest / 60000) % 60, floor(rest / 1000) % 60, rest % 1000)
 end
 

@@ -141,6 +141,15 @@ describe("schema", function()
       .. '"since":"2026-04-24T09:00:00.000Z"}],"tags":[]}', json.encode(shown, true))
   end)
 
+  it("shows a stored document's _id as its id, where an answer lists one", function()
+    local listed = { type = "object", properties = { id = { type = "string" },
+      n = { type = "integer" } } }
+    assert.same({ id = "x", n = 1 }, schema.shape(listed, { _id = "x", n = 1 }))
+    assert.same({ id = "own" }, schema.shape(listed, { _id = "x", id = "own" }))
+    assert.same({ n = 1 }, schema.shape({ type = "object",
+      properties = { n = { type = "integer" } } }, { _id = "x", n = 1 }))
+  end)
+
   it("is published in the words of JSON Schema", function()
     assert.same({
       type = "object", required = { "name" }, additionalProperties = false,

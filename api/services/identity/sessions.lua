@@ -1,4 +1,5 @@
 -- Sign-ins: a JWT a session. Whoever it names is read again from the store on every request.
+local bounded = require("cxb.bounded")
 local errors = require("services.web.errors")
 local jwt = require("cxb.jwt")
 local revoked = require("services.identity.revoked")
@@ -6,7 +7,7 @@ local users = require("services.identity.users")
 
 local M = {}
 
-local LEEWAY_S = 30
+local LEEWAY_S, TOKENS_MAX = 30, 1000
 
 local function refused(code, message)
   return errors.new(401, code, message, { headers = { ["www-authenticate"] = "Bearer" } })
@@ -44,14 +45,33 @@ local function valid(user, claims)
     and (claims.tv == user.token_version or (claims.jti and claims.jti == user.token_kept))
 end
 
+-- What a token says. Its signature is looked at once: the same text under the same key says the
+-- same again. What may change meanwhile (time, revocation, the user) is judged at each request.
+local function claims_of(app, token)
+  local key, algorithm = app.secrets.jwt, app.settings.JWT_ALGORITHM
+  local kept = app.tokens_kept
+  if not kept or kept.key ~= key or kept.algorithm ~= algorithm then
+    kept = { key = key, algorithm = algorithm, claims = bounded.new(TOKENS_MAX) }
+    app.tokens_kept = kept
+  end
+  local claims = kept.claims:get(token)
+  if not claims then
+    claims = jwt.open(token, key, algorithm)
+    if claims then
+      kept.claims:set(token, claims)
+    end
+  end
+  return claims
+end
+
 ---(waits) Who a bearer token stands for now.
 ---@return table? user, table|api.error claims_or_err
 function M.check(app, token)
-  local claims, code = jwt.verify(token, app.secrets.jwt,
-    { algorithm = app.settings.JWT_ALGORITHM, leeway = LEEWAY_S })
+  local claims = claims_of(app, token)
   if not claims then
-    return nil, code == "expired" and refused("token_expired",
-      "The session is over: sign in again.") or M.unauthenticated()
+    return nil, M.unauthenticated()
+  elseif not jwt.is_current(claims, LEEWAY_S) then
+    return nil, refused("token_expired", "The session is over: sign in again.")
   elseif type(claims.sub) ~= "string" or type(claims.jti) ~= "string" or claims.aud then
     return nil, M.unauthenticated()
   end

@@ -1,20 +1,45 @@
 -- People: the records behind sign-ins (api.md §3.1, §5.2).
+local bounded = require("cxb.bounded")
 local errors = require("services.web.errors")
 local passwords = require("services.identity.passwords")
 local ranks = require("services.identity.ranks")
 
 local M = {}
 
+local IDS_MAX = 1000
+local ids = setmetatable({}, { __mode = "k" }) -- by store
+
 -- The first one: two who set up at once meet on this id, and one of them is refused.
 local FIRST_ID = "usr_" .. ("0"):rep(23) .. "1"
+
+-- Whose address it was when it was last asked for. Who has it now, the record says.
+local function id_known(store, email)
+  local known = ids[store]
+  if not known then
+    known = bounded.new(IDS_MAX)
+    ids[store] = known
+  end
+  return known:get(email), known
+end
 
 ---(waits) The user of an address; nil without an error when there is none.
 ---@return table? user, table? err of the store
 function M.by_email(store, email)
-  local found, err = store:find("users", { email = email:lower() }, { limit = 1 })
+  email = email:lower()
+  local id, known = id_known(store, email)
+  if id then
+    local user, err = store:get("users", id)
+    if user and user.email == email then
+      return user
+    elseif not user and err.code ~= "not_found" then
+      return nil, err
+    end
+  end
+  local found, err = store:find("users", { email = email }, { limit = 1 })
   if not found then
     return nil, err
   end
+  known:set(email, found[1] and found[1]._id)
   return found[1]
 end
 

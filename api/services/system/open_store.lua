@@ -14,8 +14,11 @@ function M.variable(settings)
   return settings.MONGODB_URI and "MONGODB_URI" or "CXB_STATE_DIR"
 end
 
+local labels = {} -- by operation: the store is one
+
 local function observe(op, backend, seconds)
-  cxb.metrics.observe("cxb_store_op_seconds", { op = op, backend = backend }, seconds)
+  labels[op] = labels[op] or { op = op, backend = backend }
+  cxb.metrics.observe("cxb_store_op_seconds", labels[op], seconds)
 end
 
 -- A server may still be starting, another process may hold the file for a moment; an address that

@@ -48,11 +48,7 @@ local function visible(ctx, doc, shown)
   if shown then
     return shown(doc)
   end
-  local twin = { id = doc._id }
-  for name, value in pairs(doc) do
-    twin[name] = value
-  end
-  return schema.shape(ctx.route.output or least, twin)
+  return schema.shape(ctx.route.output or least, doc)
 end
 
 ---Whether If-Match, when it is given, names the document's version.

@@ -45,24 +45,23 @@ local webhook = require("cxb.webhook")
 
 local M = {}
 
+local none = {}
+
 local BODY_MAX, URL_MAX = 1024 * 1024, 8192
 local DEADLINE_MS, UPLOAD_DEADLINE_MS = 30000, 600000
 
-local base_headers = {
-  ["content-type"] = "application/json", ["cache-control"] = "no-store",
-  ["x-content-type-options"] = "nosniff", ["referrer-policy"] = "no-referrer",
-}
-
 -- ctx.headers, completed: what the answer says of itself wins over all.
 local function headers_of(ctx, more)
-  local out = ctx.headers
-  for name, value in pairs(base_headers) do
-    out[name] = out[name] or value
-  end
-  for name, value in pairs(more or {}) do
+  local out = {
+    ["content-type"] = "application/json", ["cache-control"] = "no-store",
+    ["x-content-type-options"] = "nosniff", ["x-request-id"] = ctx.request_id,
+  }
+  for name, value in pairs(ctx.headers) do
     out[name] = value
   end
-  out["x-request-id"] = ctx.request_id
+  for name, value in pairs(more or none) do
+    out[name] = value
+  end
   return out
 end
 
@@ -109,24 +108,34 @@ function M.internal_base(ctx)
   return origin.scheme .. "://" .. origin.host
 end
 
--- Path parameters without a schema of their own are ids.
-local function params_schema(route)
+-- Path parameters without a schema of their own are ids: route.ids names them.
+local function declare_params(route)
   if route.params then
-    return route.params
+    return
   end
-  local properties = {}
+  local ids, properties = {}, {}
   for name in route.path:gmatch("{([%w_]+)%*?}") do
+    ids[#ids + 1] = name
     properties[name] = { type = "string", format = "id" }
   end
-  return next(properties) and { type = "object", properties = properties } or nil
+  route.ids = ids
+  route.params = ids[1] and { type = "object", properties = properties } or nil
+end
+
+local function params_fit(route, params)
+  if not route.ids then
+    return schema.check(route.params, params) ~= nil
+  end
+  for _, name in ipairs(route.ids) do
+    if not schema.fits("id", params[name]) then
+      return false
+    end
+  end
+  return true
 end
 
 local function check_params(route, ctx)
-  if not route.params then
-    return true
-  end
-  local kept = schema.check(route.params, ctx.params)
-  if not kept then
+  if not params_fit(route, ctx.params) then
     return nil, errors.not_found()
   end
   return true
@@ -238,7 +247,7 @@ local function handle(route, ctx)
 end
 
 local function run(route, ctx)
-  if #ctx.req.path + #ctx.req.query > (route.url_max or URL_MAX) then
+  if ctx.url_size > (route.url_max or URL_MAX) then
     return nil, errors.new(414, "uri_too_long", "The URL is too long.")
   end
   if not ctx.app.ready and not route.early then
@@ -265,11 +274,28 @@ local function respond(ctx, route, answer, err)
   ctx.req:respond(ctx.status, answer.body, headers_of(ctx, answer.headers))
 end
 
+-- The labels of metrics, by the route's name, made once: its own, and by status with that.
+local labels = {}
+
+local function labels_of(name, status)
+  local route = labels[name]
+  if not route then
+    route = { own = { route = name } }
+    labels[name] = route
+  end
+  route[status] = route[status] or { route = name, status = tostring(status) }
+  return route.own, route[status]
+end
+
 local function account(ctx, name, from)
   local status = ctx.status or 200
   local seconds = (cxb.time.mono() - from) / 1000
-  cxb.metrics.count("cxb_api_requests_total", { route = name, status = tostring(status) })
-  cxb.metrics.observe("cxb_api_request_seconds", { route = name }, seconds)
+  local of_route, of_status = labels_of(name, status)
+  cxb.metrics.count("cxb_api_requests_total", of_status)
+  cxb.metrics.observe("cxb_api_request_seconds", of_route, seconds)
+  if status < 400 and ctx.app.settings.CXB_LOG_LEVEL ~= "debug" then
+    return
+  end
   local log = status >= 500 and cxb.log.error or status >= 400 and cxb.log.info or cxb.log.debug
   log("request", { route = name, status = status, ms = math.floor(seconds * 1e6) / 1000,
     error = ctx.error })
@@ -343,7 +369,7 @@ function M.server(app, routes)
   for _, route in ipairs(routes) do
     route.name = route.verb .. " " .. route.path
     check_guards(route)
-    route.params = params_schema(route)
+    declare_params(route)
     table_of_routes:add(route.verb, route.path, route)
   end
   app.routes = routes
@@ -362,13 +388,14 @@ function M.server(app, routes)
   end
   return function(req, operator)
     local from = cxb.time.mono()
-    cxb.task.tag({ request_id = req.id })
+    local id, path, query = req.id, req.path, req.query
+    cxb.task.tag({ request_id = id })
+    local found, params, allowed = table_of_routes:match(req.method, path)
     local ctx = {
-      app = app, req = req, request_id = req.id, client = client_of(app, req),
-      query = url.parse_query(req.query), operator = operator, sse = sse.serve,
-      headers = { ["referrer-policy"] = "no-referrer" },
+      app = app, req = req, request_id = id, client = client_of(app, req),
+      url_size = #path + #query, query = url.parse_query(query), operator = operator,
+      sse = sse.serve, headers = { ["referrer-policy"] = "no-referrer" },
     }
-    local found, params, allowed = table_of_routes:match(req.method, req.path)
     local route, answer, err = found and found.handler
     cors.answer(app, req, ctx.headers, route and route.cors == "*")
     if route then
