@@ -134,6 +134,41 @@ describe("the API's process", function()
     assert.matches(dir .. "/state", p:output(), 1, true)
   end)
 
+  it("is degraded while its disk is full, and works again when there is room", function()
+    local dir = world:folder()
+    local state = dir .. "/state"
+    assert(cxb.fs.mkdir(state))
+    local function sh(command)
+      return os.execute(command:format(state) .. " >/dev/null 2>&1") == 0
+    end
+    if not sh("mount -t tmpfs -o size=4m none '%s'") then
+      if cxb.process.env("CXB_REQUIRE_ALL") == "1" then error("not allowed to mount here") end
+      pending("not allowed to mount here")
+    end
+    local ok, why = pcall(function()
+      local api = process.start(world, { dir = dir })
+      sh("dd if=/dev/zero of='%s/filler' bs=64k")
+      local made
+      process.wait_until("a write that finds no room", function()
+        made = api:ask("POST", "/api/v1/bots", { body = { name = "B",
+          system_prompt = ("x"):rep(50000) } })
+        return made.status ~= 201
+      end)
+      assert.same({ 503, "store_unavailable" }, { made.status, made.answer.error })
+      local health = api:ask("GET", "/health")
+      assert.same({ 503, "degraded", false }, { health.status, health.answer.status,
+        health.answer.store.ok })
+      assert.equal(200, api:ask("GET", "/api/v1/bots").status)
+      assert(cxb.fs.remove(state .. "/filler"))
+      assert.same({ 200, 201 }, { api:ask("GET", "/health").status,
+        api:ask("POST", "/api/v1/bots", { body = { name = "B" } }).status })
+      api.process:stop()
+    end)
+    for i = #world.running, 1, -1 do world.running[i]:stop() end
+    assert(sh("umount '%s'"))
+    assert(ok, why)
+  end)
+
   it("tells its health, and its metrics to this machine", function()
     local api = process.start(world)
     local health = api:ask("GET", "/health", { secret = false })

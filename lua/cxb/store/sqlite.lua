@@ -62,12 +62,20 @@ local function failure(code, message)
   return { code = "unavailable", message = tostring(message or code), cause = code }
 end
 
+-- A disk that is full or read-only still reads: only a write finds out, and `ping` asks by one.
+local unwritable = { no_space = true, io = true }
+
+local function failed(self, code, message)
+  self.unwritable = self.unwritable or unwritable[code] or false
+  return failure(code, message)
+end
+
 -- `at_once`: a read that is over in a moment.
 local function run(self, text, params, at_once)
   local db = self.db
   local rows, code, message = (at_once and db.look or db.exec)(db, text, unpack(params))
   if not rows then
-    return nil, failure(code, message)
+    return nil, failed(self, code, message)
   end
   return rows, code -- the number of changes
 end
@@ -118,7 +126,7 @@ function M:insert_many(name, docs)
   end
   local answers, code, message = self.db:batch(batch)
   if not answers then
-    return nil, failure(code, message)
+    return nil, failed(self, code, message)
   end
   local duplicates = {}
   for i, answer in ipairs(answers) do
@@ -366,12 +374,13 @@ function M:close()
   self.db:close()
 end
 
----(waits) Whether the store answers now.
+---(waits) Whether the store answers now, and takes writes as far as we know.
 function M:ping()
-  local rows, err = run(self, "SELECT 1 AS one", {})
+  local rows, err = run(self, self.unwritable and "PRAGMA user_version=1" or "SELECT 1 AS one", {})
   if not rows then
     return nil, err
   end
+  self.unwritable = false
   return true
 end
 
