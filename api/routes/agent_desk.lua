@@ -134,7 +134,7 @@ return {
   {
     verb = "PUT", path = BASE .. "/calls/{id}/wrap-up", guard = "agent", audit = false,
     summary = "Keeps a draft of the wrap-up; extend adds 60 s, three times at most.",
-    params = shape.params, output = shape.full, errors = { "extensions_used" },
+    params = shape.params, output = shape.full, errors = { "extensions_used" }, versioned = false,
     input = {
       type = "object", title = "DeskWrapUp",
       properties = { disposition = text, sub_disposition = text, notes = notes,

@@ -210,7 +210,7 @@ return {
   },
   {
     verb = "PUT", path = "/api/v1/auth/me/password", guard = "any", audit = "user.password",
-    summary = "Changes one's own password; other sessions end.", status = 204,
+    summary = "Changes one's own password; other sessions end.", status = 204, versioned = false,
     input = {
       type = "object", required = { "current_password", "new_password" },
       properties = {

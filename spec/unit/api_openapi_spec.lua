@@ -72,6 +72,30 @@ describe("the routes", function()
     assert.same({}, silent)
   end)
 
+  it("say which headers and tickets count on them, and what a piece is answered by", function()
+    local function named(verb, path)
+      local operation = document.paths["/api/v1" .. path][verb]
+      local names = {}
+      for _, parameter in ipairs(operation.parameters) do
+        names[parameter.name] = parameter["in"]
+      end
+      return names, operation
+    end
+    local bot, change = named("put", "/bots/{id}")
+    assert.same({ "header", nil }, { bot["If-Match"], bot["Idempotency-Key"] })
+    assert.equal("Refused: version_conflict, url_not_allowed.",
+      change.responses.default.description)
+    assert.equal("header", named("post", "/bots/{id}/rollback")["If-Match"])
+    assert.is_nil(named("put", "/auth/me/password")["If-Match"])
+    assert.is_nil(named("get", "/bots/{id}")["If-Match"])
+    local recording, play = named("get", "/recordings/{session_id}")
+    assert.same({ "header", "query" }, { recording.Range, recording.ticket })
+    assert.truthy(play.responses["206"] and play.responses["416"])
+    assert.equal("query", named("get", "/recordings/{session_id}/peaks").ticket)
+    assert.equal("header", named("get", "/events/stream")["Last-Event-ID"])
+    assert.equal("header", named("post", "/sip/dialout")["Idempotency-Key"])
+  end)
+
   it("accept the example they publish", function()
     each_input(function(route, name)
       if route.example then

@@ -24,6 +24,75 @@ local problem = {
   },
 }
 
+-- What every route has in common, for who knows nothing else of us.
+local about = [[
+The control plane of a voice-bot contact centre.
+
+**Signing in**: `POST /api/v1/auth/login`, then `Authorization: Bearer …`; there is no refresh,
+a 401 `token_expired` means to sign in again. Programs send an API key of the right scope as
+`X-API-Key`; our own services the internal secret. A route's `x-guard` says who may call it: a
+role (`agent`, `sup`, `admin`, `super` or `any`), `key`, `secret`, `open`.
+
+**Refusals** have one shape; `error` is a stable code, `message` is for people. 400 a query or
+JSON that cannot be read, 401 no or a bad credential, 403 not allowed to you, 404 not there or
+not yours to see, 409 the state does not allow it, 413 too large, 422 `validation_failed` with
+every bad field in `fields`, 429 `rate_limited` or `at_capacity`, 502 a server we asked failed,
+503 `…_unavailable`. With `Retry-After` it may be asked again.
+
+**Lists** take `limit` and either `after` (`next` of the page before) or `page`; `total` counts
+to 10,000.
+
+**Changes** (`PUT`, `PATCH`) take the fields given, and `null` for the default. With the `ETag`
+that was read as `If-Match` a change made meanwhile is 409 `version_conflict` with the object as
+`current`.
+
+**Times** are RFC 3339 with a zone, telephone numbers E.164 (`+919876543210`).
+
+**Repeating**: routes with `Idempotency-Key` answer the same request of one day as the first
+time. `X-Request-ID` is kept, or made, and sent back.
+]]
+
+local function header(name, description, shape)
+  return { name = name, ["in"] = "header", required = false, description = description,
+    schema = shape or { type = "string" } }
+end
+
+local function has(list, wanted)
+  for _, item in ipairs(list or {}) do
+    if item == wanted then
+      return true
+    end
+  end
+  return false
+end
+
+-- Whether If-Match counts: a change of some fields was made of a version.
+local function is_versioned(route)
+  if route.versioned ~= nil then
+    return route.versioned
+  end
+  return route.verb == "PUT" or route.verb == "PATCH" or has(route.errors, "version_conflict")
+end
+
+local function is_audio(route)
+  return route.media ~= nil and route.media:match("^audio/") ~= nil
+end
+
+-- Headers that count on many routes, and what reads them.
+local common = {
+  { header("Idempotency-Key", "the same request of one day is answered once",
+    { type = "string", minLength = 1, maxLength = 128 }), function(route)
+    return route.idempotent
+  end },
+  { header("If-Match", "the ETag that was read; another one now is 409 version_conflict"),
+    is_versioned },
+  { header("Range", "bytes=0-999, bytes=1000- or bytes=-1000"), is_audio },
+  { header("Last-Event-ID", "the last id seen: events since then are sent, or a snapshot"),
+    function(route)
+      return route.media == "text/event-stream"
+    end },
+}
+
 local schemes = {
   bearer = { type = "http", scheme = "bearer", bearerFormat = "JWT" },
   key = { type = "apiKey", ["in"] = "header", name = "X-API-Key" },
@@ -76,9 +145,13 @@ local function parameters(route, named)
       }
     end
   end
-  if route.idempotent then
-    out[#out + 1] = { name = "Idempotency-Key", ["in"] = "header", required = false,
-      schema = { type = "string", minLength = 1, maxLength = 128 } }
+  if route.guard == "playback" and not (route.query and route.query.properties.ticket) then
+    out[#out + 1] = { name = "ticket", ["in"] = "query", required = false,
+      description = "of recording_play_url, for players that send no header",
+      schema = { type = "string" } }
+  end
+  for _, entry in ipairs(common) do
+    out[#out + 1] = entry[2](route) and entry[1] or nil
   end
   return out
 end
@@ -106,12 +179,22 @@ local function responses(route, named)
   elseif route.output then
     success.content = { ["application/json"] = { schema = schema.published(route.output, named) } }
   end
-  local codes = route.errors and ": " .. table.concat(route.errors, ", ") or ""
-  return {
+  local codes = { unpack(route.errors or {}) }
+  if is_versioned(route) and not has(codes, "version_conflict") then
+    codes[#codes + 1] = "version_conflict"
+  end
+  local out = {
     [tostring(route.status or 200)] = success,
-    default = { description = "Refused" .. codes .. ".",
+    default = {
+      description = "Refused" .. (codes[1] and ": " or "") .. table.concat(codes, ", ") .. ".",
       content = { ["application/json"] = { schema = schema.published(problem, named) } } },
   }
+  if is_audio(route) then
+    out["206"] = { description = "The bytes of Range.", content = success.content }
+    out["304"] = { description = "Not changed since If-None-Match." }
+    out["416"] = { description = "Range is beyond the end; Content-Range says the length." }
+  end
+  return out
 end
 
 -- "Agent desk" of the group agent_desk.
@@ -155,8 +238,7 @@ function M.document(routes)
   end
   return json.encode({
     openapi = "3.1.0",
-    info = { title = "CXB API", version = cxb.version,
-      description = "The control plane of a voice-bot contact centre." },
+    info = { title = "CXB API", version = cxb.version, description = about },
     servers = json.array({ { url = "/" } }), tags = tags, paths = paths,
     components = { schemas = named, securitySchemes = schemes },
   }, true)

@@ -19,6 +19,7 @@
 --   status       of a success, 200
 --   media        content type of the answer when it is not JSON
 --   errors       codes of its own, for the documentation
+--   versioned    whether If-Match counts, for the documentation: by default of PUT and PATCH
 --   example      an input that is accepted
 --   audit        the action its row in the audit names, "bot.update"; false: no row. Without it,
 --                what people and keys POST, PUT, PATCH or DELETE is told by its file's name
