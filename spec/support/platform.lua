@@ -43,7 +43,8 @@ function M.up(world, opts)
     tostring(opts.workers or 2), "--port", tostring(port) }, env)
   support.wait_until("the platform", function()
     if self.process.ended then error(self.process:output(), 0) end
-    return self.process:output():find(self.url, 1, true) ~= nil
+    local said = self.process:output() -- its last line says where to go first
+    return said:find("Set up: " .. self.url, 1, true) or said:find("Test call: " .. self.url, 1, true)
   end, 180000)
   return self
 end
