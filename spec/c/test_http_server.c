@@ -1,3 +1,4 @@
+/* waits: 11 */
 /* The HTTP server from C, without a script: every split of its input, its deadlines, random input.
  */
 #include <setjmp.h>

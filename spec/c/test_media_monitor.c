@@ -1,3 +1,4 @@
+/* alone: 7 */
 /* Listening in on a call: both channels, each on its side, whatever the listeners do. */
 #include <stdio.h>
 #include <stdlib.h>

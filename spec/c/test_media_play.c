@@ -1,3 +1,4 @@
+/* alone: 5 */
 /* The play queue, the pacer's clock and the inbound gate, each alone. */
 #include <setjmp.h>
 #include <stdarg.h>

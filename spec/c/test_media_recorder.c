@@ -1,3 +1,4 @@
+/* alone: 14 */
 /* The recorder alone (timeline, disk) and in a call (alignment, a killed process, a full disk). */
 #include "media_fake_wire.h"
 

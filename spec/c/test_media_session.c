@@ -1,3 +1,4 @@
+/* alone: 40 */
 /* A session between an owner on the main loop and a far end on the media loop, in real time. */
 #include "media_fake_wire.h"
 

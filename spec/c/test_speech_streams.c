@@ -1,3 +1,4 @@
+/* waits: 45 */
 /* Recognisers and speakers on their threads, with real audio. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* waits: 14 */
 /* The outbox against a scripted receiver and a clock of its own: seven days take milliseconds. */
 #include "store_support.h"
 

@@ -1,3 +1,4 @@
+/* waits: 15 */
 /* WebSockets against independent peers over real sockets (spec/c/ws_peer.py), and the frame parser
  * by itself. */
 #include <setjmp.h>

@@ -50,7 +50,7 @@ describe("a desk call in a real room", function()
         if value and (value[what] or value.topic == what) then return value end
       end
       if person.ended then error(person:output(), 0) end
-    end, 60000)
+    end)
   end
 
   it("is active once its agent is in the room; a forced end is told there, then the room goes", function()

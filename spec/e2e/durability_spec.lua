@@ -1,4 +1,5 @@
 -- timeout: 900
+-- waits: 200
 -- A finished call's result reaches the API once, whatever dies between: the API before the POST,
 -- after storing and before answering, for a minute; the worker in the middle of the call.
 
@@ -79,7 +80,7 @@ describe("the result of a call", function()
       return site:health().worker_calls == 0
     end)
     site:start_api()
-    local stored = site:stored(60000)
+    local stored = site:stored()
     assert.same(steps, steps_of(stored.events))
     assert.equal("customer", stored.disconnected_by)
     assert.equal(1, records(site))
@@ -129,7 +130,7 @@ describe("the result of a call", function()
     site.worker:kill("KILL")
     site.worker:wait(30000)
     site:start_worker()
-    local stored = site:stored(60000)
+    local stored = site:stored()
     assert.equal("worker_lost", stored.error)
     assert.equal("error", stored.disconnected_by)
     assert.same(steps, steps_of(stored.events))

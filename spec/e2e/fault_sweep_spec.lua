@@ -1,3 +1,4 @@
+-- waits: 42
 -- kill -9 at each named step of a call's life and at sixty random points. The whole sweep of 2,000
 -- points is `make sweep`.
 

@@ -108,7 +108,7 @@ describe("reloading", function()
     local delivered = support.wait_until("all results", function()
       local list = host:got()
       return #list == made and list
-    end, 30000)
+    end)
     for _, delivery in ipairs(delivered) do
       assert.equal("customer", json.decode(delivery.body).disconnected_by)
     end

@@ -63,7 +63,7 @@ describe("a caller", function()
       for _, request in ipairs(host:asked("/livekit/dispatch")) do
         if request.sent.room_name == room then return request.sent end
       end
-    end, 60000)
+    end)
   end
 
   it("whom the telephone network brings into a room is offered to a worker", function()
@@ -80,7 +80,7 @@ describe("a caller", function()
       local there = client.twirp(livekit.settings, "RoomService", "ListParticipants",
         { room = "call-2" })
       return not there or #there.participants == 0
-    end, 60000)
+    end)
     local first = assert(client.twirp(livekit.settings, "RoomService", "ListParticipants",
       { room = "call-1" }))
     assert.equal(1, #first.participants)

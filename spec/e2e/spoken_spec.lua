@@ -1,4 +1,5 @@
 -- timeout: 900
+-- alone: 164
 -- The demo bot hears people: recorded digits and questions in three synthetic voices, clean and with
 -- noise 15 dB below, at 8 kHz, through nginx on all three transports. What the bot answered is
 -- judged by transcribing its audio, not by what it thinks it said.

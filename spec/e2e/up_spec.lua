@@ -27,7 +27,7 @@ describe("cxbctl up", function()
       local status = support.get_json(site.url .. "/api/v1/fleet/status",
         { ["x-cxbcore-secret"] = secret })
       return status.available == 2 and status.hosts[1].base_url == site.url
-    end, 30000)
+    end)
     local page = assert(cxb.http.request({ url = site.url .. "/" }))
     assert.equal(200, page.status)
     assert.matches("<html", page.body, 1, true)

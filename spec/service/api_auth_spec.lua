@@ -327,7 +327,7 @@ describe("two processes of one deployment", function()
       { body = { display_timezone = "Asia/Kolkata" } }).status)
     support.wait_until("the other process to know", function()
       return zone() == "Asia/Kolkata"
-    end, 30000)
+    end)
     for i = 1, 10 do
       local api = i % 2 == 0 and one or other
       assert.equal(401, api:ask("POST", "/api/v1/auth/login", { secret = false,

@@ -135,7 +135,7 @@ describe("carriers at LiveKit", function()
     return wait_until("the carrier in step", function()
       local found = carrier(id)
       return found.lk_sync_status == "synced" and found
-    end, 60000)
+    end)
   end
 
   it("are two trunks and a rule, however often they are mirrored", function()
@@ -148,7 +148,7 @@ describe("carriers at LiveKit", function()
       local one = carrier(id)
       return one.lk_sync_status == "synced" and one.lk_inbound_trunk_id and one.lk_outbound_trunk_id
         and one
-    end, 60000)
+    end)
     local name = "cxb:" .. id .. ":"
     local incoming = livekit:sip("ListSIPInboundTrunk")[name .. "in"]
     assert.same({ found.lk_inbound_trunk_id, { "+912200000001", "+912200000002" }, "us",
@@ -184,7 +184,7 @@ describe("carriers at LiveKit", function()
       return not livekit:sip("ListSIPInboundTrunk")[name .. "in"]
         and not livekit:sip("ListSIPOutboundTrunk")[name .. "out"]
         and not livekit:sip("ListSIPDispatchRule")[name .. "rule"]
-    end, 60000)
+    end)
   end)
 
   it("tell which number a caller dialled who names the trunk only", function()
@@ -192,7 +192,7 @@ describe("carriers at LiveKit", function()
       sip_address = "sip.example.com" } }).answer.id
     api:ask("POST", ("%s/%s/dids"):format(base, id),
       { body = { number = "+912200000021", direction = "inbound" } })
-    local trunk = wait_until("the trunk", function() return carrier(id).lk_inbound_trunk_id end, 60000)
+    local trunk = wait_until("the trunk", function() return carrier(id).lk_inbound_trunk_id end)
     local host = FleetHost.new(world)
     host:register(api)
     local event = json.encode({ event = "participant_joined", id = "EV_trunk",
@@ -219,7 +219,7 @@ describe("carriers at LiveKit", function()
     wait_until("the error", function()
       local found = carrier(id)
       return found.lk_sync_status == "error" and found.lk_sync_error
-    end, 60000)
+    end)
     livekit:start()
     local back = api:ask("POST", ("%s/%s/sync"):format(base, id)).answer
     assert.same({ "synced", nil }, { back.lk_sync_status, back.lk_sync_error })

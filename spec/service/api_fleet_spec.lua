@@ -1,4 +1,5 @@
 -- stores: both
+-- waits: 19
 -- The fleet as its hosts and its users meet it: a real API, real call workers, hosts by script.
 local CoreHost = require("support.core_host")
 local FleetHost = require("support.fleet_host")
@@ -197,7 +198,7 @@ describe("the fleet", function()
     for _, host in ipairs(status().hosts) do rows[host.base_url] = host.status end
     assert.same({ [good.url] = "Healthy", [bad.url] = "Unreachable" }, rows)
     settings({})
-    wait_until("no host", function() return status().total_capacity == 0 end, 60000)
+    wait_until("no host", function() return status().total_capacity == 0 end)
   end)
 
   it("asks no host of the list that registers itself, and counts it once", function()
@@ -217,13 +218,13 @@ describe("the fleet", function()
     settings({ slow.url, quick.url })
     assert.equal(quick.url, reserve("w-1").answer.reservations[1].base_url)
     assert.is_true(#slow:asked("/health/fleet") <= 1)
-    wait_until("the slow host", function() return status().total_capacity == 8 end, 60000)
+    wait_until("the slow host", function() return status().total_capacity == 8 end)
     -- Meanwhile the other was asked again and again, and this one had one request at a time.
     assert.is_true(#slow:asked("/health/fleet") <= 2)
-    wait_until("the other's answers", function() return #quick:asked("/health/fleet") >= 3 end, 60000)
+    wait_until("the other's answers", function() return #quick:asked("/health/fleet") >= 3 end)
     assert.equal(8, status().total_capacity)
     settings({})
-    wait_until("no host", function() return status().total_capacity == 0 end, 60000)
+    wait_until("no host", function() return status().total_capacity == 0 end)
   end)
 
   it("has a real host within seconds of its start, and not after its death", function()
@@ -242,18 +243,18 @@ describe("the fleet", function()
     wait_until("the host", function()
       local one = row("real")
       return one and one.available == 1
-    end, 30000)
+    end)
     host:start(2)
-    wait_until("the second worker", function() return row("real").available == 2 end, 30000)
+    wait_until("the second worker", function() return row("real").available == 2 end)
 
     local call = assert(host:call(1))
     wait_until("the call", function()
       local one = row("real")
       return one.calls == 1 and one.available == 1 and one.workers[1].state == "call"
-    end, 30000)
-    wait_until("its session", function() return row("real").workers[1].session_id end, 30000)
+    end)
+    wait_until("its session", function() return row("real").workers[1].session_id end)
     call:hangup()
-    wait_until("the free slot", function() return row("real").available == 2 end, 30000)
+    wait_until("the free slot", function() return row("real").available == 2 end)
 
     -- A start request that names its reservation uses it up, whatever becomes of the call.
     local slot = reserve("r-0", { ttl_ms = 120000 }).answer.reservations[1]
@@ -262,29 +263,29 @@ describe("the fleet", function()
       url = "http+unix:" .. host:socket(2) .. ":/livekit/dialout",
       headers = { ["x-cxbcore-secret"] = process.SECRET, ["x-cxb-reservation"] = slot.id } }))
     assert.equal(503, answer.status) -- it has no LiveKit
-    wait_until("the reservation's end", function() return row("real").reservations == 0 end, 30000)
+    wait_until("the reservation's end", function() return row("real").reservations == 0 end)
     wait_until("the host's figure", function()
       return api:ask("GET", "/metrics").body:find('cxb_fleet_available{host="real"} 2', 1, true)
-    end, 30000)
+    end)
 
     api:ask("POST", "/api/v1/fleet/hosts/real/drain", { body = { drain = true } })
     wait_until("the drain on the host", function()
       return host:get(1, "/health/fleet").fleet_available == 0
-    end, 30000)
+    end)
     api:ask("POST", "/api/v1/fleet/hosts/real/drain", { body = { drain = false } })
-    wait_until("the end of the drain", function() return row("real").available == 2 end, 30000)
+    wait_until("the end of the drain", function() return row("real").available == 2 end)
 
     host:kill(1) -- it held the lock, or the other does
     wait_until("what is left", function()
       local one = row("real")
       return one and one.available == 1 and one.max == 1
-    end, 30000)
+    end)
     host.workers[2]:stop() -- the last one that ends in order takes the host out
-    wait_until("the host has left", function() return row("real") == nil end, 30000)
+    wait_until("the host has left", function() return row("real") == nil end)
     host:start(1)
-    wait_until("the host again", function() return row("real") end, 30000)
+    wait_until("the host again", function() return row("real") end)
     host:kill(1)
-    wait_until("nobody", function() return row("real").status == "Unreachable" end, 30000)
+    wait_until("nobody", function() return row("real").status == "Unreachable" end)
     assert.equal(503, reserve("r-1").status)
     relay:stop()
   end)

@@ -1,3 +1,4 @@
+-- waits: 15
 -- Background jobs of several processes on one store.
 local Campaigns = require("support.campaigns")
 local process = require("support.api_process")

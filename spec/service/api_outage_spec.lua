@@ -1,3 +1,4 @@
+-- waits: 25
 -- The API while its MongoDB is dead, frozen or not there yet.
 local MongoServer = require "support.mongo_server"
 local process = require "support.api_process"

@@ -192,7 +192,7 @@ describe("recordings", function()
       local function kept() return #run.kept end
       more("recordings", played)
       store.process:kill("KILL")
-      store.process:wait(10000)
+      store.process:wait(30000)
       more("refusals", function() return run.away end)
       more("results without the store", kept)
       store:start()

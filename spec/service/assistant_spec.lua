@@ -1,3 +1,4 @@
+-- waits: 60
 -- The assistant with real speech in both directions and a language model's server on a socket: a
 -- recorded caller asks, what the bot says is judged by transcribing its audio.
 
@@ -36,7 +37,7 @@ describe("the assistant on a real worker", function()
     talk.bot_silent(d)
     d:says(talk:say("What are your opening hours?"))
     local n = #d.audio
-    support.wait_until("a request", function() return #talk:requests() > 0 end, 30000)
+    support.wait_until("a request", function() return #talk:requests() > 0 end)
     talk.bot_silent(d, n)
     local said = talk:heard(d)
     assert.matches("how can i help", said)
@@ -66,7 +67,7 @@ describe("the assistant on a real worker", function()
     talk.bot_silent(d)
     d:says(talk:say("What are your opening hours?"))
     local n = #d.audio
-    support.wait_until("the answer's first second", function() return #d.audio > n + 50 end, 30000)
+    support.wait_until("the answer's first second", function() return #d.audio > n + 50 end)
     d:says(talk:say("Stop, that is enough for me, thank you."))
     support.wait_until("the flush", function() return (d.count["reverse-media-stop"] or 0) > 0 end,
       30000)
@@ -111,7 +112,7 @@ describe("the assistant on a real worker", function()
     d:says(talk:say("When do you open on Monday?"))
     support.wait_until("the second request", function()
       return #talk:requests() >= before + 2
-    end, 30000)
+    end)
     talk.bot_silent(d, n)
     d:hangup()
     local result = talk:result()

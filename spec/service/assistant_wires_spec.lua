@@ -1,3 +1,4 @@
+-- waits: 33
 -- The assistant over the wires of paid providers, simulated on real sockets: turns that a recogniser
 -- ends, voices that tell the times of words, and what happens when they break off.
 
@@ -53,7 +54,7 @@ describe("the assistant with paid providers", function()
       "--key", "secret", "--stt-ms", "150", "--tts-ms", "60" })
     support.wait_until("the providers", function()
       return support.get_json(sim .. "/_log")
-    end, 20000)
+    end)
     local made = {}
     for name, stages in pairs(bots) do made[name] = bot(stages[1], stages[2]) end
     talk = talks.start(world, made, { speech = false })

@@ -79,7 +79,7 @@ end
 local function idle()
   World.wait_until("a free slot", function()
     return World.get_json("http+unix:" .. socket .. ":/health").worker_calls == 0
-  end, 20000)
+  end)
 end
 
 -- A call of this carrier to a bot; read() collects what comes until the socket is closed.
@@ -108,7 +108,7 @@ local function call(transport, name)
     return ws:close(1000)
   end
   function c:wait_closed()
-    World.wait_until("the close", function() return self.closed end, 15000)
+    World.wait_until("the close", function() return self.closed end)
   end
   return c
 end
@@ -119,7 +119,7 @@ local function result(stream_id)
       args = { "grep", "-rsl", "--include=*.json", stream_id, dir .. "/state/results" } })
     local path = child:line()
     return path and json.decode(world:read(path))
-  end, 20000)
+  end)
 end
 
 local function event(r, kind)

@@ -24,7 +24,7 @@ describe("a worker", function()
       for name, value in pairs(vars) do env[name] = value end
     end
     local p = world:start({ World.program, "core.lua" }, env)
-    local code = p:wait(20000)
+    local code = p:wait(30000)
     if not code then p:stop() end
     return code, p:output()
   end
@@ -87,7 +87,7 @@ describe("a worker", function()
 
   it("does not start on a read-only disk, and names the path", function()
     local p = start_with_mount(host.dir .. "/ro", "ro,size=1m", { CXB_STATE_DIR = host.dir .. "/ro" })
-    assert.equal(1, p:wait(20000))
+    assert.equal(1, p:wait(30000))
     assert.truthy(p:output():find(host.dir .. "/ro", 1, true), p:output())
   end)
 
@@ -104,7 +104,7 @@ describe("a worker", function()
 
   it("carries a call on unrecorded when the disk is full of it, with an event", function()
     start_with_mount(host.dir .. "/rec", "size=48k", { CXB_RECORDINGS_DIR = host.dir .. "/rec" })
-    World.wait_until("the worker", function() return World.accepts(host:socket(1)) end, 20000)
+    World.wait_until("the worker", function() return World.accepts(host:socket(1)) end)
     local d = host:call(1)
     d:speak(dialler.tone(4000))
     World.wait_until("the whole echo", function() return #d:heard() >= 4000 * 16 end)
@@ -126,7 +126,7 @@ describe("a worker", function()
     host:start(1)
     host:mode("403", 1)
     host:short_call(1)
-    local row = World.wait_until("a dead row", function() return host:outbox(1, "dead")[1] end, 20000)
+    local row = World.wait_until("a dead row", function() return host:outbox(1, "dead")[1] end)
     assert.same({ "result", "dead", 1 }, { row.kind, row.state, row.attempts })
     local said
     for _, line in ipairs(host.workers[1].log) do

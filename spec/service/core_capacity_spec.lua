@@ -1,4 +1,5 @@
 -- timeout: 300
+-- waits: 12
 -- A host's calls through the real front: as many as workers, no more, each slot used again at once,
 -- and nothing left of any of them.
 local CoreHost = require("support.core_host")

@@ -1,4 +1,5 @@
 -- timeout: 300
+-- waits: 25
 -- Scripts that misbehave: each ends its own call, whose audio goes on to the end, and nothing else.
 local CoreHost = require("support.core_host")
 local World = require("support.world")
@@ -90,9 +91,9 @@ describe("a flow", function()
     World.wait_until("frames while no script could have sent them", function()
       local before = #d.audio
       return not answers_health() and #d.audio >= before + 8
-    end, 20000)
+    end)
     neighbour_ends()
-    assert.is_true(d:wait_closed(20000))
+    assert.is_true(d:wait_closed())
     assert.same({ customer = "none", error = "stalled" }, two_ends())
     serves_on()
   end)
@@ -100,7 +101,7 @@ describe("a flow", function()
   it("that eats memory ends in memory, and the next call has all of it", function()
     local neighbour_ends = neighbour()
     local d = host:call(1, "hog")
-    assert.is_true(d:wait_closed(20000))
+    assert.is_true(d:wait_closed())
     neighbour_ends()
     assert.same({ customer = "none", error = "memory" }, two_ends())
     serves_on()
@@ -117,7 +118,7 @@ describe("a flow", function()
 
   it("cannot end or block its worker with os and io", function()
     local d = host:call(1, "reaches")
-    assert.is_true(d:wait_closed(20000))
+    assert.is_true(d:wait_closed())
     local r, tried = result(), 0
     assert.equal("bot", r.disconnected_by)
     for _, event in ipairs(r.events) do

@@ -1,3 +1,4 @@
+-- waits: 18
 -- Published flows on a host: real workers, and an API that a spec scripts.
 local json = require("cxb.json")
 local dialler = require("support.dialler")

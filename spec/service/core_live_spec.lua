@@ -1,4 +1,5 @@
 -- timeout: 300
+-- waits: 22
 -- A call while it happens: listening in by the monitor's socket, live events at the API.
 local CoreHost = require("support.core_host")
 local World = require("support.world")
@@ -191,7 +192,7 @@ time.sleep(120)
     local d = host:call(1, "talk")
     session_of(1)
     local began = cxb.time.mono()
-    World.wait_until("four requests", function() return #host:lives() >= 4 end, 30000)
+    World.wait_until("four requests", function() return #host:lives() >= 4 end)
     d:hangup()
     local posts = World.wait_until("the end", function()
       local list = host:lives()

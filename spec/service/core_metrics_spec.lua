@@ -1,4 +1,5 @@
 -- timeout: 300
+-- waits: 23
 -- Each metric of a call worker exists, moves when it should, and is summed over the host.
 local CoreHost = require("support.core_host")
 local World = require("support.world")
@@ -55,7 +56,7 @@ describe("metrics", function()
   local function reaches(n, line, least, scope)
     World.wait_until(("%s to reach %s"):format(line, least), function()
       return value(n, line, scope) >= least
-    end, 20000)
+    end)
   end
 
   local function status(n, method, path, headers)
@@ -123,7 +124,7 @@ describe("metrics", function()
     assert.equal(1, value(1, 'cxb_calls_refused_total{reason="forbidden"}'))
 
     d = host:call(1, "spin")
-    assert.is_true(d:wait_closed(15000))
+    assert.is_true(d:wait_closed())
     host:idle(1)
     reaches(1, "cxb_task_stalls_total", 1)
     assert.equal(1, value(1, 'cxb_calls_total{disconnected_by="error",transport="cxb"}'))
@@ -155,13 +156,13 @@ describe("metrics", function()
     host:mode("503")
     host:start(1)
     local d = assert(dialler.connect(host:socket(1), "voice")):begin()
-    assert.is_true(d:wait_closed(20000))
+    assert.is_true(d:wait_closed())
     reaches(1, 'cxb_provider_errors_total{provider="embedded",stage="tts"}', 1)
     reaches(1, 'cxb_outbox_rows{kind="result",state="ready"}', 1)
     reaches(1, 'cxb_outbox_attempts_total{kind="result",result="retry"}', 1)
     World.wait_until("the row's age", function()
       return value(1, 'cxb_outbox_oldest_age_seconds{kind="result"}') > 0
-    end, 20000)
+    end)
   end)
 
   it("are those of all workers of the host that live, whichever is asked", function()

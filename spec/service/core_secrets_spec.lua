@@ -1,4 +1,5 @@
 -- timeout: 300
+-- waits: 16
 -- One run with everything that must not be told: secrets, keys, tickets, tokens in addresses, numbers,
 -- keys pressed, words. Then every log line, metric, answer and file name is searched for them.
 local CoreHost = require("support.core_host")
@@ -151,7 +152,7 @@ describe("in a whole run", function()
     ask("POST", "/calls/" .. people.caller .. "/hangup", "", { ["x-cxb-core-secret"] = secrets.core })
     World.wait_until("a dead row", function()
       return ask("GET", "/outbox", nil, { ["x-cxb-core-secret"] = secrets.core }).body:find('"dead"')
-    end, 20000)
+    end)
     -- a worker that dies in a call, and the one that makes its result
     local d = assert(dialler.connect(host:socket(1), "plain", { query = "token=" .. secrets.ws_token }))
     d:begin(event)
@@ -160,7 +161,7 @@ describe("in a whole run", function()
     host:start(2)
     World.wait_until("the lost call's result", function()
       return host.workers[2]:logged("a result was made from a journal")
-    end, 20000)
+    end)
     host:start(1)
     for _, path in ipairs({ "/metrics", "/metrics?scope=worker", "/health", "/health/fleet" }) do
       ask("GET", path)

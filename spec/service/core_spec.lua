@@ -1,3 +1,4 @@
+-- waits: 60
 -- The call worker with the real binary: calls over its socket, a scripted API, no speech service.
 
 local json = require("cjson.safe")
@@ -214,7 +215,7 @@ describe("the call worker", function()
       local n = 0
       for bot, err in pairs(expected) do
         local d = assert(call(bot))
-        assert.is_true(d:wait_closed(30000))
+        assert.is_true(d:wait_closed())
         assert.equal(1011, d.code)
         n = n + 1
         local r = result(n)
@@ -240,7 +241,7 @@ describe("the call worker", function()
     local n = 0
     for bot, err in pairs({ spin = "stalled", hog = "memory", fail = "script" }) do
       local d = assert(call(bot))
-      assert.is_true(d:wait_closed(30000), bot)
+      assert.is_true(d:wait_closed(), bot)
       n = n + 1
       local r = result(n)
       assert.equal(err, r.error, bot)
@@ -258,14 +259,14 @@ describe("the call worker", function()
     local n = 0
     for bot, err in pairs({ draft_spin = "stalled", draft_hog = "memory", draft_bad = "script" }) do
       local d = assert(call(bot))
-      assert.is_true(d:wait_closed(30000), bot)
+      assert.is_true(d:wait_closed(), bot)
       n = n + 1
       assert.equal(err, result(n).error, bot)
       idle()
     end
     for i = 1, 2 do
       local d = assert(call("draft"))
-      assert.is_true(d:wait_closed(30000))
+      assert.is_true(d:wait_closed())
       local r = result(n + i)
       assert.equal("bot", r.disconnected_by)
       assert.equal(1, r.intents[1].data.n) -- each call has a draft of its own
@@ -276,7 +277,7 @@ describe("the call worker", function()
   it("leaves out what no result can hold, says so in the log, and goes on", function()
     start()
     local d = assert(call("odd"))
-    assert.is_true(d:wait_closed(30000))
+    assert.is_true(d:wait_closed())
     local r = result()
     assert.equal("bot", r.disconnected_by)
     for _, event in ipairs(r.events) do assert.not_equal("odd", event.type) end
@@ -307,7 +308,7 @@ describe("the call worker", function()
   it("hangs up on somebody who never says anything: RNR", function()
     start()
     local d = assert(call("quiet"))
-    assert.is_true(d:wait_closed(30000))
+    assert.is_true(d:wait_closed())
     assert.equal("RNR", result().disconnected_by)
     assert.is_false(result().has_customer_message)
   end)
@@ -341,7 +342,7 @@ describe("the call worker", function()
       for n = 2, #case do
         d:send(case[n])
       end
-      assert.is_true(d:wait_closed(30000), "case " .. i)
+      assert.is_true(d:wait_closed(), "case " .. i)
       assert.equal(case[1], d.code, "case " .. i)
       idle()
     end
@@ -417,7 +418,7 @@ describe("the call worker", function()
       return get("/health").draining
     end)
     worker:kill("TERM")
-    assert.is_true(d:wait_closed(30000))
+    assert.is_true(d:wait_closed())
     assert.equal(1001, d.code)
     assert.equal(0, worker:wait(30000))
     start()
@@ -431,7 +432,7 @@ describe("the call worker", function()
     local d = assert(call("park"))
     answered()
     worker:kill("INT")
-    assert.is_true(d:wait_closed(30000))
+    assert.is_true(d:wait_closed())
     assert.equal(1001, d.code)
     assert.equal(0, worker:wait(30000))
     start()

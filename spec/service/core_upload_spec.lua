@@ -1,3 +1,4 @@
+-- waits: 40
 -- Recordings into a real S3 server that checks signatures, by a box of our own and by real workers.
 -- timeout: 700
 
@@ -91,7 +92,7 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Store).serve_forever()
       local row = assert(box:list("ready"))[1]
       seen = row and row.last_error ~= "" and row.last_error or seen
       return assert(box:list("done"))[1]
-    end, 60000)
+    end)
     assert.truthy(seen and (seen:find("the store has 4999 of 5000 bytes", 1, true)
       or seen == "connection refused"), seen)
     assert.truthy(liar:output():match("PUT\nHEAD\nPUT\nHEAD"))
@@ -130,7 +131,7 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Store).serve_forever()
     store:start()
     World.wait_until("the upload", function()
       return host:outbox(1, "done")[2]
-    end, 60000)
+    end)
     assert.is_true(ObjectStore.same(local_file(result.recording_key),
       store:object(result.recording_key)))
     assert.equal(1, host:metric(1, "cxb_recording_upload_seconds_count"))
@@ -143,7 +144,7 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Store).serve_forever()
     start({ S3_SECRET_KEY = "wrong" })
     host:short_call(1)
     local key = json.decode(host:delivery(1).body).recording_key
-    local row = World.wait_until("a dead row", function() return host:outbox(1, "dead")[1] end, 30000)
+    local row = World.wait_until("a dead row", function() return host:outbox(1, "dead")[1] end)
     assert.equal("upload", row.kind)
     assert.equal("HTTP 403: SignatureDoesNotMatch", row.last_error)
     assert.is_nil(store:object(key))
@@ -152,7 +153,7 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Store).serve_forever()
     host.workers[1]:stop()
     start()
     assert.equal(200, host:post(1, "/outbox/" .. row.id .. "/replay").status)
-    World.wait_until("the object", function() return store:object(key) end, 30000)
+    World.wait_until("the object", function() return store:object(key) end)
   end)
 
   it("lets go of the local file when its hours are over", function()
@@ -160,7 +161,7 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Store).serve_forever()
     start({ CXB_KEEP_RECORDINGS_HOURS = "0" })
     host:short_call(1)
     local key = json.decode(host:delivery(1).body).recording_key
-    World.wait_until("the file to go", function() return not cxb.fs.stat(local_file(key)) end, 60000)
+    World.wait_until("the file to go", function() return not cxb.fs.stat(local_file(key)) end)
     assert.truthy(store:object(key))
     assert.equal(404, cxb.http.request({ headers = { ["x-cxb-core-secret"] = CoreHost.SECRET },
       url = "http+unix:" .. host:socket(1) .. ":/" .. key }).status)

@@ -1,3 +1,4 @@
+-- waits: 22
 -- Providers killed in turn in the middle of a call, all of them real processes: another takes over
 -- and no turn is lost.
 
@@ -20,7 +21,7 @@ describe("a call whose providers are killed in turn", function()
     world:start({ "python3", cxb.root .. "/spec/sim/llm_sim.py", "--port", tostring(port) })
     support.wait_until("the spare model", function()
       return support.get_json(url .. "/_seen")
-    end, 20000)
+    end)
     return url
   end
 
@@ -46,12 +47,12 @@ describe("a call whose providers are killed in turn", function()
     local n = talk.bot_silent(d)
     talk.llm_process:kill("KILL")
     d:says(talk:say("What are your opening hours?"))
-    support.wait_until("the answer's first second", function() return #d.audio > n + 50 end, 60000)
+    support.wait_until("the answer's first second", function() return #d.audio > n + 50 end)
     mouth:kill("KILL") -- while the bot speaks
     n = talk.bot_silent(d, n)
     local question = talk:say("And now please tell me, what is your address?", "awb")
     d:says(question)
-    support.wait_until("half of the question", function() return #d.queue < 70 end, 30000)
+    support.wait_until("half of the question", function() return #d.queue < 70 end)
     ear:kill("KILL") -- while the caller speaks
     talk.bot_silent(d, n)
     local heard = talk:heard(d)

@@ -1,4 +1,5 @@
 -- stores: both
+-- waits: 13
 -- A flow from the editor to calls: the real API, and a host of two real workers.
 local CoreHost = require("support.core_host")
 local dialler = require("support.dialler")

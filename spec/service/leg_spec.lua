@@ -1,3 +1,4 @@
+-- waits: 31
 -- cxb.media and the leg object: calls carried by an independent client (spec/sim/wscall.py, Python)
 -- over real sockets, on each wire.
 

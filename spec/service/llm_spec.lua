@@ -287,7 +287,7 @@ describe("TLS", function()
     ]])
     local p = world:start({ World.program, script, ("https://localhost:%d"):format(tls.port) },
       { SSL_CERT_FILE = dir .. "/cert.pem" })
-    assert.equal(0, p:wait(20000), p:output())
+    assert.equal(0, p:wait(30000), p:output())
     local turns = 0
     for _, seen in ipairs(json.decode(p:output())) do
       turns = turns + (seen.method == "POST" and 1 or 0)

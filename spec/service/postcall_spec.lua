@@ -1,3 +1,4 @@
+-- waits: 18
 -- After a call, with a real worker, a simulated model and an API that counts what it is sent.
 
 local dialler = require "spec.support.dialler"
@@ -72,7 +73,7 @@ local function results(session)
 end
 
 local function wait_result(session)
-  world:wait_until("the result of " .. session, function() return #results(session) > 0 end, 30000)
+  world:wait_until("the result of " .. session, function() return #results(session) > 0 end)
   return results(session)[1]
 end
 
@@ -117,7 +118,7 @@ describe("a call that is over", function()
     local caller = assert(dialler.connect(here.socket, "demo")):begin()
     world:wait_until("the call", function() return worker:logged("call started") end)
     caller:send { event = "dtmf", digit = "1" }
-    world:wait_until("its end", function() return worker:logged("call ended") end, 30000)
+    world:wait_until("its end", function() return worker:logged("call ended") end)
     world:wait_until("a free slot", function()
       return World.get_json("http+unix:" .. here.socket .. ":/health").worker_calls == 0
     end)

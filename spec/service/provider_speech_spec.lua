@@ -1,3 +1,4 @@
+-- waits: 26
 -- Each speech provider against its simulator, by the interface the call worker uses. The spec is the
 -- worker here: what a leg would get or give goes through an echoing socket.
 
@@ -522,7 +523,7 @@ describe("a recogniser", function()
         support.wait_until(provider .. " to be kept awake", function()
           local one = sim:connections(provider)[1]
           return (one.keepalives or 0) >= 1 or one.audio_ms >= 80
-        end, 15000)
+        end)
         assert.equal(0, count(events, "lost"))
         stt:close()
       end

@@ -1,3 +1,4 @@
+-- alone: 12
 -- Calls through the speech providers with the real worker: audio of a caller in, audio of the bot
 -- out, the providers simulated behind real sockets (spec/sim/speech). The calls are all made at
 -- once, each with a simulator of its own; the specs then look at how they went.
@@ -100,14 +101,14 @@ function run:farewell()
 end
 
 function run:result()
-  assert(self.d:wait_closed(20000), self.name .. " was not closed")
+  assert(self.d:wait_closed(), self.name .. " was not closed")
   return support.wait_until("the result of " .. self.name, function()
     local p = cxb.process.spawn({ capture = true,
       args = { "find", dir .. "/state", "-path", "*/results/*", "-name", self.name .. ".json" } })
     local path = p:line()
     p:wait()
     return path and path:match("%.json$") and json.decode(world:read(path))
-  end, 20000)
+  end)
 end
 
 local function texts(r, role)
@@ -230,7 +231,7 @@ function calls.ringing(self)
   support.wait_until("providers while the phone rings", function()
     local said = self:said("Good morning, this is the line.")
     return said and said.sent_ms >= said.ms and #self.sim:connections("deepgram") == 1
-  end, 20000)
+  end)
   self.heard_ringing = #d.audio
   d:send({ event = "answer" })
   self:hears("Good morning, this is the line.")

@@ -29,7 +29,7 @@ end)
 local function upgrade(path, headers)
   World.wait_until("a free slot", function()
     return World.get_json("http+unix:" .. socket .. ":/health").worker_calls == 0
-  end, 20000)
+  end)
   local all = { connection = "Upgrade", upgrade = "websocket", ["sec-websocket-version"] = "13",
     ["sec-websocket-key"] = "dGhlIHNhbXBsZSBub25jZQ==" }
   for key, value in pairs(headers or {}) do all[key] = value end
@@ -154,7 +154,7 @@ describe("a worker", function()
       for key, value in pairs(base) do all[key] = value end
       for key, value in pairs(more) do all[key] = value end
       local p = world:start({ World.program, "core.lua" }, all)
-      assert.equal(1, p:wait(20000))
+      assert.equal(1, p:wait(30000))
       assert.truthy(p:output():find(line, 1, true), p:output())
     end
   end)

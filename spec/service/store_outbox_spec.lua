@@ -1,3 +1,4 @@
+-- waits: 35
 -- The outbox over real HTTP to receivers that fail in the ways receivers do.
 
 local json = require "cjson.safe"
@@ -185,7 +186,7 @@ describe("the outbox", function()
     World.wait_until("some failures", function()
       local _, row = state(id)
       return row and row.attempts >= 4 and row.state == "ready"
-    end, 60000)
+    end)
     assert.is_true(box:flush(10000))
     assert.equal("done", (state(id)))
   end)
@@ -212,7 +213,7 @@ describe("the outbox", function()
     local heir = assert(cxb.outbox.open(path))
     World.wait_until("all rows", function()
       return heir:stats().ready + heir:stats().sending == 0
-    end, 60000)
+    end)
     local keys, count = {}, 0
     for _, request in ipairs(receiver.seen()) do
       local key = request.headers["idempotency-key"]

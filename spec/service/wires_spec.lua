@@ -1,3 +1,4 @@
+-- waits: 50
 -- Every wire of the call worker: one real worker, an independent client (spec/sim/wscall.py), real
 -- flows. The caller's tone must be in the recording, the bot's in the client's ear.
 
@@ -96,7 +97,7 @@ end
 local function idle()
   World.wait_until("a free slot", function()
     return World.get_json("http+unix:" .. socket .. ":/health").worker_calls == 0
-  end, 20000)
+  end)
 end
 
 -- The client's report.
@@ -140,7 +141,7 @@ local function result(stream_id)
       local r = whole and json.decode(world:read(folder .. "/" .. name))
       if r and r.stream_id == stream_id then return r end
     end
-  end, 20000)
+  end)
 end
 
 local function event(r, kind)

@@ -94,14 +94,14 @@ function site:health()
   return support.get_json("http+unix:" .. self.socket .. ":/health")
 end
 
----(waits) The one call the API knows, once its result is there.
+---(waits) The one call the API knows, once its result is there (see core_host's delivery).
 function site:stored(timeout_ms)
   return support.wait_until("the stored result", function()
     local list = self:ask("/api/v1/calls?limit=50")
     local item = list and list.items[1]
     if not item or item.status == "in_progress" then return end
     return self:ask("/api/v1/calls/" .. item.session_id)
-  end, timeout_ms or 60000)
+  end, timeout_ms or 150000)
 end
 
 ---Records of the call's journal, while it lives.

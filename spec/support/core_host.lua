@@ -145,7 +145,8 @@ function host:mode(mode, times)
   assert(World.get_json(("%s/_mode/%s%s"):format(self.url, mode, times and "/" .. times or "")))
 end
 
----(waits) The n-th delivery the receiver has taken for good.
+---(waits) The n-th delivery the receiver has taken for good. After an outage one delay of the outbox
+---still has to pass: up to 2 s to the power of the failures so far.
 function host:delivery(n, timeout_ms)
   return World.wait_until("delivery " .. (n or 1), function()
     local taken = {}
@@ -153,7 +154,7 @@ function host:delivery(n, timeout_ms)
       if d.answer == "200" then taken[#taken + 1] = d end
     end
     return taken[n or 1]
-  end, timeout_ms or 60000)
+  end, timeout_ms or 150000)
 end
 
 ---(waits) Until worker n carries no call.

@@ -17,16 +17,18 @@ function M.new()
 end
 
 ---(waits) Until `condition` answers something true; that, or an error that says what was awaited.
+---It is asked once more when the time is over: the spec itself may have been kept waiting.
 ---@param what string
 ---@param condition fun(): any
 ---@param timeout_ms? number 60000: a busy machine is slow, and who waits in vain is a failure anyway
 function M.wait_until(what, condition, timeout_ms)
   local deadline = cxb.time.mono() + (timeout_ms or 60000)
   repeat
+    local over = cxb.time.mono() >= deadline
     local value = condition()
     if value then return value end
-    cxb.time.sleep(10)
-  until cxb.time.mono() >= deadline
+    if not over then cxb.time.sleep(10) end
+  until over
   error(("waited %d ms in vain: %s"):format(timeout_ms or 60000, what), 2)
 end
 world.wait_until = function(_, ...) return M.wait_until(...) end
