@@ -5,6 +5,10 @@
 local json = require("cjson.safe")
 
 local M = {}
+-- A lock file for each port that a spec was given (a process may hold sixteen; more ports are taken
+-- at their looks), and those of this process.
+local PORTS, given = "/tmp/cxb-spec-ports", {}
+
 local world = {}
 world.__index = world
 
@@ -67,14 +71,20 @@ local function listening_ports()
   return ports
 end
 
----A port nobody uses, below the range the system gives to outgoing connections.
+---A port nobody uses, below the range the system gives to outgoing connections; this process's
+---until it ends, bound or not: specs run side by side, and their services come and go.
 ---@return integer
 function world:port()
   local used = listening_ports()
+  cxb.fs.mkdir(PORTS, 511)
   for _ = 1, 200 do
     local a, b = cxb.crypto.random(2):byte(1, 2)
     local port = 20000 + (a * 256 + b) % 12000
-    if not used[port] then return port end
+    if not used[port] and not given[port]
+      and select(2, cxb.fs.lock(PORTS .. "/" .. port)) ~= "busy" then
+      given[port] = true
+      return port
+    end
   end
   error("no free port")
 end

@@ -11,6 +11,15 @@ describe("the specs' world", function()
     assert.is_nil(cxb.fs.stat(folder))
   end)
 
+  it("gives a port to one process", function()
+    local port = world:port()
+    local other = world:write(world:folder() .. "/other.lua", ([[
+      print(select(2, cxb.fs.lock("/tmp/cxb-spec-ports/%d")))]]):format(port))
+    local p = world:start({ support.program, other })
+    assert.equal(0, p:wait())
+    assert.matches("^busy", p:output())
+  end)
+
   it("keeps a process's output and exit code", function()
     local p = world:start({ "sh", "-c", "echo one; echo two >&2; exit 3" })
     assert.equal(3, p:wait())
