@@ -1,6 +1,4 @@
-/* A walk over a JSON text (RFC 8259) that builds nothing. It is strict about structure, so that a
- * member is never taken for what only looks like one; what strings hold is left to their readers.
- */
+/* Finds one string member by the events of the JSON reader, which builds nothing. */
 #include "json_cut.h"
 
 #include <stdbool.h>
@@ -9,157 +7,97 @@
 
 #include "base64.h"
 #include "err.h"
+#include "json_read.h"
 
-typedef struct walk {
-  const char *text;
-  size_t at, end;
-  const char *path; /* what is left of it to look for; NULL: found, or not to be found here */
+enum { STEPS = 8 };
+
+typedef struct search {
+  const char *path[STEPS]; /* what is left of it in each object on it */
+  int depth, inside;       /* levels that are open; of them on the path */
+  bool meant, found;       /* meant: the value that comes is the path's next step */
   cxb_json_span *out;
-  bool found;
-} walk;
+} search;
 
-static void skip(walk *w) {
-  while (w->at < w->end && strchr(" \t\r\n", w->text[w->at]) && w->text[w->at])
-    w->at++;
+/* The step that is looked for in the innermost object on the path. */
+static const char *step_of(const search *s, size_t *len) {
+  const char *step = s->path[s->inside - 1];
+  *len = strcspn(step, ".");
+  return step;
 }
 
-static bool take(walk *w, char c) {
-  skip(w);
-  if (w->at == w->end || w->text[w->at] != c)
+/* A value that is no object on the path: the text itself has to be one. */
+static bool passed(search *s) {
+  s->meant = false;
+  return s->depth > 0;
+}
+
+static bool on_null(void *arg) {
+  return passed(arg);
+}
+
+static bool on_boolean(void *arg, bool value) {
+  (void)value;
+  return passed(arg);
+}
+
+static bool on_number(void *arg, double value) {
+  (void)value;
+  return passed(arg);
+}
+
+static bool on_string(void *arg, const cxb_json_string *string) {
+  search *s = arg;
+  if (s->depth == 0)
     return false;
-  w->at++;
-  return true;
-}
-
-static bool take_string(walk *w, cxb_json_span *out) {
-  if (!take(w, '"'))
-    return false;
-  out->at = w->at;
-  while (w->at < w->end && w->text[w->at] != '"') {
-    if ((unsigned char)w->text[w->at] < 0x20)
-      return false;
-    w->at += w->text[w->at] == '\\' ? 2 : 1;
-  }
-  if (w->at >= w->end)
-    return false;
-  out->len = w->at++ - out->at;
-  return true;
-}
-
-static bool digits(walk *w) {
-  size_t from = w->at;
-  while (w->at < w->end && w->text[w->at] >= '0' && w->text[w->at] <= '9')
-    w->at++;
-  return w->at > from;
-}
-
-static bool take_number(walk *w) {
-  if (w->text[w->at] == '-')
-    w->at++;
-  if (w->at < w->end && w->text[w->at] == '0')
-    w->at++;
-  else if (!digits(w))
-    return false;
-  if (w->at < w->end && w->text[w->at] == '.') {
-    w->at++;
-    if (!digits(w))
-      return false;
-  }
-  if (w->at < w->end && (w->text[w->at] == 'e' || w->text[w->at] == 'E')) {
-    w->at++;
-    if (w->at < w->end && (w->text[w->at] == '+' || w->text[w->at] == '-'))
-      w->at++;
-    return digits(w);
-  }
-  return true;
-}
-
-static bool take_word(walk *w) {
-  static const char *const words[] = {"true", "false", "null"};
-  for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
-    size_t n = strlen(words[i]);
-    if (w->end - w->at >= n && memcmp(w->text + w->at, words[i], n) == 0) {
-      w->at += n;
-      return true;
-    }
-  }
-  return false;
-}
-
-static bool take_object(walk *w, const char *path, int depth);
-
-static bool take_list(walk *w, int depth);
-
-/* `path`: what to look for inside this value, "" for the value itself, NULL for nothing. */
-static bool take_value(walk *w, const char *path, int depth) {
-  skip(w);
-  if (w->at == w->end || depth > CXB_JSON_DEPTH)
-    return false;
-  switch (w->text[w->at]) {
-  case '{':
-    return take_object(w, path && *path ? path : NULL, depth);
-  case '[':
-    return take_list(w, depth);
-  case '"': {
-    cxb_json_span span;
-    if (!take_string(w, &span))
-      return false;
-    if (path && !*path && !w->found) {
-      *w->out = span;
-      w->found = true;
-    }
+  size_t len;
+  const char *step = step_of(s, &len);
+  if (string->key) {
+    s->meant = s->depth == s->inside && len == string->len && memcmp(step, string->text, len) == 0;
     return true;
   }
-  case 't':
-  case 'f':
-  case 'n':
-    return take_word(w);
-  default:
-    return take_number(w);
+  if (s->meant && !step[len] && !s->found) {
+    *s->out = (cxb_json_span){string->at, string->span};
+    s->found = true;
   }
+  return passed(s);
 }
 
-static bool take_list(walk *w, int depth) {
-  if (!take(w, '['))
-    return false;
-  if (take(w, ']'))
-    return true;
-  do
-    if (!take_value(w, NULL, depth + 1))
-      return false;
-  while (take(w, ','));
-  return take(w, ']');
+static bool on_begin(void *arg, bool object, size_t at) {
+  search *s = arg;
+  (void)at;
+  if (s->depth == 0) {
+    s->depth = s->inside = 1;
+    return object;
+  }
+  size_t len;
+  const char *step = step_of(s, &len);
+  if (s->meant && object && step[len] && s->inside < STEPS)
+    s->path[s->inside++] = step + len + 1;
+  s->depth++;
+  return passed(s);
 }
 
-/* What of the path lies below the member `name`: "" when it is the member itself, NULL: elsewhere.
- */
-static const char *below(const walk *w, const char *path, const cxb_json_span *name) {
-  size_t step = path ? strcspn(path, ".") : 0;
-  if (!path || step != name->len || memcmp(path, w->text + name->at, step) != 0)
-    return NULL;
-  return path[step] ? path + step + 1 : path + step;
-}
-
-static bool take_object(walk *w, const char *path, int depth) {
-  if (!take(w, '{'))
-    return false;
-  if (take(w, '}'))
-    return true;
-  do {
-    cxb_json_span name;
-    if (!take_string(w, &name) || !take(w, ':') || !take_value(w, below(w, path, &name), depth + 1))
-      return false;
-  } while (take(w, ','));
-  return take(w, '}');
+static bool on_end(void *arg, bool object, size_t count, size_t at) {
+  search *s = arg;
+  (void)object;
+  (void)count;
+  (void)at;
+  if (s->depth-- == s->inside)
+    s->inside--;
+  return true;
 }
 
 int cxb_json_find(const char *text, size_t len, const char *path, cxb_json_span *out) {
+  static const cxb_json_events events = {.null = on_null,
+                                         .boolean = on_boolean,
+                                         .number = on_number,
+                                         .string = on_string,
+                                         .begin = on_begin,
+                                         .end = on_end};
   cxb_json_span span = {0, 0};
-  walk w = {.text = text, .end = len, .out = &span};
-  if (!take_object(&w, path, 1))
-    return 0;
-  skip(&w);
-  if (w.at != w.end || !w.found)
+  cxb_json_fault fault;
+  search s = {.path = {path}, .out = &span};
+  if (cxb_json_read(text, len, CXB_JSON_DEPTH, &events, &s, &fault) || !s.found)
     return 0;
   *out = span;
   return 1;

@@ -10,9 +10,10 @@ typedef struct cxb_json_span {
   size_t at, len;
 } cxb_json_span;
 
-/* Looks for the string member at `path` ("audio", "data.audio") of the object that `text` is; of
- * repeated members the first counts. 1: found. 0: it is not there, is no string, or the text is no
- * JSON object at all (then nothing of it may be used). */
+/* Looks for the string member at `path` ("audio", "data.audio", at most eight steps) of the object
+ * that `text` is, with a NUL behind it; of repeated members the first counts. 1: found. 0: it is
+ * not there, is no string, or the text is no JSON object at all (then nothing of it may be used).
+ */
 int cxb_json_find(const char *text, size_t len, const char *path, cxb_json_span *out);
 
 /* Decodes the base64 string at `span` (found in this text) in place: the bytes are at text + at

@@ -314,27 +314,27 @@ static bool on_number(void *arg, double value) {
 
 /* Inside an opaque member: the strings that are wanted, each with an end of line; of repeated names
  * the last counts. */
-static bool pass_string(reader *r, const char *s, size_t len, bool key) {
+static bool pass_string(reader *r, const cxb_json_string *s) {
   opaque *o = &r->passed;
   if (!o->member || r->depth != o->level + 1)
-    return key || passes(r);
-  if (key) {
-    o->wanted = len == o->member_len && memcmp(s, o->member, len) == 0;
+    return s->key || passes(r);
+  if (s->key) {
+    o->wanted = s->len == o->member_len && memcmp(s->text, o->member, s->len) == 0;
     if (o->wanted)
       lines.len = o->item_lines;
   } else if (o->wanted) {
     o->wanted = false;
-    r->no_memory = cxb_buf_add(&lines, s, len) || cxb_buf_add(&lines, "\n", 1);
+    r->no_memory = cxb_buf_add(&lines, s->text, s->len) || cxb_buf_add(&lines, "\n", 1);
   }
   return !r->no_memory;
 }
 
-static bool on_string(void *arg, const char *s, size_t len, bool key) {
+static bool on_string(void *arg, const cxb_json_string *s) {
   reader *r = arg;
   if (r->passed.level)
-    return pass_string(r, s, len, key);
-  lua_pushlstring(r->L, s, len);
-  return key || placed(r);
+    return pass_string(r, s);
+  lua_pushlstring(r->L, s->text, s->len);
+  return s->key || placed(r);
 }
 
 /* Whether the container that begins is to be passed: the name on top is among the opaque ones. */

@@ -192,16 +192,20 @@ static int take_string(reader *r, bool key) {
                   p == end ? "a string without its end" : "a control character in a string");
     }
   }
-  const char *s = from;
-  size_t len = (size_t)((const char *)p - from);
+  const char *first = r->at + 1;
+  cxb_json_string s = {.text = from,
+                       .len = (size_t)((const char *)p - from),
+                       .key = key,
+                       .at = (size_t)(first - r->text),
+                       .span = (size_t)((const char *)p - first)};
   if (escaped) {
-    if (cxb_buf_add(&r->plain, from, len))
+    if (cxb_buf_add(&r->plain, from, s.len))
       return CXB_ENOMEM;
-    s = r->plain.data;
-    len = r->plain.len;
+    s.text = r->plain.data;
+    s.len = r->plain.len;
   }
   r->at = (const char *)p + 1;
-  return told(r, r->events->string(r->arg, s, len, key));
+  return told(r, r->events->string(r->arg, &s));
 }
 
 /* ---- other values ---- */

@@ -5,14 +5,20 @@
 
 enum { CXB_JSON_LEVELS = 256 }; /* the most that may be asked for */
 
+typedef struct cxb_json_string {
+  const char *text; /* UTF-8 without its escapes, may hold NUL; only there during the call */
+  size_t len;
+  bool key;        /* the name of a member */
+  size_t at, span; /* where it stands between its quotes, bytes with its escapes */
+} cxb_json_string;
+
 /* What is found, in order; `at` is the byte where a value begins, or the one behind its end. Each
- * answers false to end the reading. Strings are UTF-8 and may hold NUL; they are only there during
- * the call. */
+ * answers false to end the reading. */
 typedef struct cxb_json_events {
   bool (*null)(void *arg);
   bool (*boolean)(void *arg, bool value);
   bool (*number)(void *arg, double value);
-  bool (*string)(void *arg, const char *s, size_t len, bool key);
+  bool (*string)(void *arg, const cxb_json_string *s);
   bool (*begin)(void *arg, bool object, size_t at);
   bool (*end)(void *arg, bool object, size_t count, size_t at); /* members or items */
 } cxb_json_events;

@@ -136,7 +136,7 @@ static void cut_audio(conn *c, message *m) {
 }
 
 static void queue(conn *c, bool binary, const uint8_t *data, size_t len) {
-  message *m = c->unread + len > MAX_UNREAD ? NULL : malloc(sizeof *m + len);
+  message *m = c->unread + len > MAX_UNREAD ? NULL : malloc(sizeof *m + len + 1);
   if (!m) { /* a script that does not read is told so rather than fed for ever */
     cxb_ws_close(c->ws, 1008, "unread messages");
     return;
@@ -145,6 +145,7 @@ static void queue(conn *c, bool binary, const uint8_t *data, size_t len) {
   m->len = len;
   m->binary = binary;
   memcpy(m->data, data, len);
+  m->data[len] = '\0';
   if (!binary && c->path[0])
     cut_audio(c, m);
   *c->last = m;

@@ -145,8 +145,9 @@ static void mutated_messages_mean_what_the_library_says(void **state) {
     }
     const char *path = i % 3 == 1 ? "data.audio" : "audio";
     cxb_json_span span;
-    char *copy = malloc(len); /* exactly: a read behind it is seen by the sanitizer */
+    char *copy = malloc(len + 1); /* exactly: a read behind it is seen by the sanitizer */
     memcpy(copy, text, len);
+    copy[len] = '\0';
     int here = cxb_json_find(copy, len, path, &span);
     json_t *doc = json_loadb(copy, len, JSON_REJECT_DUPLICATES, NULL);
     if (doc && json_is_object(doc)) {
