@@ -264,7 +264,8 @@ describe("a call at the Agent Desk", function()
     on("ann", "c1", "hangup")
     desk:pass_with(119, "ann")
     for n = 1, 3 do
-      local draft = desk:as("ann", "PUT", "/calls/c1/wrap-up", { notes = "n" .. n, extend = true })
+      local draft = desk:as("ann", "PUT", "/calls/c1/wrap-up",
+        { notes = "n" .. n, disposition = "SOLD", extend = true })
       assert.same({ 200, n }, { draft.status, draft.answer.extensions })
     end
     assert.equal("extensions_used",
@@ -275,6 +276,7 @@ describe("a call at the Agent Desk", function()
     local call = desk:call("c1")
     assert.same({ "completed", "WRAP_UP_TIMEOUT", "n3", "available" }, { call.state,
       call.disposition, call.notes, desk:status("ann") })
+    assert.equal("SOLD", call.events[#call.events].drafted)
   end)
 
   it("whose agent's browser is killed is first in the queue again when the grace is over", function()

@@ -101,6 +101,7 @@ local function close_rooms(app, now)
   end
 end
 
+-- What was drafted is not what the agent ended the call with: it stays in the call's events.
 local more = {
   wrap_up_timeout = { disposition = "WRAP_UP_TIMEOUT" },
   agent_lost = { disposition = "WRAP_UP_TIMEOUT" },
@@ -111,8 +112,7 @@ local function expire(app, call, event)
     if now_is.v ~= call.v then
       return nil, { code = "conflict" } -- somebody was quicker: looked at again in a second
     end
-    local drafted = states.next(now_is.state, event) == "completed" and not now_is.disposition
-    return drafted and more[event] or nil
+    return states.next(now_is.state, event) == "completed" and more[event] or nil
   end)
   if done then
     cxb.log.info("desk timer", { event = event, state = done.state, call_id = call._id })

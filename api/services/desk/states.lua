@@ -95,8 +95,10 @@ function M.operations(call, event, now, more)
   for name, value in pairs(more or {}) do
     set[name] = value
   end
+  local replaced = set.disposition and set.disposition ~= call.disposition
   return { set = set, unset = unset,
-    push = { events = { at = now, type = event, state = state, agent_id = call.agent_id } } }
+    push = { events = { at = now, type = event, state = state, agent_id = call.agent_id,
+      drafted = replaced and call.disposition or nil } } }
 end
 
 -- The timers: in which state, since when, how long (a name of settings `agent_desk`), then what.
