@@ -142,6 +142,26 @@ describe("the document store on SQLite", function()
       1, true), plan())
   end)
 
+  it("lists a campaign's contacts by day, callback, state and number by an index each, sorted", function()
+    local store = api.store(require("cxb.store.collections"))
+    local filter = require("services.campaigns.contacts").filter
+    local campaign = { _id = "cmp_1", run_number = 1, upload = { id = "upl_1" },
+      config = { time_window = { timezone = "UTC" } } }
+    for wanted, query in pairs({
+      ["run_number=? AND dial.at>? AND dial.at<?"] = { date = "2026-04-24", status = "exhausted" },
+      ["run_number=? AND callback.requested_at>?"] = { callback = "pending" },
+      ["campaign_id=? AND status=?"] = { status = "exhausted" },
+      ["upload_id=? AND phone_number>? AND phone_number<?"] = { phone = "98", date = "2026-04-24" },
+      ["run_number=? AND upload_id=?"] = {},
+    }) do
+      local plan = explain(store)
+      local conditions, sort = filter(campaign, query)
+      assert.equal(0, #store:find("campaign_calls", conditions, { sort = sort }))
+      assert.truthy(plan():find(wanted, 1, true), plan())
+      assert.is_nil(plan():find("TEMP B-TREE FOR ORDER", 1, true), plan())
+    end
+  end)
+
   it("lists through an index of its own, not through the documents", function()
     local store = api.store(collections)
     for i = 1, 50 do

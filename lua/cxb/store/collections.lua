@@ -156,6 +156,8 @@ M.campaign_calls = {
     { "campaign_id", "status", "next_retry_at" },
     { "campaign_id", "run_number", "status", "zone_key", "next_retry_at" },
     { "lease.until" }, { "session_id" }, { "external_id" },
+    { "campaign_id", "run_number", "dial.at" },
+    { "campaign_id", "run_number", "callback.requested_at" },
   },
 }
 
