@@ -1,6 +1,6 @@
 -- cxbctl: what an operator types. Each verb is one file in deploy/cxbctl/verbs/ that declares its
--- options and returns an exit code: 0 ok, 1 failed, 2 usage, 3 partly or still running, 4 not
--- permitted.
+-- options, and whether it takes other words (`operands`), and returns an exit code: 0 ok, 1 failed,
+-- 2 usage, 3 partly or still running, 4 not permitted.
 
 local args = require("cxbctl.args")
 local output = require("cxbctl.output")
@@ -44,6 +44,10 @@ if why then
 elseif options.help then
   out:say(args.help(name, verb))
   return 0
+end
+if rest[1] and not verb.operands then
+  out:fail(("%s takes no %q"):format(name, rest[1]), "cxbctl " .. name .. " --help")
+  return 2
 end
 out.json = options.json or false
 return verb.run(options, rest, out)

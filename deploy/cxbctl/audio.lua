@@ -58,7 +58,7 @@ end
 ---@return string? pcm, string? why
 function M.read_wav(path, rate)
   local pcm, from, message = cxb.media.read_wav(path)
-  if not pcm then return nil, ("%s: %s"):format(path, message or from) end
+  if not pcm then return nil, message or ("%s: %s"):format(path, from) end
   if from ~= rate then pcm = cxb.media.resample(pcm, from, rate) end
   return pcm
 end

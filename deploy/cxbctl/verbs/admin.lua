@@ -5,6 +5,7 @@ local paths = require("cxbctl.paths")
 
 local M = {
   summary = "make the first administrator",
+  operands = true,
   usage = "create --email E --name N [options]",
   example = "cxbctl admin create --email ada@example.org --name Ada <password.txt",
   options = {

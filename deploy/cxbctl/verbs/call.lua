@@ -7,6 +7,9 @@ local paths = require("cxbctl.paths")
 local records = require("cxbctl.records")
 local targets = require("cxbctl.targets")
 
+-- How long a result is waited for; after a refusal there is hardly one.
+local RESULT_MS, REFUSED_MS = 15000, 1000
+
 local M = {
   summary = "place a call from WAV files; print turns, latencies and the stored result",
   usage = "--bot B --wav F [--wav G] [options]",
@@ -91,6 +94,21 @@ local function tell(out, result, stored)
   out:say(("frames     %d received, %d short"):format(result.frames_in, result.starved))
 end
 
+-- How a worker closes a call that it does not take.
+local closed_as = {
+  [1008] = "there is no active bot of this name",
+  [1000] = "the bot is outside its active hours",
+}
+
+---Why the call was over before anything was heard; nil when it was taken.
+---@param result table of the caller
+---@return string?
+function M.refusal(result)
+  if result.ended_by ~= "far end" or result.frames_in > 0 then return nil end
+  return "the call was refused: " .. (closed_as[(result.closed or {}).status]
+    or "the worker's log says why")
+end
+
 function M.run(options, _, out)
   local lines, why = lines_of(options)
   if not lines then
@@ -117,14 +135,16 @@ function M.run(options, _, out)
   local result
   result, why = call:run(options["max-seconds"] * 1000)
   if not result then
-    out:fail(why, "cxbctl status")
+    out:fail(("%s (%s)"):format(why, front), "cxbctl status")
     return 1
   end
   if options.save then audio.write_wav(options.save, result.heard, result.rate) end
+  local refusal = M.refusal(result)
   local stored
   stored, why = records.wait_result(function(row)
     return row.stream_id == result.stream_id or (ticket and row.session_id == ticket.session_id)
-  end, 15000, options.url)
+  end, refusal and REFUSED_MS or RESULT_MS, options.url)
+  why = refusal or why
   if out.json then
     out:object({ ok = stored ~= nil, error = not stored and why or nil, result = stored,
       turns = result.turns, ended_by = result.ended_by, stream_id = result.stream_id,
@@ -134,7 +154,8 @@ function M.run(options, _, out)
   elseif stored then
     tell(out, result, stored)
   else
-    out:fail("the result is not stored: " .. why, "cxbctl calls")
+    out:fail(refusal or "the result is not stored: " .. why,
+      refusal and "cxbctl status" or "cxbctl calls")
   end
   return stored and 0 or 1
 end

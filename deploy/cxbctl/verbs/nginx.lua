@@ -6,6 +6,7 @@ local paths = require("cxbctl.paths")
 
 local M = {
   summary = "print the front's configuration, or compare it with the file in use",
+  operands = true,
   usage = "render|check [options]",
   example = "CXBCORE_WORKERS=4 cxbctl nginx render",
   options = {

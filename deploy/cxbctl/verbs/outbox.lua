@@ -7,6 +7,7 @@ local targets = require("cxbctl.targets")
 
 local M = {
   summary = "results, hand-offs and recordings that are not delivered yet",
+  operands = true,
   usage = "list | show ID | retry ID… | purge --dead [options]",
   example = "cxbctl outbox list --state dead",
   options = {

@@ -7,6 +7,7 @@ local targets = require("cxbctl.targets")
 
 local M = {
   summary = "load edited scripts; a script that fails changes nothing and is named",
+  operands = true,
   usage = "[SERVICE] [options]",
   example = "cxbctl reload core --check",
   options = { { name = "check", help = "only load and self-test, in a process of its own" } },
