@@ -110,13 +110,17 @@ function cxb.log.context(fields) end
 
 cxb.metrics = {}
 ---@param name string "cxb_calls_total"
----@param labels? table<string, string>
+---@param labels? table<string, string>|string a text is one of cxb.metrics.labels()
 ---@param by? number 1
 function cxb.metrics.count(name, labels, by) end
 ---@param value number
 function cxb.metrics.set(name, labels, value) end
 ---Histogram with the fixed buckets of `name`, seconds.
 function cxb.metrics.observe(name, labels, seconds) end
+---The text of labels, for what is counted often: made once, given to count, set and observe.
+---@param labels table<string, string>
+---@return string
+function cxb.metrics.labels(labels) end
 ---Declares help, type and buckets once; undeclared names are refused.
 ---@param list {name: string, type: "counter"|"gauge"|"histogram", help: string, buckets?: number[]}[]
 function cxb.metrics.declare(list) end

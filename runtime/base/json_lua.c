@@ -241,7 +241,9 @@ static int l_encode(lua_State *L) {
 
 /* ---- reading ---- */
 
-enum { READ_STACK = 8 };
+/* Members an object has room for before its table grows: documents at the outside, what is in them.
+ */
+enum { READ_STACK = 8, OUTER_ROOM = 16, INNER_ROOM = 4 };
 
 /* A member that is passed as it stands: what is told of it. */
 typedef struct opaque {
@@ -366,7 +368,7 @@ static bool on_begin(void *arg, bool object, size_t at) {
     if (r->no_memory)
       return false;
     r->items[r->depth] = object ? -1 : 0;
-    lua_newtable(r->L);
+    lua_createtable(r->L, 0, !object ? 0 : r->depth == 0 ? OUTER_ROOM : INNER_ROOM);
   }
   r->depth++;
   return true;

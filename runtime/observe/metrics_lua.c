@@ -9,15 +9,17 @@
 #include "metrics.h"
 #include "observe_lua.h"
 
-enum { MAX_LABELS = 6 };
+enum { MAX_LABELS = 6, LABELS = 96 };
 
-/* A label table as a="x",b="y", sorted by name. */
-static void labels_text(lua_State *L, int index, char *out, size_t size) {
+/* A label table as a="x",b="y", sorted by name, in `out`; a text that l_labels() made as it is. */
+static const char *labels_text(lua_State *L, int index, char *out, size_t size) {
   const char *names[MAX_LABELS];
   int n = 0;
   *out = '\0';
+  if (lua_type(L, index) == LUA_TSTRING)
+    return lua_tostring(L, index);
   if (!lua_istable(L, index))
-    return;
+    return out;
   lua_pushnil(L);
   while (lua_next(L, index)) {
     if (n < MAX_LABELS && lua_type(L, -2) == LUA_TSTRING) {
@@ -38,6 +40,13 @@ static void labels_text(lua_State *L, int index, char *out, size_t size) {
                             value && !strpbrk(value, "\"\\\n") ? value : "?");
     lua_pop(L, 1);
   }
+  return out;
+}
+
+static int l_labels(lua_State *L) {
+  char labels[LABELS];
+  lua_pushstring(L, labels_text(L, 1, labels, sizeof labels));
+  return 1;
 }
 
 static int done(lua_State *L, int err, const char *name) {
@@ -47,23 +56,20 @@ static int done(lua_State *L, int err, const char *name) {
 }
 
 static int l_count(lua_State *L) {
-  char labels[96];
-  const char *name = luaL_checkstring(L, 1);
-  labels_text(L, 2, labels, sizeof labels);
+  char room[LABELS];
+  const char *name = luaL_checkstring(L, 1), *labels = labels_text(L, 2, room, sizeof room);
   return done(L, cxb_metric_add(name, labels, luaL_optnumber(L, 3, 1)), name);
 }
 
 static int l_set(lua_State *L) {
-  char labels[96];
-  const char *name = luaL_checkstring(L, 1);
-  labels_text(L, 2, labels, sizeof labels);
+  char room[LABELS];
+  const char *name = luaL_checkstring(L, 1), *labels = labels_text(L, 2, room, sizeof room);
   return done(L, cxb_metric_set(name, labels, luaL_checknumber(L, 3)), name);
 }
 
 static int l_observe(lua_State *L) {
-  char labels[96];
-  const char *name = luaL_checkstring(L, 1);
-  labels_text(L, 2, labels, sizeof labels);
+  char room[LABELS];
+  const char *name = luaL_checkstring(L, 1), *labels = labels_text(L, 2, room, sizeof room);
   return done(L, cxb_metric_observe(name, labels, luaL_checknumber(L, 3)), name);
 }
 
@@ -126,9 +132,13 @@ static int l_render(lua_State *L) {
 
 static void open_metrics(lua_State *L, cxb_generation *gen) {
   (void)gen;
-  static const luaL_Reg fns[] = {{"count", l_count},     {"set", l_set},
-                                 {"observe", l_observe}, {"declare", l_declare},
-                                 {"render", l_render},   {NULL, NULL}};
+  static const luaL_Reg fns[] = {{"count", l_count},
+                                 {"set", l_set},
+                                 {"observe", l_observe},
+                                 {"declare", l_declare},
+                                 {"labels", l_labels},
+                                 {"render", l_render},
+                                 {NULL, NULL}};
   lua_newtable(L);
   luaL_register(L, NULL, fns);
   lua_setfield(L, -2, "metrics");

@@ -18,19 +18,36 @@ cxb_sql *cxb_sql_new(void) {
   return calloc(1, sizeof(cxb_sql));
 }
 
-void cxb_sql_free(cxb_sql *sql) {
-  if (!sql)
-    return;
+/* Lets go of all but one chunk, which is returned if there is one. */
+static cxb_sql_chunk *empty(cxb_sql *sql) {
+  cxb_sql_chunk *kept = NULL;
   for (int i = 0; i < sql->count; i++) {
     free(sql->list[i].params);
     free(sql->list[i].cells);
   }
   for (cxb_sql_chunk *c = sql->chunks, *next; c; c = next) {
     next = c->next;
-    free(c);
+    if (!kept && c->cap == CHUNK)
+      kept = c;
+    else
+      free(c);
   }
+  return kept;
+}
+
+void cxb_sql_free(cxb_sql *sql) {
+  if (!sql)
+    return;
+  free(empty(sql));
   free(sql->list);
   free(sql);
+}
+
+void cxb_sql_clear(cxb_sql *sql) {
+  cxb_sql_chunk *kept = empty(sql);
+  if (kept)
+    *kept = (cxb_sql_chunk){.cap = CHUNK};
+  *sql = (cxb_sql){.list = sql->list, .chunks = kept};
 }
 
 void *cxb_sql_alloc(cxb_sql *sql, size_t len) {

@@ -84,6 +84,8 @@ typedef struct cxb_sql {
 
 cxb_sql *cxb_sql_new(void); /* NULL: no memory */
 void cxb_sql_free(cxb_sql *sql);
+/* As new, in memory it had. */
+void cxb_sql_clear(cxb_sql *sql);
 /* Begins a statement; the values that follow are its parameters in order. All is copied. Lack of
  * memory shows when it is run. */
 void cxb_sql_add(cxb_sql *sql, const char *text, size_t len);

@@ -182,10 +182,10 @@ static cxb_sql *new_request(lua_State *L) {
 }
 
 /* The one that is asked for: its text at 2, its values behind. */
-static cxb_sql *statement(lua_State *L) {
+static cxb_sql *statement(lua_State *L, cxb_sql *sql) {
   size_t len;
   const char *text = luaL_checklstring(L, 2, &len);
-  cxb_sql *sql = new_request(L);
+  sql = sql ? sql : new_request(L);
   cxb_sql_add(sql, text, len);
   for (int i = 3; i <= lua_gettop(L); i++)
     add_value(L, i, sql);
@@ -194,16 +194,21 @@ static cxb_sql *statement(lua_State *L) {
 
 static int l_exec(lua_State *L) {
   handle *h = check_db(L);
-  return run(L, h, statement(L), false);
+  return run(L, h, statement(L, NULL), false);
 }
 
 static int l_look(lua_State *L) {
+  static cxb_sql *spare; /* of the look before */
   handle *h = check_db(L);
-  cxb_sql *sql = statement(L);
+  luaL_checkstring(L, 2);
+  cxb_sql *sql = spare;
+  spare = NULL; /* whatever comes in between takes it: an error, or who waits */
+  sql = statement(L, sql);
   if (!h->db || !cxb_sqlite_look(h->db, sql))
     return run(L, h, sql, false);
   int n = push_answer(L, sql, false);
-  cxb_sql_free(sql);
+  cxb_sql_clear(sql);
+  spare = sql;
   return n;
 }
 

@@ -25,7 +25,7 @@ function M.install()
   _G.cxb = setmetatable({
     time = { now = now, mono = now },
     log = { debug = nothing, info = nothing, warn = nothing, error = nothing },
-    metrics = { declare = nothing, count = nothing, set = nothing, observe = nothing },
+    metrics = { declare = nothing, labels = nothing, count = nothing, set = nothing, observe = nothing },
     -- A task runs at once, in place: what it began is done when the spec goes on.
     task = { tag = nothing, deadline = nothing, spawn = function(_, fn, ...)
       return fn(...)

@@ -47,10 +47,12 @@ end
 -- A guard of people, by what their record must be.
 local function people(allowed)
   return function(ctx)
-    local token = (ctx.req.headers.authorization or ""):match("^[Bb]earer%s+(%S+)%s*$")
-    if not token then
+    local header = ctx.req.headers.authorization or ""
+    local from = header:match("^[Bb]earer%s+()")
+    if not from then
       return nil, sessions.unauthenticated()
     end
+    local token = header:sub(from) -- which has no blanks in it, or is none
     local user, claims = sessions.check(ctx.app, token)
     if not user then
       return nil, claims

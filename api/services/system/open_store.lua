@@ -17,7 +17,7 @@ end
 local labels = {} -- by operation: the store is one
 
 local function observe(op, backend, seconds)
-  labels[op] = labels[op] or { op = op, backend = backend }
+  labels[op] = labels[op] or cxb.metrics.labels({ op = op, backend = backend })
   cxb.metrics.observe("cxb_store_op_seconds", labels[op], seconds)
 end
 

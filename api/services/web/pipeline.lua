@@ -281,10 +281,11 @@ local labels = {}
 local function labels_of(name, status)
   local route = labels[name]
   if not route then
-    route = { own = { route = name } }
+    route = { own = cxb.metrics.labels({ route = name }) }
     labels[name] = route
   end
-  route[status] = route[status] or { route = name, status = tostring(status) }
+  route[status] = route[status]
+    or cxb.metrics.labels({ route = name, status = tostring(status) })
   return route.own, route[status]
 end
 
