@@ -115,6 +115,10 @@ routes:get("/recordings/{key*}", with_secret(function(req, params)
   recordings.serve(req, c.recordings_dir, params.key)
 end))
 
+routes:delete("/recordings/{key*}", with_secret(function(req, params)
+  recordings.erase(req, c.recordings_dir, params.key)
+end))
+
 routes:get("/outbox", with_secret(function(req)
   local q = url.parse_query(req.query)
   req:respond(200, host.outbox(c, q.state, tonumber(q.limit)),

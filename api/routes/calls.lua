@@ -78,7 +78,8 @@ return {
   {
     verb = "POST", path = "/api/v1/calls/{id}/redact", guard = "super", audit = "call.redact",
     summary = "Erases a call's words, variables, numbers and recording; what is counted stays.",
-    output = shapes.detail, errors = { "invalid_state", "object_store_unavailable" },
+    output = shapes.detail,
+    errors = { "invalid_state", "object_store_unavailable", "fleet_unavailable" },
     handler = function(ctx)
       local call, err = call_view.get(ctx, ctx.params.id)
       if not call then
@@ -91,7 +92,9 @@ return {
       if call then
         return { body = call_view.shown(call) }
       elseif err.code == "recording" then
-        return nil, errors.new(503, "object_store_unavailable",
+        cxb.log.warn("a recording was not erased", { session_id = ctx.params.id,
+          error = err.message })
+        return nil, errors.new(503, err.away,
           "The recording could not be erased, so nothing was.",
           { headers = { ["retry-after"] = "5" } })
       end

@@ -131,4 +131,25 @@ describe("calls that are on", function()
     assert.equal(json.encode(process.SECRET),
       json.encode(far:asked(path)[1].headers["x-cxbcore-secret"]))
   end)
+
+  it("are erased with the copy that a host has, or not at all", function()
+    api:ask("POST", "/api/v1/call-results", { body = { session_id = "far-red",
+      disconnected_by = "bot", recording_key = "recordings/2026/04/24/red.wav" } })
+    local path = "/recordings/recordings/2026/04/24/red.wav"
+    local function redact()
+      return api:ask("POST", "/api/v1/calls/far-red/redact")
+    end
+    near:answer(path, 404, { error = "not_found" })
+    far:answer(path, 500, { error = "not_erased" })
+    local refused = redact()
+    assert.same({ 503, "fleet_unavailable" }, { refused.status, refused.answer.error })
+    local call = api:ask("GET", "/api/v1/calls/far-red").answer
+    assert.same({ nil, "recordings/2026/04/24/red.wav" }, { call.redacted_at, call.recording_key })
+    far:answer(path, 204, "")
+    assert.equal(200, redact().status)
+    local asked = far:asked(path)
+    assert.same({ "DELETE", process.SECRET }, { asked[#asked].method,
+      asked[#asked].headers["x-cxbcore-secret"] })
+    assert.is_string(api:ask("GET", "/api/v1/calls/far-red").answer.redacted_at)
+  end)
 end)

@@ -477,6 +477,30 @@ describe("the call worker", function()
     assert.equal(404, fetch("2020/01/01/none.wav", h).status)
   end)
 
+  it("erases a recording when asked with the secret, not one that is being made", function()
+    start()
+    local function erase(name, headers)
+      return assert(cxb.http.request({ method = "DELETE", headers = headers,
+        url = "http+unix:" .. socket .. ":/recordings/" .. name })).status
+    end
+    local h = { ["x-cxb-core-secret"] = SECRET }
+    local d = assert(call("echo"))
+    d:speak(dialler.tone(1000))
+    assert.equal(409, support.wait_until("the file", function()
+      local status = erase("sess-1.wav", h)
+      return status ~= 404 and status
+    end))
+    d:hangup()
+    local key = result().recording_key
+    idle()
+    assert.same({ 403, 400, 404 }, { erase(key), erase("..%2f..%2fetc%2fpasswd", h),
+      erase("2020/01/01/none.wav", h) })
+    local path = dir .. "/state/" .. key
+    assert.is_truthy(cxb.fs.stat(path))
+    assert.same({ 204, 404 }, { erase(key, h), erase(key, h) })
+    assert.is_nil(cxb.fs.stat(path))
+  end)
+
   it("hangs up a session when asked with the secret", function()
     start()
     local d = assert(call("park"))

@@ -47,11 +47,11 @@ end
 
 ---(waits) Erases one call. Each step may be repeated; the call is marked last.
 ---@param call table as stored
----@return table? call after, table? err of the store, or {code = "recording"}
+---@return table? call after, table? err of the store, or {code = "recording", away = code}
 function M.erase(app, call)
-  local ok, why = recording_store.remove(app, call)
+  local ok, why, away = recording_store.remove(app, call)
   if not ok then
-    return nil, { code = "recording", message = why }
+    return nil, { code = "recording", message = why, away = away }
   end
   local done, err = elsewhere(app.store, call._id)
   if not done then

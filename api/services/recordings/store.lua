@@ -98,6 +98,28 @@ local function on_fleet(app, key)
   return source
 end
 
+-- (waits) Asks all hosts at once to erase their copy; true when none has one any more.
+local function erase_on_fleet(app, key)
+  local hosts = app.cache:healthy() and fleet.hosts(app)
+  if not hosts then
+    return nil, "the cache is away, so which hosts there are is not known"
+  end
+  local tasks, failure = {}, nil
+  for i, host in ipairs(hosts) do
+    tasks[i] = cxb.task.spawn("erase recording", function()
+      local answer, code = fleet.call(app, host.base_url, "DELETE",
+        "/recordings/" .. escaped(key), nil, { timeout_ms = HEAD_MS })
+      local status = answer and answer.status
+      return not (status and (status < 300 or status == 404))
+        and ("the host %s answered %s"):format(host.id, status or code) or nil
+    end)
+  end
+  for _, task in ipairs(tasks) do
+    failure = task:wait() or failure
+  end
+  return not failure, failure
+end
+
 ---@return api.error
 function M.unavailable()
   return errors.new(503, "object_store_unavailable", "The object store does not answer.",
@@ -133,12 +155,17 @@ function M.find(app, call)
   return nil, errors.new(404, "recording_missing", "There is no recording of this call here.")
 end
 
----(waits) Erases the recording of a call where it is kept for good.
----@return true?, string? why
+---(waits) Erases the recording of a call wherever it is: on the hosts that are there, in the object
+---store, in the local folder.
+---@return true?, string? why, string? code of an answer
 function M.remove(app, call)
   local key = M.key(call)
   if not key then
     return true
+  end
+  local clear, failed = erase_on_fleet(app, key)
+  if not clear then
+    return nil, failed, "fleet_unavailable"
   end
   local there = M.object(app, key)
   if there then
@@ -147,12 +174,13 @@ function M.remove(app, call)
       timeout_ms = HEAD_MS,
     })
     if not answer or (answer.status >= 300 and answer.status ~= 404) then
-      return nil, code or ("the object store answered %d"):format(answer.status)
+      return nil, code or ("the object store answered %d"):format(answer.status),
+        "object_store_unavailable"
     end
   end
   local removed, code, message = cxb.fs.remove(local_path(app, key))
   if not removed and code ~= "not_found" then
-    return nil, message or code
+    return nil, message or code, "object_store_unavailable"
   end
   return true
 end

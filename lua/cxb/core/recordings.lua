@@ -1,4 +1,5 @@
--- GET /recordings/{key}: three spellings of a key, Range, nothing outside the folder.
+-- GET and DELETE /recordings/{key}: three spellings of a key, nothing outside the folder, and how a
+-- recording is read (by ranges) and erased.
 local M = {}
 
 ---The key as "YYYY/MM/DD/name.wav" or a bare "name.wav"; nil when it is malformed.
@@ -79,14 +80,11 @@ local function in_progress(path)
   return false
 end
 
----(waits) Answers the request.
----@param req cxb.request
----@param dir string
----@param raw string
-function M.serve(req, dir, raw)
+-- (waits) The file of a key as a URL has it; nil and why not.
+local function file_of(dir, raw)
   local key = M.clean(raw)
   if not key then
-    return req:respond(400, { error = "bad_key" })
+    return nil, "bad_key"
   end
   local path = dir .. "/" .. key
   if not key:find("/", 1, true) then
@@ -94,8 +92,21 @@ function M.serve(req, dir, raw)
   elseif not exists(path) then
     path = nil
   end
+  if not path then
+    return nil, "not_found"
+  end
+  return path
+end
+
+---(waits) Answers the request.
+---@param req cxb.request
+---@param dir string
+---@param raw string
+function M.serve(req, dir, raw)
+  local path, why = file_of(dir, raw)
   if not path or in_progress(path) then
-    return req:respond(404, { error = "not_found" })
+    why = why or "not_found"
+    return req:respond(why == "bad_key" and 400 or 404, { error = why })
   end
   local ok, code, message = req:send_file(path, {
     ["content-type"] = "audio/wav", ["content-disposition"] = "inline",
@@ -104,6 +115,26 @@ function M.serve(req, dir, raw)
   if not ok and code ~= "closed" then
     cxb.log.warn("a recording was not sent", { code = code, error = message })
   end
+end
+
+---(waits) Erases a recording, as the API asks when its call is erased; 404 when there is none. An
+---upload that still waits for the file is given up.
+---@param req cxb.request
+---@param dir string
+---@param raw string
+function M.erase(req, dir, raw)
+  local path, why = file_of(dir, raw)
+  if not path then
+    return req:respond(why == "bad_key" and 400 or 404, { error = why })
+  elseif in_progress(path) then
+    return req:respond(409, { error = "in_progress" })
+  end
+  local ok, code, message = cxb.fs.remove(path)
+  if not ok and code ~= "not_found" then
+    cxb.log.error("a recording was not erased", { code = code, error = message })
+    return req:respond(500, { error = "not_erased" })
+  end
+  return req:respond(204)
 end
 
 return M
