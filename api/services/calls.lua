@@ -5,7 +5,10 @@ local M = {}
 
 local ATTEMPTS = 50
 
+local small = { bulk = false }
+
 ---(waits) Reads a call, asks what to change, writes it if nobody else did meanwhile; else again.
+---The call is read and answered without its bulk fields (cxb.store.collections).
 ---@param change fun(found?: table): table?, table? what to set, names to unset; nil: nothing is;
 ---nil and an error {code=}: that is the answer
 ---@return table? call, table|string? err_or_outcome "created" | "changed" | "unchanged"
@@ -13,7 +16,7 @@ function M.change(store, id, change)
   local err
   for _ = 1, ATTEMPTS do
     local found
-    found, err = store:get("calls", id)
+    found, err = store:get("calls", id, small)
     if not found and err.code ~= "not_found" then
       return nil, err
     end
@@ -24,7 +27,7 @@ function M.change(store, id, change)
     local call
     if found then
       call, err = store:update("calls", id, { set = set, unset = unset },
-        { expect = { v = found.v } })
+        { expect = { v = found.v }, bulk = false })
     else
       set._id = id
       call, err = store:insert("calls", set)

@@ -101,7 +101,7 @@ local function test_of(app, session_id)
   if not session_id then
     return {}
   end
-  local call, err = app.store:get("calls", session_id)
+  local call, err = app.store:get("calls", session_id, { bulk = false })
   if not call and err.code ~= "not_found" then
     return nil, errors.of_store(err)
   end

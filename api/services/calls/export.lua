@@ -89,7 +89,7 @@ end
 ---(waits) The stored call as it is.
 ---@return {body: table, headers: table}? answer, api.error? err
 function M.json(ctx, id)
-  local call, err = call_view.get(ctx, id)
+  local call, err = call_view.get(ctx, id, { bulk = true })
   if not call then
     return nil, err
   end

@@ -16,13 +16,13 @@ end
 -- What was said, a line each.
 local function lines_of(transcript)
   local lines = {}
-  for _, entry in ipairs(transcript) do
+  for _, entry in ipairs(transcript or {}) do
     lines[#lines + 1] = type(entry.text) == "string" and entry.text or nil
   end
   return table.concat(lines, "\n")
 end
 
----@param transcript {text?: string}[] or as opaque JSON, with its `lines` of "text"
+---@param transcript? {text?: string}[] or as opaque JSON, with its `lines` of "text"
 ---@return string[]? terms nil: nothing was said
 function M.of(transcript)
   local words = M.words(json.is_raw(transcript) and transcript.lines or lines_of(transcript))

@@ -32,10 +32,11 @@ function M.shown(call)
   return call
 end
 
----(waits) A call the principal may see.
----@return table? call as stored, api.error? err
-function M.get(ctx, id)
-  local call, err = documents.get(ctx, "calls", id, "call")
+---(waits) A call the principal may see, as stored but for its bulk fields.
+---@param options? table of the store's get
+---@return table? call, api.error? err
+function M.get(ctx, id, options)
+  local call, err = documents.get(ctx, "calls", id, "call", options or { bulk = false })
   if call and not call_filter.visible(ctx.principal, call) then
     return nil, errors.not_found("call")
   end
@@ -102,7 +103,7 @@ end
 ---@param options? {recording_url?: boolean} false: without a URL its recording plays from
 ---@return table? call, api.error? err
 function M.detail(ctx, id, options)
-  local call, err = M.get(ctx, id)
+  local call, err = M.get(ctx, id, { bulk = true })
   if not call then
     return nil, err
   end

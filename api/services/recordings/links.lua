@@ -11,7 +11,8 @@ end
 
 -- (waits) The call of a token that nobody has touched.
 local function untouched(app, token)
-  local calls, err = app.store:find("calls", { recording_access_token = token }, { limit = 1 })
+  local calls, err = app.store:find("calls", { recording_access_token = token },
+    { limit = 1, bulk = false })
   if not calls then
     return nil, errors.of_store(err)
   end
@@ -19,7 +20,7 @@ local function untouched(app, token)
 end
 
 ---(waits) The call a token plays; nil for a token nobody knows, or one withdrawn.
----@return table? call as stored, api.error? err
+---@return table? call as stored but for its bulk fields, api.error? err
 function M.call(app, token)
   local found, err = app.store:get("recording_tokens", token)
   if not found and err.code == "not_found" then
@@ -30,7 +31,7 @@ function M.call(app, token)
     return nil, errors.not_found("recording")
   end
   local call
-  call, err = app.store:get("calls", found.session_id)
+  call, err = app.store:get("calls", found.session_id, { bulk = false })
   if not call and err.code ~= "not_found" then
     return nil, errors.of_store(err)
   end
@@ -48,7 +49,8 @@ function M.withdraw(app, call)
       { set = { withdrawn_at = now }, on_insert = { session_id = call._id } })
   end
   if done then
-    done, err = app.store:update("calls", call._id, { unset = { "recording_access_token" } })
+    done, err = app.store:update("calls", call._id, { unset = { "recording_access_token" } },
+      { fields = {} })
   end
   return of_store(done and true, err)
 end
@@ -64,7 +66,8 @@ function M.rotate(app, call)
   local doc
   doc, err = app.store:insert("recording_tokens", { _id = token, session_id = call._id })
   if doc then
-    doc, err = app.store:update("calls", call._id, { set = { recording_access_token = token } })
+    doc, err = app.store:update("calls", call._id, { set = { recording_access_token = token } },
+      { fields = {} })
   end
   return of_store(doc and token, err)
 end

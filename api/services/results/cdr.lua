@@ -47,7 +47,7 @@ function M.ingest(store, body)
     redaction.strip(set)
   end
   local call
-  call, err = store:update("calls", calls[1]._id, { set = set })
+  call, err = store:update("calls", calls[1]._id, { set = set }, { fields = {} })
   if not call and err.code == "not_found" then
     return { status = "not_found", stream_id = stream_id }
   end

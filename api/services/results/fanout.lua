@@ -14,7 +14,7 @@ local M = {}
 local STALE_MS, LONGEST_MS, BATCH = 10000, 10 * 60 * 1000, 100
 
 -- In this order. applies(app, call): whether the call has this step; run(app, call) answers true,
--- or nil and an error: then it is done again.
+-- or nil and an error: then it is done again. `call` is without its bulk fields.
 local steps = {
   { name = "campaign", applies = campaign_results.applies, run = campaign_results.apply },
   { name = "dnc", applies = do_not_call.applies, run = do_not_call.of_call },
@@ -60,7 +60,7 @@ local function settle(app, call, left)
     set["fanout.at"] = now + wait - STALE_MS
   end
   return app.store:update("calls", call._id, { set = set },
-    { expect = { ["fanout.rev"] = fanout.rev, ["fanout.pending"] = true } }) ~= nil
+    { expect = { ["fanout.rev"] = fanout.rev, ["fanout.pending"] = true }, fields = {} }) ~= nil
 end
 
 local function announce(app, call)
@@ -116,7 +116,7 @@ end
 function M.sweep(app)
   local calls, err = app.store:find("calls",
     { ["fanout.pending"] = true, ["fanout.at"] = { lte = cxb.time.now() - STALE_MS } },
-    { sort = { "fanout.at" }, limit = BATCH })
+    { sort = { "fanout.at" }, limit = BATCH, bulk = false })
   if not calls then
     return nil, err
   end

@@ -46,7 +46,8 @@ local function recordings(app, before)
       end
       local done, err = app.store:delete_many("recording_tokens", { session_id = call._id })
       if done then
-        done, err = app.store:update("calls", call._id, { unset = recording_fields })
+        done, err = app.store:update("calls", call._id, { unset = recording_fields },
+          { fields = {} })
       end
       return done, err
     end)

@@ -34,7 +34,7 @@ function M.give_up(app, live)
       if over and not live[call._id] then
         local changed = store:update("calls", call._id, { set = {
           status = "failed", disconnected_by = "error", lost = true, completed_at = now,
-        } }, { expect = { status = "in_progress", v = call.v } })
+        } }, { expect = { status = "in_progress", v = call.v }, fields = {} })
         given_up = given_up + (changed and 1 or 0)
       end
     end

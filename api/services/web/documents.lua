@@ -28,9 +28,10 @@ end
 
 ---(waits) A document as far as the principal may see it: else there is none.
 ---@param what string the kind of object, for the message: "bot"
+---@param options? {bulk?: boolean} of the store's get
 ---@return table? doc, api.error? err
-function M.get(ctx, collection, id, what)
-  local doc, err = ctx.app.store:get(collection, id)
+function M.get(ctx, collection, id, what, options)
+  local doc, err = ctx.app.store:get(collection, id, options)
   if not doc and err.code == "not_found" or (doc and not is_visible(ctx, doc)) then
     return nil, errors.not_found(what)
   elseif not doc then
