@@ -81,7 +81,7 @@ load() { # PID PORT KIND [WAIT_MS]: requests a second, requests per CPU second, 
   local pid=$1
   before=$(ticks "$pid")
   shift
-  read -r rate p50 p99 errors < <(taskset -c 1 wrk -t1 -c$connections -d"${seconds}s" \
+  read -r rate p50 p99 errors < <(taskset -c 1 wrk -t1 -c$connections -d"${seconds}s" --timeout 30s \
     -s spec/bench/fastapi/load.lua "http://127.0.0.1:$1" -- "$2" "${3:-}" "$RANDOM$RANDOM" |
     grep '^FIGURES' | cut -d' ' -f2-)
   [ "$errors" = 0 ] || { echo "$2 on port $1: $errors errors" >&2; tail -n 3 "$dir"/*.log >&2; exit 1; }
