@@ -1,4 +1,5 @@
 -- Carriers and their numbers (api.md §5.13).
+local audit = require("services.identity.audit")
 local carriers = require("services.carriers")
 local documents = require("services.web.documents")
 local errors = require("services.web.errors")
@@ -19,15 +20,6 @@ local function note(ctx, kind, id, name, changes)
   ctx.audit = { target = { type = kind, id = id, name = name }, changes = changes }
 end
 
--- What a patch names; passwords are told as changed only.
-local function changes_of(patch)
-  local out = {}
-  for name, value in pairs(patch) do
-    out[#out + 1] = { path = name, to = name:find("password", 1, true) and "•••" or value }
-  end
-  return out
-end
-
 return {
   {
     verb = "GET", path = base, guard = "admin", summary = "Carriers by name.",
@@ -43,12 +35,11 @@ return {
     summary = "Adds a carrier.", input = schemas.create, output = schemas.carrier,
     example = { name = "Example Telecom", sip_address = "sip.example.net" },
     handler = function(ctx)
-      local changes = changes_of(ctx.body)
       local doc, err = carriers.create(ctx, ctx.body)
       if not doc then
         return nil, err
       end
-      note(ctx, "carrier", doc._id, doc.name, changes)
+      note(ctx, "carrier", doc._id, doc.name)
       return shown(doc)
     end,
   },
@@ -69,12 +60,11 @@ return {
     input = schema.partial(schemas.create), output = schemas.carrier,
     errors = { "version_conflict" }, example = { outbound_cps = 5, outbound_channels = 60 },
     handler = function(ctx)
-      local changes = changes_of(ctx.body)
-      local doc, err = carriers.change(ctx, ctx.params.id, ctx.body)
+      local doc, before = carriers.change(ctx, ctx.params.id, ctx.body)
       if not doc then
-        return nil, err
+        return nil, before
       end
-      note(ctx, "carrier", doc._id, doc.name, changes)
+      note(ctx, "carrier", doc._id, doc.name, audit.changes(before, doc))
       return shown(doc)
     end,
   },
@@ -132,12 +122,11 @@ return {
     input = schema.partial(schemas.did_create), output = schemas.did, errors = { "did_taken" },
     example = { label = "Sales" },
     handler = function(ctx)
-      local changes = changes_of(ctx.body)
-      local did, err = carriers.change_did(ctx, ctx.params.id, ctx.params.did_id, ctx.body)
+      local did, before = carriers.change_did(ctx, ctx.params.id, ctx.params.did_id, ctx.body)
       if not did then
-        return nil, err
+        return nil, before
       end
-      note(ctx, "did", did.id, did.number, changes)
+      note(ctx, "did", did.id, did.number, audit.changes(before, did))
       return { body = did }
     end,
   },

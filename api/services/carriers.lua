@@ -219,7 +219,7 @@ local function patched(did, patch)
 end
 
 ---(waits)
----@return table? did, api.error? err
+---@return table? did, table|api.error before_or_err
 function M.change_did(ctx, id, did_id, patch)
   local carrier, err = documents.get(ctx, "carriers", id, "carrier")
   if not carrier then

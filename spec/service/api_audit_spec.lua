@@ -45,6 +45,11 @@ describe("the audit", function()
     assert.same({ path = "retention.calls_days", from = 400, to = 30 },
       change_of(row, "retention.calls_days"))
     assert.equal(1, #row.changes)
+    local carrier = api:ask("POST", "/api/v1/carriers", { body = { name = "Trunk",
+      sip_address = "sip.example.org" } }).answer
+    api:ask("PUT", "/api/v1/carriers/" .. carrier.id, { body = { outbound_cps = 5 } })
+    assert.same({ path = "outbound_cps", from = 1, to = 5 },
+      change_of(rows("action=carrier.update")[1], "outbound_cps"))
   end)
 
   it("tells sign-ins, good and bad, and refusals", function()

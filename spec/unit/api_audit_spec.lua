@@ -23,6 +23,13 @@ describe("a change in the audit", function()
     assert.same({}, audit.changes(before, before))
   end)
 
+  it("of an object that was empty names what came into it", function()
+    assert.same({ { path = "api_keys.openai", from = json.null, to = "•••" } },
+      audit.changes({ api_keys = {} }, { api_keys = { openai = "sk-1" } }))
+    assert.same({ { path = "prefs.theme", from = "dark", to = json.null } },
+      audit.changes({ prefs = { theme = "dark" } }, { prefs = {} }))
+  end)
+
   it("tells times as everything else on the wire does, and other numbers as they are", function()
     assert.same({
       { path = "daily_call_limit", from = json.null, to = 50 },

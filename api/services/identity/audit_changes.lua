@@ -70,8 +70,15 @@ local function differ(a, b)
   return a ~= b
 end
 
+-- Both are objects, of which one may be empty: `{}` is also how an empty list looks.
+local function are_maps(a, b)
+  local one, other = is_map(a), is_map(b)
+  return one and other or one and type(b) == "table" and not next(b)
+    or other and type(a) == "table" and not next(a)
+end
+
 local function compare(path, before, after, out)
-  if not (is_map(before) and is_map(after)) then
+  if not are_maps(before, after) then
     if differ(before, after) then
       out[#out + 1] = { path = path, from = told(path, before), to = told(path, after) }
     end
