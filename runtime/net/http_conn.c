@@ -15,6 +15,7 @@ static int conn_count, active;
   { 75000, 10000, 15000, 30000, 2000 }
 static cxb_http_times times = DEFAULT_TIMES;
 static uv_timer_t sweep;
+static uv_prepare_t turn_end;
 static bool sweeping, stopped;
 
 void cxb_http_set_times(const cxb_http_times *wanted) {
@@ -25,7 +26,7 @@ void cxb_http_set_times(const cxb_http_times *wanted) {
 int cxb_http_active(void) {
   int unsent = 0;
   for (const cxb_http_conn *c = conns; c; c = c->next)
-    unsent += !c->req && c->in_flight > 0;
+    unsent += !c->req && (c->in_flight > 0 || c->out.len > 0);
   return active + unsent;
 }
 
@@ -67,6 +68,9 @@ static void expect_progress(cxb_http_conn *c) {
 
 /* ---- end of a connection ---- */
 
+static void send_out(cxb_http_conn *c);
+static void forget_gathered(cxb_http_conn *c);
+
 static void on_conn_closed(uv_handle_t *h) {
   cxb_http_conn *c = h->data;
   cxb_buf_free(&c->in);
@@ -75,6 +79,10 @@ static void on_conn_closed(uv_handle_t *h) {
 }
 
 void cxb_http_conn_close(cxb_http_conn *c) {
+  if (c->gathered) {
+    forget_gathered(c);
+    send_out(c);
+  }
   if (c->closing)
     return;
   c->closing = true;
@@ -153,7 +161,7 @@ static void on_written(uv_write_t *w, int status) {
 }
 
 /* What the socket does not take at once is copied and left to libuv. */
-void cxb_http_conn_flush(cxb_http_conn *c) {
+static void send_out(cxb_http_conn *c) {
   if (c->corked || c->closing || c->out.len == 0)
     return;
   size_t sent = 0;
@@ -195,8 +203,57 @@ void cxb_http_conn_flush(cxb_http_conn *c) {
 void cxb_http_conn_push(cxb_http_conn *c) {
   bool corked = c->corked;
   c->corked = false;
-  cxb_http_conn_flush(c);
+  send_out(c);
   c->corked = corked;
+}
+
+/* What is written in one turn of the loop leaves together: one by one, each answer would wake the
+ * proxy that waits for them all, which costs more than the answer. Nothing waits longer
+ * than GATHER_NS and the slice of a task that runs then. */
+enum { GATHER = 32, GATHER_BYTES = 65536, GATHER_NS = 1000000 };
+static cxb_http_conn *gathered[GATHER];
+static int gathered_count;
+static uint64_t gathered_at;
+
+static void send_gathered(void) {
+  cxb_http_conn *list[GATHER];
+  int n = gathered_count;
+  memcpy(list, gathered, sizeof list);
+  gathered_count = 0;
+  for (int i = 0; i < n; i++)
+    list[i]->gathered = false;
+  for (int i = 0; i < n; i++)
+    send_out(list[i]);
+}
+
+static void forget_gathered(cxb_http_conn *c) {
+  int i = 0;
+  while (gathered[i] != c)
+    i++;
+  gathered[i] = gathered[--gathered_count];
+  c->gathered = false;
+}
+
+static void on_turn_end(uv_prepare_t *handle) {
+  (void)handle;
+  send_gathered();
+}
+
+void cxb_http_conn_flush(cxb_http_conn *c) {
+  if (c->corked || c->closing || c->out.len == 0)
+    return;
+  if (c->out.len > GATHER_BYTES) {
+    send_out(c);
+    return;
+  }
+  uint64_t now = uv_hrtime();
+  if (gathered_count == 0)
+    gathered_at = now;
+  if (!c->gathered)
+    gathered[gathered_count++] = c;
+  c->gathered = true;
+  if (gathered_count == GATHER || now - gathered_at > GATHER_NS)
+    send_gathered();
 }
 
 /* ---- input ---- */
@@ -343,6 +400,9 @@ const char *cxb_http_remote(const cxb_http_request *req) {
 static void start_sweep(void) {
   if (!sweeping) {
     uv_timer_init(cxb_loop(), &sweep);
+    uv_prepare_init(cxb_loop(), &turn_end);
+    uv_prepare_start(&turn_end, on_turn_end);
+    uv_unref((uv_handle_t *)&turn_end);
     sweeping = true;
   }
   if (!uv_is_active((uv_handle_t *)&sweep))
@@ -382,6 +442,8 @@ void cxb_http_conn_stop_all(bool now) {
     if (now || (!c->req && c->in.len == 0 && c->in_flight == 0))
       cxb_http_conn_close(c);
   }
-  if (now && sweeping && !uv_is_closing((uv_handle_t *)&sweep))
+  if (now && sweeping && !uv_is_closing((uv_handle_t *)&sweep)) {
     uv_close((uv_handle_t *)&sweep, NULL);
+    uv_close((uv_handle_t *)&turn_end, NULL);
+  }
 }

@@ -72,7 +72,7 @@ struct cxb_http_conn {
   cxb_http_conn *next, *prev;
   int64_t deadline_ms; /* of the present phase */
   uint64_t body_mark;  /* body_total when the body's deadline was set */
-  bool reading, corked, closing, lingering, in_value, shut, peer_done;
+  bool reading, corked, gathered, closing, lingering, in_value, shut, peer_done;
   uv_shutdown_t shutdown;
   char peer[46]; /* its address, once it was asked for */
 };
@@ -92,8 +92,8 @@ bool cxb_http_stopping(void);
 void cxb_http_conn_expect_body(cxb_http_conn *conn); /* its deadline is the body's from now on */
 void cxb_http_conn_stop_reading(cxb_http_conn *conn);
 void cxb_http_conn_close(cxb_http_conn *conn);
-void cxb_http_conn_flush(cxb_http_conn *conn);
-void cxb_http_conn_push(cxb_http_conn *conn); /* flushes also while answers are gathered */
+void cxb_http_conn_flush(cxb_http_conn *conn); /* leaves when the turn of the loop ends */
+void cxb_http_conn_push(cxb_http_conn *conn);  /* leaves now */
 /* The response is complete: next request, or goodbye. */
 void cxb_http_conn_request_done(cxb_http_conn *conn);
 void cxb_http_conn_resume_reading(cxb_http_conn *conn);

@@ -38,6 +38,23 @@ static void answer_with_body(cxb_http_request *req, void *arg) {
   cxb_http_respond(req, 200, NULL, cxb_http_body_data(req), n);
 }
 
+static void later(uv_idle_t *idle) {
+  cxb_http_request *req = idle->data;
+  uv_close((uv_handle_t *)idle, NULL);
+  cxb_http_start(req, 200, NULL, -1);
+  cxb_http_write(req, "half of it", 10);
+  cxb_http_abort(req);
+  cxb_http_request_unref(req);
+}
+
+static void answer_in_half(cxb_http_request *req) {
+  static uv_idle_t idle;
+  cxb_http_request_ref(req);
+  idle.data = req;
+  uv_idle_init(cxb_loop(), &idle);
+  uv_idle_start(&idle, later);
+}
+
 static void on_request(cxb_http_request *req) {
   static char big[8 << 20];
   handled++;
@@ -46,6 +63,8 @@ static void on_request(cxb_http_request *req) {
   cxb_http_header(req, "content-type");
   if (strcmp(where, "/big") == 0)
     cxb_http_respond(req, 200, NULL, big, sizeof big);
+  else if (strcmp(where, "/broken") == 0)
+    answer_in_half(req);
   else if (strcmp(where, "/early") == 0)
     cxb_http_respond(req, 200, NULL, "no body read", 12);
   else
@@ -318,6 +337,37 @@ static void a_peer_that_has_sent_all_may_still_read(void **state) {
   read_slowly("GET /big HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", true);
 }
 
+static void what_was_written_of_an_answer_that_breaks_off_arrives(void **state) {
+  peer p;
+  peer_open(&p);
+  peer_send(&p, "GET /broken HTTP/1.1\r\nHost: h\r\n\r\n", 33);
+  peer_run_until(cxb_loop(), peer_ended, &p, 5000);
+  assert_int_equal(count(&p, "HTTP/1.1 200 OK\r\n"), 1);
+  assert_int_equal(count(&p, "\r\nhalf of it\r\n"), 1);
+  assert_int_equal(count(&p, "\r\n0\r\n\r\n"), 0);
+  peer_close(&p);
+}
+
+static void requests_that_come_together_are_all_answered(void **state) {
+  static const char *const requests[] = {"GET / HTTP/1.1\r\nHost: h\r\n\r\n",
+                                         "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"};
+  static peer peers[100];
+  enum { PEERS = sizeof peers / sizeof *peers };
+  for (size_t i = 0; i < PEERS; i++) {
+    peer_open(&peers[i]);
+    turn();
+  }
+  for (size_t i = 0; i < PEERS; i++) {
+    size_t len = strlen(requests[i % 2]);
+    assert_int_equal(write(peers[i].fd, requests[i % 2], len), len);
+  }
+  for (size_t i = 0; i < PEERS; i++) {
+    peer_run_until(cxb_loop(), peer_answered, &peers[i], 5000);
+    assert_int_equal(count(&peers[i], "HTTP/1.1 200 OK\r\n"), 1);
+    peer_close(&peers[i]);
+  }
+}
+
 static uint64_t seed = 88172645463325252u;
 
 static uint32_t dice(uint32_t sides) {
@@ -381,6 +431,8 @@ int main(void) {
       cmocka_unit_test_teardown(a_slow_reader_that_goes_on_reading_gets_it_all, settle),
       cmocka_unit_test_teardown(the_end_of_a_connection_waits_for_a_slow_reader, settle),
       cmocka_unit_test_teardown(a_peer_that_has_sent_all_may_still_read, settle),
+      cmocka_unit_test_teardown(what_was_written_of_an_answer_that_breaks_off_arrives, settle),
+      cmocka_unit_test_teardown(requests_that_come_together_are_all_answered, settle),
       cmocka_unit_test_teardown(survives_damaged_requests, settle),
   };
   return cmocka_run_group_tests(tests, group_setup, group_teardown);
