@@ -6,11 +6,11 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <openssl/pem.h>
-#include <openssl/rand.h>
 #include <openssl/sha.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "err.h"
 #include "time.h"
@@ -94,18 +94,29 @@ bool cxb_equal(const void *a, size_t a_len, const void *b, size_t b_len) {
 }
 
 void cxb_random(void *out, size_t len) {
-  if (RAND_bytes(out, (int)len) != 1) {
-    fputs("cxbrt: the system gives no random bytes\n", stderr);
-    abort();
+  enum { AT_ONCE = 256 }; /* what getentropy() gives */
+  for (uint8_t *p = out; len > 0;) {
+    size_t n = len < AT_ONCE ? len : AT_ONCE;
+    if (getentropy(p, n) != 0) {
+      fputs("cxbrt: the system gives no random bytes\n", stderr);
+      abort();
+    }
+    p += n;
+    len -= n;
   }
 }
 
 static void uuid_text(char out[CXB_UUID_LEN], uint8_t b[16], uint8_t version) {
   b[6] = (uint8_t)((b[6] & 0x0f) | version << 4);
   b[8] = (uint8_t)((b[8] & 0x3f) | 0x80);
-  snprintf(out, CXB_UUID_LEN,
-           "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1], b[2],
-           b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
+  static const char digits[] = "0123456789abcdef";
+  for (int i = 0; i < 16; i++) {
+    if (i == 4 || i == 6 || i == 8 || i == 10)
+      *out++ = '-';
+    *out++ = digits[b[i] >> 4];
+    *out++ = digits[b[i] & 15];
+  }
+  *out = '\0';
 }
 
 void cxb_uuid4(char out[CXB_UUID_LEN]) {
