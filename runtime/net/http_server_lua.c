@@ -122,6 +122,21 @@ static bool clean(const char *s, size_t len) {
 /* Lines of one answer's headers, until the next answer's. */
 static cxb_buf lines;
 
+static void add_line(cxb_buf *out, const char *name, size_t name_len, const char *value,
+                     size_t len) {
+  if (!clean(name, name_len) || !clean(value, len) || cxb_buf_reserve(out, name_len + len + 4) != 0)
+    return;
+  cxb_buf_add(out, name, name_len);
+  cxb_buf_add(out, ": ", 2);
+  cxb_buf_add(out, value, len);
+  cxb_buf_add(out, "\r\n", 2);
+}
+
+/* Does the header's name say `word`? */
+static bool named(const char *name, size_t len, const char *word) {
+  return len == strlen(word) && strcasecmp(name, word) == 0;
+}
+
 /* Header table at `index` as lines; content-length (if `length`) is taken out. */
 static cxb_buf *header_lines(lua_State *L, int index, int64_t *length, bool *typed) {
   cxb_buf *out = &lines;
@@ -135,15 +150,11 @@ static cxb_buf *header_lines(lua_State *L, int index, int64_t *length, bool *typ
       const char *name = lua_tolstring(L, -2, &name_len), *value;
       lua_pushvalue(L, -1);
       value = lua_tolstring(L, -1, &len);
-      if (length && strcasecmp(name, "content-length") == 0)
+      if (length && named(name, name_len, "content-length"))
         *length = (int64_t)strtod(value, NULL);
-      else if (clean(name, name_len) && clean(value, len)) {
-        cxb_buf_add(out, name, name_len);
-        cxb_buf_str(out, ": ");
-        cxb_buf_add(out, value, len);
-        cxb_buf_str(out, "\r\n");
-      }
-      if (typed && strcasecmp(name, "content-type") == 0)
+      else
+        add_line(out, name, name_len, value, len);
+      if (typed && named(name, name_len, "content-type"))
         *typed = true;
       lua_pop(L, 1);
     }
