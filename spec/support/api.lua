@@ -59,7 +59,7 @@ end
 
 ---Opens a store on a new file, or again on a path; a database of that name on MongoDB.
 function M.store(collections, path)
-  path = path or ("/tmp/cxb-spec-%s.db"):format(cxb.crypto.hex(cxb.crypto.random(6)))
+  path = path or backing.file()
   local options = backing.mongo
     and { uri = backing.server().uri, database = path:match("([^/]+)%.db$") } or { path = path }
   options.collections, options.now, options.mono = collections, cxb.time.now, cxb.time.mono

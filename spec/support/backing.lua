@@ -11,6 +11,13 @@ local M = {}
 ---Whether the specs run on MongoDB.
 M.mongo = cxb.process.env("CXB_SPEC_STORE") == "mongo"
 
+---(waits) A path for a SQLite file of this process's: in memory where there is a folder for that, as
+---waiting for a disk tells a unit spec nothing.
+function M.file()
+  local folder = cxb.fs.stat("/dev/shm") and "/dev/shm" or "/tmp"
+  return ("%s/cxb-spec-%s.db"):format(folder, cxb.crypto.hex(cxb.crypto.random(6)))
+end
+
 local server, redis
 
 -- What all of a spec file share runs until it ends.

@@ -4,6 +4,8 @@
 --   open          fun(collections, options): a store on data of its own; again(store) opens a second
 --                 store on the same data, close(store) ends and forgets all of it
 --   address(store)  what opens the same data in another process
+local backing = require("support.backing")
+
 local M = {}
 
 local function sqlite(path, collections, options)
@@ -20,8 +22,7 @@ end
 M[1] = {
   name = "SQLite",
   open = function(collections, options)
-    local path = ("/tmp/cxb-spec-%s.db"):format(cxb.crypto.hex(cxb.crypto.random(6)))
-    return sqlite(path, collections, options or {})
+    return sqlite(backing.file(), collections, options or {})
   end,
   again = function(store, collections)
     return store.reopen(collections)
@@ -36,8 +37,6 @@ M[1] = {
     end
   end,
 }
-
-local backing = require("support.backing")
 
 -- A database of the Mongo-wire server, which runs from the first use on.
 local function mongo(database, collections, options)
