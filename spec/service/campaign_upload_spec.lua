@@ -71,6 +71,14 @@ describe("a campaign's list", function()
     refused("phone_number\n123\nabc\n", "no_valid_rows")
   end)
 
+  it("takes one contact of a number that stands in every row", function()
+    local id = site:campaign().id
+    local answer = site:upload(id, "phone_number\n" .. ("9876543210\n"):rep(1000))
+    assert.same({ 200, 1000, 1, 999, 0 }, { answer.status, answer.answer.rows_total,
+      answer.answer.accepted, answer.answer.skipped_duplicate, answer.answer.skipped_invalid })
+    assert.equal(1, #site:contacts(id))
+  end)
+
   it("may come with a byte order mark, as a form's field, or as a trial", function()
     local id = site:campaign().id
     local text = "\239\187\191phone_number\tname\n9876543210\tAsha\n"

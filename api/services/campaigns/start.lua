@@ -59,7 +59,7 @@ local function pool_reasons(app, campaign, add)
   end
   if not usable then
     add("number_pool_empty")
-  elseif without_trunk and app.settings.LIVEKIT_URL then
+  elseif without_trunk and app.settings.LIVEKIT_URL then -- simulated calls need none
     add("carrier_without_trunk")
   end
   return true
