@@ -12,6 +12,7 @@ local caches = require("services.system.caches")
 local Jobs = require("services.system.jobs")
 local local_operator = require("services.identity.local_operator")
 local pipeline = require("services.web.pipeline")
+local start = require("services.system.start")
 local system_settings = require("services.system.settings")
 local sse = require("services.web.sse")
 
@@ -76,12 +77,12 @@ return {
     return true
   end,
   start = function()
-    local ok, why = app:boot()
-    if not ok then
-      config.refuse(why)
-    end
+    start.run(app)
   end,
   active = function()
+    if not start.wait(app) then
+      return
+    end
     local offered, why = first_admin.offer(app)
     if not offered then
       cxb.log.error("no setup token can be made", { error = why })

@@ -17,12 +17,32 @@ local function state(ctx, healthy)
   })
 end
 
+-- Why no work is taken; nil when it is.
+local function why_not(app)
+  local upgrade = app:upgrade()
+  if upgrade then
+    return "store_upgrading", ("The store is brought up to date: %s, for %d s so far."):format(
+      upgrade.collection, upgrade.ms / 1000)
+  elseif not app:healthy() then
+    return "store_unavailable", "The store cannot be reached."
+  elseif cxb.slot.state().draining then
+    return "draining", "The process is about to end."
+  end
+end
+
 local function retry(healthy)
   return not healthy and { ["retry-after"] = "2" } or nil
 end
 
 local kind = {
   type = "object", properties = { kind = { type = "string" }, ok = { type = "boolean" } },
+}
+local ready = {
+  type = "object", properties = {
+    status = { type = "string", enum = { "ok", "not_ready" } },
+    reason = { type = "string", enum = { "store_upgrading", "store_unavailable", "draining" } },
+    message = { type = "string" },
+  },
 }
 local short = { type = "object", properties = { status = { type = "string" } } }
 
@@ -55,11 +75,11 @@ return {
   },
   {
     verb = "GET", path = "/health/ready", guard = "open", early = true,
-    summary = "Whether it takes work; 503 while degraded or draining.", output = short,
+    summary = "Whether it takes work; 503 while degraded or draining.", output = ready,
     handler = function(ctx)
-      local ready = ctx.app:healthy() and not cxb.slot.state().draining
-      return { status = ready and 200 or 503, body = { status = ready and "ok" or "not_ready" },
-        headers = retry(ready) }
+      local reason, message = why_not(ctx.app)
+      return { status = reason and 503 or 200, headers = retry(not reason),
+        body = { status = reason and "not_ready" or "ok", reason = reason, message = message } }
     end,
   },
   {

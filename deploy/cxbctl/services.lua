@@ -63,7 +63,8 @@ end
 
 ---@param site cxbctl.site
 ---@param nginx_conf string path of the rendered main file
----@return table[] {name, args, env, ready: fun(): boolean, string?}
+---@return table[] {name, args, env, ready: fun(): boolean, string?, boolean?} ready: why not, and
+---whether it says that it works on it
 function M.list(site, nginx_conf)
   local env, list = M.environment(site), {}
   local function add(name, args, extra, ready)
@@ -73,7 +74,8 @@ function M.list(site, nginx_conf)
     return answers("http+unix:" .. site.run_dir .. "/speech.sock:/health")
   end)
   add("api", { site.program, "api.lua" }, shown, function()
-    return answers("http+unix:" .. site.run_dir .. "/api-1.sock:/health")
+    local ready, why, body = answers("http+unix:" .. site.run_dir .. "/api-1.sock:/health/ready")
+    return ready, why, body and body:find("store_upgrading", 1, true) ~= nil
   end)
   for n = 1, site.workers do
     add("core-" .. n, { site.program, "core.lua" }, { CXB_WORKER_ID = tostring(n) }, function()

@@ -88,7 +88,8 @@ function supervisor:add(service)
   return true
 end
 
----(waits) Until the service is ready, or has ended, or the time is over.
+---(waits) Until the service is ready, or has ended, or the time is over in which it neither is
+---ready nor says that it works on it.
 ---@param interrupted? fun(): boolean gives up at once
 ---@return true?, string? why
 function supervisor:wait_ready(name, timeout_ms, interrupted)
@@ -100,8 +101,9 @@ function supervisor:wait_ready(name, timeout_ms, interrupted)
       return nil, ("ended at its start: %s"):format(child.last or "it wrote nothing")
     end
     if child.pid then
-      local ready, reason = child.service.ready()
+      local ready, reason, working = child.service.ready()
       if ready then return true end
+      if working == true then deadline = cxb.time.mono() + timeout_ms end
       why = reason or why
     end
     cxb.time.sleep(20)

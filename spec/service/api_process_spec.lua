@@ -1,4 +1,5 @@
 local support = require("support.world")
+local json = require("cxb.json")
 local process = require("support.api_process")
 
 describe("the API's process", function()
@@ -186,6 +187,48 @@ describe("the API's process", function()
     end
     assert.equal(403, api:ask("GET", "/metrics", { secret = false,
       headers = { ["x-forwarded-for"] = "203.0.113.7" } }).status)
+  end)
+
+  it("answers 503 and says why while a store of an older version is brought up to date", function()
+    local api = process.start(world)
+    api.process:stop()
+    local db = assert(cxb.sqlite.open(api.dir .. "/state/cxb.db"))
+    for _, row in ipairs(assert(db:exec("SELECT type,name FROM sqlite_schema WHERE name LIKE "
+      .. "'calls_lists%' AND type='trigger' OR name IN ('calls_lists','calls_words')"))) do
+      assert(db:exec(("DROP %s %s"):format(row.type, row.name)))
+    end
+    local words = {}
+    for i = 1, 150 do
+      words[i] = ("word%d"):format(i)
+    end
+    assert(db:exec("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<60000) "
+      .. "INSERT INTO calls(_id,v,created_at,updated_at,doc) SELECT 'old-'||i,1,i,i,json_object("
+      .. "'call_type','bot','status','completed','started_at',i,'terms',json(?)) FROM n",
+      json.encode(words)))
+    db:close()
+    api:run(false)
+    local first = support.wait_until("an answer", function()
+      local answer = api:ask("GET", "/health/ready", { timeout_ms = 5000 })
+      return answer.status ~= 0 and answer
+    end)
+    assert.same({ 503, "not_ready", "store_upgrading" }, { first.status, first.answer.status,
+      first.answer.reason })
+    assert.matches("calls, for %d+ s", first.answer.message)
+    assert.equal(200, api:ask("GET", "/health/live").status)
+    assert.equal("degraded", api:ask("GET", "/health").answer.status)
+    local refused = api:ask("GET", "/api/v1/calls")
+    assert.same({ 503, "store_unavailable", "2" }, { refused.status, refused.answer.error,
+      refused.headers["retry-after"] })
+    support.wait_until("the store", function()
+      return api:ask("GET", "/health/ready").status == 200
+    end)
+    local found = api:ask("GET", "/api/v1/calls?from=1970-01-01T00:00:00Z&limit=1").answer
+    assert.same({ 10000, false }, { found.total, found.total_exact })
+    support.wait_until("the log", function()
+      local log = api.process:output()
+      return log:find("the store is being brought up to date", 1, true)
+        and log:find('"msg":"ready"', 1, true)
+    end)
   end)
 
   it("serves the page with a policy that lets nothing else run", function()

@@ -73,6 +73,15 @@ describe("the supervisor", function()
     assert.matches("answers 503", why, 1, true)
   end)
 
+  it("waits longer for a child that says it works on it", function()
+    local asked = 0
+    add("api", "exec tail -f /dev/null", function()
+      asked = asked + 1
+      return asked == 30, "answers 503", asked < 29
+    end)
+    assert.is_true((sup:wait_ready("api", 200)))
+  end)
+
   it("stops the children that are named and leaves the others", function()
     local worker, api = add("core-1", "exec tail -f /dev/null"), add("api", "exec tail -f /dev/null")
     support.wait_until("both", function() return worker.pid and api.pid end)

@@ -145,10 +145,16 @@ function M:boot()
       return nil, why
     end
   end
-  self.store, why = open_store.open(settings)
-  if not self.store then
+  local store
+  store, why = open_store.open(settings, function(collection)
+    self.making = { collection = collection,
+      since = self.making and self.making.since or cxb.time.mono() }
+  end)
+  self.making = nil
+  if not store then
     return nil, why
   end
+  self.store = store
   ok, why = first_admin.prepare(self)
   if not ok then
     return nil, why
@@ -170,6 +176,13 @@ function M:public_base()
     base = "http://" .. settings.CXB_API_LISTEN
   end
   return ((base or "http://localhost"):gsub("/+$", ""))
+end
+
+---What is being made in the store that is not open yet.
+---@return {collection: string, ms: number}?
+function M:upgrade()
+  local making = self.making
+  return making and { collection = making.collection, ms = cxb.time.mono() - making.since }
 end
 
 ---Whether the store answers now.

@@ -28,12 +28,13 @@ local function passes(err)
 end
 
 ---(waits) Opens it and makes what is missing in it, for 30 s if need be.
+---@param step? fun(collection: string) told what is looked at, and made where it is missing
 ---@return table? store, string? why naming the variable
-function M.open(settings)
+function M.open(settings, step)
   local path = settings.CXB_STATE_DIR .. "/cxb.db"
   local where = settings.MONGODB_URI
     and { uri = settings.MONGODB_URI, database = settings.MONGODB_DB } or { path = path }
-  where.observe = observe
+  where.observe, where.step = observe, step
   local deadline, told = cxb.time.mono() + RETRY_MS, false
   while true do
     local store, err = require("cxb.store").open(where)

@@ -252,7 +252,8 @@ local function run(route, ctx)
     return nil, errors.new(414, "uri_too_long", "The URL is too long.")
   end
   if not ctx.app.ready and not route.early then
-    return nil, errors.new(503, "store_unavailable", "The store is not open yet.")
+    return nil, errors.new(503, "store_unavailable", ctx.app:upgrade()
+      and "The store is being brought up to date." or "The store is not open yet.")
   end
   for _, step in ipairs(steps) do
     local ok, err = step(route, ctx)

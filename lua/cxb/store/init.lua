@@ -19,6 +19,7 @@ local function no_observer() end
 ---@field path? string of the SQLite file
 ---@field collections? table default: cxb.store.collections
 ---@field observe? fun(op: string, backend: string, seconds: number)
+---@field step? fun(collection: string) told which is looked at, and made where it is missing
 ---@field now? function
 ---@field mono? function
 ---@field crypto? table

@@ -42,7 +42,7 @@ function M:open(options)
   local maker = self.driver.open(options.uri, { socket_timeout_ms = INDEX_MS })
   local ok, why, text = schema.make(function(method, command)
     return maker[method](maker, options.database, command)
-  end, self.collections)
+  end, self.collections, options.step)
   maker:close()
   if not ok then
     client:close()

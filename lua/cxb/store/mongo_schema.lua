@@ -87,13 +87,17 @@ end
 
 ---(waits) Makes what is missing of the collections (cxb.store.mongo_query.collection).
 ---@param run fun(method: string, command: table): table?, string?, string?, table?
+---@param step? fun(collection: string)
 ---@return true?, string? code, string? message
-function M.make(run, collections)
+function M.make(run, collections, step)
   local there, why, text = names(run, own("listCollections", 1, "nameOnly", true))
   if not there then
     return nil, why, text
   end
   for name, collection in pairs(collections) do
+    if step then
+      step(name)
+    end
     local ok, code, message = make_collection(run, name, collection.declared, there[name])
     if not ok then
       return nil, code, message

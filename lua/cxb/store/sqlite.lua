@@ -89,7 +89,10 @@ function M:open(options)
     return nil, failure(code, message)
   end
   self.db = db
-  for _, collection in pairs(self.collections) do
+  for name, collection in pairs(self.collections) do
+    if options.step then
+      options.step(name)
+    end
     local ok, why, text = schema.make(db, collection)
     if not ok then
       return nil, failure(why, text)
