@@ -20,7 +20,7 @@ end
 
 local function shown(value)
   if type(value) == "number" and value == math.floor(value) then
-    return ("%d"):format(value)
+    return ("%.0f"):format(value + 0) -- %d turns round at 2^63; no -0
   end
   return tostring(value)
 end

@@ -18,6 +18,11 @@ describe("a template", function()
     assert.equal("7 Paid", (template.render("{{result.duration}} {{analysis.DISPOSITION}}", vars)))
   end)
 
+  it("shows whole numbers in digits, however large", function()
+    assert.equal("12345678901234567168 1234567890123456 0 -7", (template.render("{{a}} {{b}} {{c}} {{d}}",
+      { a = 12345678901234567890, b = 1234567890123456, c = -0, d = -7 })))
+  end)
+
   it("never expands a value again, nor one that names itself", function()
     assert.equal("{{name}} {{self}}", (template.render("{{a}} {{self}}", {
       a = "{{name}}", name = "x", self = "{{self}}" })))
