@@ -159,6 +159,7 @@ describe("a knowledge base", function()
       { "a.docx", made("bomb"), 422, "document_rejected" },
       { "a.docx", made("many"), 422, "document_rejected" },
       { "a.docx", made("doctype"), 422, "document_rejected" },
+      { "a.docx", made("endless"), 422, "document_rejected" },
       { "a.docx", "PK\3\4 broken", 422, "document_rejected" },
       { "a.pdf", made("empty_pdf"), 422, "no_text" },
       { "a.txt", " \n\t\n ", 422, "no_text" },

@@ -7,13 +7,14 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { ENTRIES_MAX = 200, TEXT_MAX = 32 << 20 };
+enum { ENTRIES_MAX = 200, TEXT_MAX = 32 << 20, TOKEN_MAX = 4 << 20 };
 static const long long unpacked_max = 200LL << 20;
 
 typedef struct reader {
   XML_Parser xml;
   bool in_text;
   size_t written;
+  long long fed; /* bytes of XML */
   const char *refused;
 } reader;
 
@@ -69,8 +70,13 @@ static void on_doctype(void *arg, const char *name, const char *system_id, const
   XML_StopParser(r->xml, XML_FALSE);
 }
 
+/* The parser keeps and reads again what it cannot end: megabytes of one name would take it minutes,
+ * and no document has them. */
 static void parse(reader *r, const char *data, size_t len, bool last) {
+  r->fed += (long long)len;
   if (!r->refused && XML_Parse(r->xml, data, (int)len, last) == XML_STATUS_ERROR && !r->refused)
+    r->refused = "its XML is not well-formed";
+  else if (!r->refused && r->fed - XML_GetCurrentByteIndex(r->xml) > TOKEN_MAX)
     r->refused = "its XML is not well-formed";
 }
 

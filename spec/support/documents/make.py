@@ -1,5 +1,6 @@
 """Makes documents for the specs: make.py KIND FILE. Kinds: docx, pdf (each says a sentence of its
-own), bomb (a .docx that unpacks to 210 MB), many (201 entries), doctype, empty_pdf."""
+own), bomb (a .docx that unpacks to 210 MB), many (201 entries), doctype, endless (an XML whose first
+word does not end), empty_pdf."""
 import sys
 import zipfile
 
@@ -53,5 +54,7 @@ elif kind == "bomb":
     docx(target, word(["x"]), [("word/media/zeros", b"0" * (210 << 20))])
 elif kind == "many":
     docx(target, word(["x"]), [(f"word/media/{n}", b"") for n in range(199)])
+elif kind == "endless":
+    docx(target, "<" + "A" * (150 << 20))
 elif kind == "doctype":
     docx(target, word(["&e;"], '<!DOCTYPE d [<!ENTITY e "boom">]>'))
