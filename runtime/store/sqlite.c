@@ -463,7 +463,17 @@ static char *canonical(const char *path, bool make_folder) {
   return asprintf(&out, "%s%s%s", real, slash2, slash ? slash + 1 : path) < 0 ? NULL : out;
 }
 
+/* SQLite counts what it allocates, under one lock for all threads; nobody asks. Only before its
+ * first use can that be said. */
+static void configure(void) {
+  static bool done;
+  if (!done)
+    sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+  done = true;
+}
+
 static cxb_sqlite *new_db(uv_loop_t *loop, char *path, const cxb_sqlite_options *options) {
+  configure();
   cxb_sqlite *db = calloc(1, sizeof *db);
   if (!db)
     return NULL;
