@@ -75,7 +75,7 @@ end
 local function stepped(verb_path, summary, fn, more)
   local route = {
     verb = "POST", path = BASE .. "/calls/{id}/" .. verb_path, guard = "agent", audit = false,
-    summary = summary, params = shape.params, output = shape.full,
+    summary = summary, params = shape.params, output = shape.full, errors = { "invalid_state" },
     handler = function(ctx)
       return full(ctx, fn(ctx, ctx.params.id, ctx.body))
     end,
@@ -129,12 +129,13 @@ return {
         target_id = { type = "string", minLength = 1, maxLength = 128 }, note = notes,
       },
     },
-    errors = { "upstream_failed", "bad_target" },
+    errors = { "invalid_state", "upstream_failed", "bad_target" },
   }),
   {
     verb = "PUT", path = BASE .. "/calls/{id}/wrap-up", guard = "agent", audit = false,
     summary = "Keeps a draft of the wrap-up; extend adds 60 s, three times at most.",
-    params = shape.params, output = shape.full, errors = { "extensions_used" }, versioned = false,
+    params = shape.params, output = shape.full, errors = { "invalid_state", "extensions_used" },
+    versioned = false,
     input = {
       type = "object", title = "DeskWrapUp",
       properties = { disposition = text, sub_disposition = text, notes = notes,

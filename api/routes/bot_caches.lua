@@ -123,12 +123,14 @@ local words = {
 local kinds = {
   {
     name = "live-prompt-cache", what = "The lasting part of the prompt, kept at its provider. ",
-    serve = live_route, errors = { "not_direct", "no_static_prompt", "upstream_failed" },
+    serve = live_route,
+    errors = { "not_direct", "no_static_prompt", "upstream_failed", "version_conflict" },
     output = { live_prompt_cache = free, live_prompt_cache_state = free },
   },
   {
     name = "post-call-cache", what = "The post-call prompts, kept at their provider. ",
-    serve = post_call_route, errors = { "no_post_call_prompt", "upstream_failed" },
+    serve = post_call_route,
+    errors = { "no_post_call_prompt", "upstream_failed", "version_conflict" },
     output = { post_call_cache_enabled = { type = "boolean" }, post_call_cache = free,
       post_call_cache_version = { type = "string" } },
   },

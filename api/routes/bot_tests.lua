@@ -150,7 +150,8 @@ return {
       expires_at = { type = "integer", format = "time" }, status = { type = "string" },
       call_id = { type = "string" }, room_name = { type = "string" },
     } },
-    errors = { "no_capacity", "number_on_dnc", "number_not_allowed", "outside_active_hours" },
+    errors = { "no_capacity", "number_on_dnc", "number_not_allowed", "outside_active_hours",
+      "livekit_not_configured" },
     input = {
       type = "object",
       required = { "kind" },

@@ -139,6 +139,7 @@ return {
   {
     verb = "POST", path = "/api/v1/bots/{id}/widget-key", guard = "admin",
     summary = "A new widget key; the old one ends.", audit = "bot.widget_key",
+    errors = { "version_conflict" },
     output = { type = "object", properties = { widget_api_key = { type = "string" } } },
     handler = widget_key,
   },

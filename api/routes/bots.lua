@@ -110,7 +110,7 @@ return {
   {
     verb = "DELETE", path = "/api/v1/bots/{id}", guard = "admin", status = 204,
     summary = "Hides a bot; calls keep its name.", audit = "bot.delete",
-    errors = { "bot_in_use" },
+    errors = { "bot_in_use", "version_conflict" },
     handler = function(ctx)
       local bot, err = editing.remove(ctx, ctx.params.id)
       if not bot then

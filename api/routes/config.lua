@@ -6,7 +6,8 @@ return {
   {
     verb = "GET", path = "/api/v1/config/{bot_id}", guard = "secret", url_max = 32768,
     summary = "What a call worker needs for one call.",
-    output = { type = "object", additionalProperties = true }, errors = { "unknown_bot" },
+    output = { type = "object", additionalProperties = true },
+    errors = { "unknown_bot", "outside_active_hours", "provider_key_missing" },
     params = {
       type = "object", properties = { bot_id = { type = "string", format = "id" } },
     },

@@ -84,7 +84,7 @@ return {
       room_name = { type = "string" },
     } },
     errors = { "number_on_dnc", "number_not_allowed", "outside_active_hours", "rate_limited",
-      "at_capacity", "fleet_unavailable", "upstream_failed" },
+      "at_capacity", "fleet_unavailable", "livekit_not_configured", "upstream_failed" },
     example = { bot_id = "demo", to_number = "+919876543210", variables = { name = "Asha" } },
     handler = function(ctx)
       local event, err = event_of(ctx)

@@ -96,6 +96,24 @@ describe("the routes", function()
     assert.equal("header", named("post", "/sip/dialout")["Idempotency-Key"])
   end)
 
+  it("name the refusals a client has to tell apart", function()
+    for operation, codes in pairs({
+      ["get /config/{bot_id}"] = { "unknown_bot", "outside_active_hours", "provider_key_missing" },
+      ["post /agent-desk/calls/{id}/end"] = { "invalid_state" },
+      ["post /agent-desk/calls/{id}/accept"] = { "already_taken", "not_available" },
+      ["delete /bots/{id}"] = { "bot_in_use", "version_conflict" },
+      ["post /bots/{id}/widget-key"] = { "version_conflict" },
+      ["post /bots/{id}/post-call-cache/enable"] = { "version_conflict" },
+      ["post /sip/dialout"] = { "number_on_dnc", "fleet_unavailable", "livekit_not_configured" },
+    }) do
+      local verb, path = operation:match("^(%S+) (%S+)$")
+      local told = document.paths["/api/v1" .. path][verb].responses.default.description
+      for _, code in ipairs(codes) do
+        assert(told:find("[ ,]" .. code .. "[,.]"), operation .. " does not name " .. code)
+      end
+    end
+  end)
+
   it("accept the example they publish", function()
     each_input(function(route, name)
       if route.example then
