@@ -22,7 +22,7 @@ local M = {
   },
 }
 
-local DRAIN_MS, NOW_MS, READY_MS = 10000, 5000, 30000
+local DRAIN_MS, NOW_MS, READY_MS, LINK_MS = 10000, 5000, 30000, 1000
 local LONGEST_SOCKET = 107 -- a Unix socket's path, Linux
 
 -- Something that listens on the port already.
@@ -132,11 +132,16 @@ local function stop(sup, interrupted)
   end
 end
 
--- Where a person goes first: the API prints the setup link once, when nobody can sign in yet.
+-- (waits) Where a person goes first: the API prints the setup link once, when nobody can sign in
+-- yet; it listens a moment before that. One that was printed at an earlier start is not again.
 local function first_steps(site, url)
-  if site.setup then return "Set up: " .. site.setup end
   local answer = cxb.http.request({ url = url .. "/api/v1/auth/bootstrap", timeout_ms = 5000 })
   if answer and (answer.body or ""):find('"needed":true', 1, true) then
+    local deadline = cxb.time.mono() + LINK_MS
+    while not site.setup and cxb.time.mono() < deadline do
+      cxb.time.sleep(20)
+    end
+    if site.setup then return "Set up: " .. site.setup end
     return ("Set up: %s/setup (the token is in %s/setup_token)"):format(url, site.state_dir)
   end
   return ("Test call: %s/"):format(url)
@@ -195,12 +200,13 @@ function M.run(options, _, out)
   started, why = start(site, sup, main, function() return signals > 0 end)
   if started then
     local url = "http://127.0.0.1:" .. site.port
+    local took, first = (cxb.time.mono() - began) / 1000, first_steps(site, url)
     if out.json then
       out:object({ ok = true, url = url, workers = site.workers, setup = site.setup })
     end
     out:say(("%s  %d workers, ready in %.1f s; logs in %s/logs; Ctrl-C stops"):format(
-      out:paint("bold", url), site.workers, (cxb.time.mono() - began) / 1000, site.state_dir))
-    out:say(first_steps(site, url))
+      out:paint("bold", url), site.workers, took, site.state_dir))
+    out:say(first)
     while signals == 0 do cxb.time.sleep(50) end
     out:say("stopping: calls have 10 s to end, Ctrl-C again ends them now")
   elseif signals == 0 then
