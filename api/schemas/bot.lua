@@ -120,7 +120,7 @@ local properties = {
   max_silence_seconds = integer(0, 7200),
   recording_enabled = boolean(true),
   stt = strict(shapes.stt, { provider = "embedded" }),
-  llm = strict(shapes.llm, { provider = "rules" }),
+  llm = strict(shapes.llm, { provider = "rules", model = "assistant" }),
   tts = strict(shapes.tts, { provider = "embedded" }),
   tools = list({ type = "object", additionalProperties = true }, json.array()),
   transfer_targets = list(shapes.strict(shapes.transfer_target), json.array()),

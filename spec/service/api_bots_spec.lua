@@ -174,6 +174,16 @@ describe("bots", function()
     assert.same({}, make({ system_prompt = "P" }).warnings)
   end)
 
+  it("have a model that answers when they are made, and warn of one that could not", function()
+    local bot = make({ system_prompt = "P" })
+    assert.same({ "rules", "assistant", {} }, { bot.llm.provider, bot.llm.model, bot.warnings })
+    assert.truthy(cxb.fs.stat(cxb.root .. "/lua/bots/" .. bot.llm.model .. ".rules.json"))
+    local mute = make({ system_prompt = "P", llm = { provider = "rules" } })
+    assert.same({ "no_rules", "llm.model" }, { mute.warnings[1].code, mute.warnings[1].path })
+    assert.same({}, make({ system_prompt = "P", llm = { provider = "rules",
+      extra = { rules = { rules = {} } } } }).warnings)
+  end)
+
   it("warn of a push that tells its receiver nothing", function()
     local push = { enabled = true, url = "https://93.184.216.34/x" }
     local bot = make({ system_prompt = "P", post_call_push = push })

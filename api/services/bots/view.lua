@@ -83,6 +83,15 @@ local function warn_of_texts(list, bot)
   end
 end
 
+-- Rules are a file: without one the first turn fails and ends the call.
+local function warn_of_rules(list, bot)
+  local llm = type(bot.llm) == "table" and bot.llm or {}
+  local named = (llm.model or "") ~= "" or type(llm.extra) == "table" and llm.extra.rules
+  if bot.flow == "assistant" and llm.provider == "rules" and not named then
+    warn(list, "no_rules", "llm.model", "It names no file of rules; calls end at the first turn.")
+  end
+end
+
 ---(waits) What is doubtful about a bot, though it may be saved.
 ---@param bot table complete
 ---@return table[] warnings {code, path, message}
@@ -93,6 +102,7 @@ function M.warnings(app, bot)
       ("There is no key for %s in the settings."):format(missing.provider))
   end
   warn_of_texts(list, bot)
+  warn_of_rules(list, bot)
   if not tz.known(bot.timezone) then
     warn(list, "unknown_timezone", "timezone", "This zone is not known; UTC counts instead.")
   end
