@@ -128,14 +128,14 @@ describe("a worker", function()
     host:short_call(1)
     local row = World.wait_until("a dead row", function() return host:outbox(1, "dead")[1] end)
     assert.same({ "result", "dead", 1 }, { row.kind, row.state, row.attempts })
-    local said
-    for _, line in ipairs(host.workers[1].log) do
-      local record = json.decode(line)
-      if type(record) == "table" and record.level == "error" and record.msg:find("dead", 1, true) then
-        said = record
+    World.wait_until("the log to say so", function()
+      for _, line in ipairs(host.workers[1].log) do
+        local record = json.decode(line)
+        if type(record) == "table" and record.level == "error" and record.msg:find("dead", 1, true) then
+          return true
+        end
       end
-    end
-    assert.is_table(said)
+    end)
     assert.equal(200, host:post(1, "/outbox/" .. row.id .. "/replay").status)
     assert.truthy(host:delivery(1))
   end)

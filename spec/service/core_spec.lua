@@ -282,7 +282,9 @@ describe("the call worker", function()
     assert.equal("bot", r.disconnected_by)
     for _, event in ipairs(r.events) do assert.not_equal("odd", event.type) end
     idle()
-    assert.truthy(worker:output():find("a fact cannot be kept", 1, true))
+    support.wait_until("the log to say so", function()
+      return worker:output():find("a fact cannot be kept", 1, true)
+    end)
     assert.falsy(worker:output():find("the task of a call died", 1, true))
   end)
 
