@@ -1,4 +1,6 @@
 -- A deployment's settings (api.md §5.15). `secret = true`: stored sealed, shown masked.
+local providers = require("providers")
+
 local function secret()
   return { type = "string", minLength = 1, maxLength = 8192, secret = true }
 end
@@ -21,6 +23,29 @@ end
 
 local function object(properties)
   return { type = "object", properties = properties }
+end
+
+-- "localhost:9000", "[::1]:9000", also with its scheme.
+local function endpoint(value)
+  local host, port = value:gsub("^https?://", ""):gsub("/$", ""):match("^(.-):?(%d*)$")
+  local named = host and (host:match("^[%w][%w.-]*$") or host:match("^%[[%x:.]+%]$"))
+  if not named or (tonumber(port) or 0) > 65535 then
+    return "must be a host, or host:port"
+  end
+end
+
+local function bucket(value)
+  if #value < 3 or not value:match("^[%w.-]+$") then
+    return "must be 3 to 63 letters, digits, dots and dashes"
+  end
+end
+
+local function provider(kind)
+  return { type = "string", maxLength = 64, rule = function(name)
+    if providers[kind][name] == nil then
+      return ("there is no %s provider %q"):format(kind, name)
+    end
+  end }
 end
 
 local action = { "teardown", "continue" }
@@ -63,11 +88,14 @@ local core_fleet = {
 return object({
   api_keys = { type = "object", additionalProperties = secret() },
   minio = object({
-    endpoint = text(255, "localhost:9000"), access_key = secret(), secret_key = secret(),
-    bucket = text(63, "recordings"), secure = flag(false), region = text(64, "us-east-1"),
+    endpoint = { type = "string", maxLength = 255, default = "localhost:9000", rule = endpoint },
+    access_key = secret(), secret_key = secret(),
+    bucket = { type = "string", maxLength = 63, default = "recordings", rule = bucket },
+    secure = flag(false), region = text(64, "us-east-1"),
   }),
   agent_assist = object({
-    enabled = flag(false), stt_provider = text(64), llm_provider = text(64), llm_model = text(128),
+    enabled = flag(false), stt_provider = provider("stt"), llm_provider = provider("llm"),
+    llm_model = text(128),
     system_prompt = text(20000), suggestion_cooldown_seconds = integer(1, 3600, 20),
     max_context_messages = integer(1, 200, 20),
     listen_to = choice("both", "both", "customer", "agent"), publish_transcript = flag(true),

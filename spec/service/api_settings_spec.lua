@@ -1,4 +1,5 @@
 -- stores: both
+local json = require("cxb.json")
 local support = require("support.world")
 local object_store = require("support.object_store")
 local process = require("support.api_process")
@@ -79,6 +80,21 @@ describe("the settings", function()
       api:ask("GET", "/api/v1/settings/display").answer)
     assert.same({ true, 2000 }, { put("dialler", { amd = { enabled = true } }).answer.dialler.amd.enabled,
       settings().dialler.amd.initial_silence_ms })
+  end)
+
+  it("name an object store and providers that there can be", function()
+    for _, endpoint in ipairs({ "x y", "", "host/path", "host:99999", "ftp://host", ":9000" }) do
+      assert.equal(422, put("minio", { endpoint = endpoint }).status, endpoint)
+    end
+    for _, endpoint in ipairs({ "localhost:9000", "s3.eu-central-1.amazonaws.com",
+      "[::1]:9000", "https://minio.example.org/" }) do
+      assert.equal(200, put("minio", { endpoint = endpoint }).status, endpoint)
+    end
+    assert.equal(422, put("minio", { bucket = "my bucket" }).status)
+    assert.equal(200, put("minio", { endpoint = json.null, bucket = json.null }).status)
+    assert.equal(422, put("agent-assist", { llm_provider = "nobody" }).status)
+    assert.equal(200, put("agent-assist", { llm_provider = "openai", stt_provider = "soniox" }).status)
+    assert.equal(200, put("agent-assist", { llm_provider = json.null, stt_provider = json.null }).status)
   end)
 
   it("are not overwritten by who read an older version", function()
