@@ -226,6 +226,21 @@ describe("the front", function()
         { body.error, body.detail })
       assert.is_truthy(body.request_id)
     end
+    local child = assert(cxb.process.spawn({ capture = true, args = { "python3", "-c", ([[
+import socket
+s = socket.create_connection(("127.0.0.1", %d)); s.settimeout(30)
+s.sendall(b"GET /api/v1/calls HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n")
+d = b""
+while True:
+    x = s.recv(65536)
+    if not x: break
+    d += x
+print(d.decode().split("\r\n")[0]); print(d.decode().split("\r\n\r\n")[1])]]):format(front.port) } }))
+    assert.equal("HTTP/1.1 400 Bad Request", child:line())
+    body = json.decode(child:line())
+    assert.same({ "bad_request", body.message }, { body.error, body.detail })
+    assert.is_truthy(body.request_id)
+    assert.equal(0, (child:wait(30000)))
   end)
 
   it("shows the metrics only to the listed addresses", function()
