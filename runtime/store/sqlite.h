@@ -1,7 +1,7 @@
 /* A SQLite file on threads of its own.
  *
  * One connection writes: the requests of one turn of the loop (and those that arrive while it is
- * busy) share one transaction, each in a savepoint of its own, and are answered after its COMMIT.
+ * busy) share one transaction, each all or nothing, and are answered after its COMMIT.
  * Up to three read-only connections read meanwhile (WAL), so that a long read delays no commit;
  * what a key finds is read without them, by one more on the loop's own thread. Everything here is
  * called on the loop's thread and answers there. */

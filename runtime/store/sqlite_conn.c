@@ -389,6 +389,20 @@ static void write_one(cxb_sqlite_conn *c, cxb_sql *sql) {
   roll_back(c);
 }
 
+/* One request beside others: all of it or nothing. A statement that fails takes back what it did by
+ * itself; only several together need a savepoint (which is not free: the index of words writes what
+ * it has gathered at each). False: the transaction is no good any more. */
+static bool write_beside(cxb_sqlite_conn *c, cxb_sql *sql) {
+  if (sql->count == 1) {
+    int before = sqlite3_total_changes(c->db);
+    return run_statements(c, sql) ||
+           (sqlite3_total_changes(c->db) == before && !sqlite3_get_autocommit(c->db));
+  }
+  return run_own(c, "SAVEPOINT one") == SQLITE_OK &&
+         (run_statements(c, sql) || run_own(c, "ROLLBACK TO one") == SQLITE_OK) &&
+         run_own(c, "RELEASE one") == SQLITE_OK;
+}
+
 /* All in one transaction; false when it broke as a whole: then nothing happened and nobody has a
  * verdict. */
 static bool write_together(cxb_sqlite_conn *c, cxb_sql *first, const cxb_sql *end) {
@@ -398,16 +412,9 @@ static bool write_together(cxb_sqlite_conn *c, cxb_sql *first, const cxb_sql *en
       fail(c, sql, rc);
     return true;
   }
-  for (cxb_sql *sql = first; sql != end; sql = sql->next) {
-    if (run_own(c, "SAVEPOINT one") != SQLITE_OK)
-      break;
-    if (!run_statements(c, sql) && run_own(c, "ROLLBACK TO one") != SQLITE_OK)
-      break;
-    if (run_own(c, "RELEASE one") != SQLITE_OK)
-      break;
+  for (cxb_sql *sql = first; sql != end && write_beside(c, sql); sql = sql->next)
     if (sql->next == end && commit(c) == SQLITE_OK)
       return true;
-  }
   roll_back(c);
   return false;
 }

@@ -497,6 +497,49 @@ describe("the document store on " .. backend.name, function()
     assert.equal("n2", find({ terms = { has_all = { "same" } } }))
   end)
 
+  it("finds by words whatever was written, changed and deleted before", function()
+    local known, ids = {}, {}
+    local words = { "a", "b", "c", "d" }
+    local function some()
+      local out = {}
+      for _, word in ipairs(words) do
+        out[#out + 1] = math.random() < 0.5 and word or nil
+      end
+      return out[1] and out or nil
+    end
+    local function expected(word)
+      local n = 0
+      for _, terms in pairs(known) do
+        n = n + (table.concat(terms or {}):find(word, 1, true) and 1 or 0)
+      end
+      return n
+    end
+    for _ = 1, 150 do
+      local id, terms, kind = ids[math.random(math.max(1, #ids))], some(), math.random(10)
+      if not known[id] or kind <= 3 then
+        local doc = put({ terms = terms, rank = 1 })
+        ids[#ids + 1] = doc._id
+        known[doc._id] = terms or false
+      elseif kind <= 6 then
+        assert(store:update("things", id, terms and { set = { terms = terms } }
+          or { unset = { "terms" } }))
+        known[id] = terms or false
+      elseif kind == 7 then
+        assert(store:update("things", id, { set = { at = math.random(50), rank = 2 } }))
+      elseif kind == 8 then
+        assert(store:delete("things", id))
+        known[id] = nil
+      else
+        local word = words[math.random(#words)]
+        assert.equal(expected(word), store:count("things", { terms = { has_all = { word } } }))
+      end
+    end
+    for _, word in ipairs(words) do
+      assert.equal(expected(word), #store:find("things", { terms = { has_all = { word } } },
+        { sort = { "-at" }, limit = 200 }))
+    end
+  end)
+
   it("mixes what lists are filtered by with what they are not", function()
     for i = 1, 6 do
       put({ kind = i % 2 == 0 and "even" or "odd", on = i > 3, hidden = i % 3 })

@@ -162,6 +162,32 @@ describe("the document store on SQLite", function()
     end
   end)
 
+  it("puts words into their index by hundreds, at the latest when they are looked for", function()
+    local store = api.store(collections)
+    local function waiting()
+      return store.backend.db:exec("SELECT count(*) AS n FROM things_words_new")[1].n
+    end
+    local function add(from, to)
+      for i = from, to do
+        assert(store:insert("things", { owner = "o", name = "n" .. i, at = i, terms = { "w" } }))
+      end
+    end
+    add(1, 100)
+    assert.equal(100, waiting())
+    assert.equal(100, store:count("things", { terms = { has_all = { "w" } } }))
+    assert.equal(0, waiting())
+    add(101, 400)
+    for _ = 1, 500 do
+      if waiting() < 300 then
+        break
+      end
+      cxb.time.sleep(10)
+    end
+    assert.truthy(waiting() < 300)
+    local again = api.store(collections, store.path)
+    assert.equal(400, again:count("things", { terms = { has_all = { "w" } } }))
+  end)
+
   it("lists through an index of its own, not through the documents", function()
     local store = api.store(collections)
     for i = 1, 50 do

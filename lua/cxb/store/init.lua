@@ -135,7 +135,8 @@ local function no_bulk(self, name, field)
   end
 end
 
--- Conditions of a filter. has_all: different values, of a list that the collection declares.
+-- (waits) Conditions of a filter. has_all: different values, of a list that the collection
+-- declares.
 local function conditions_of(self, name, filter)
   local fields = collection(self, name).fields
   local conditions = query.conditions(filter or {})
@@ -145,8 +146,13 @@ local function conditions_of(self, name, filter)
         no_bulk(self, name, inner.field)
       end
     end
-    if condition.op == "has_all" and not (fields[condition.field] or ""):match("^a") then
-      error(("has_all on %s, which %s does not declare as a list"):format(condition.field, name), 3)
+    if condition.op == "has_all" then
+      if not (fields[condition.field] or ""):match("^a") then
+        error(("has_all on %s, which %s does not declare as a list"):format(condition.field,
+          name), 3)
+      elseif self.backend.settle then
+        self.backend:settle(name) -- where it fails, what follows does, or finds what it can
+      end
     end
   end
   return conditions

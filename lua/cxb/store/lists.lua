@@ -3,7 +3,9 @@
 -- and NAME_words, a full-text index of the elements of one array field. `docid` is the time in
 -- milliseconds << 20 with a serial number below it, so that rows lie in the order they are listed
 -- in, and so does what the words find. An element of the array is one word of the index: its bytes
--- in hexadecimal. Without `words` there is no such index.
+-- in hexadecimal. Words go to NAME_words_new first and from there, those of many documents at once,
+-- into the index (settling): one at a time costs it thrice as much. Without `words` there is none
+-- of both.
 local sql = require("cxb.store.sql")
 
 local quote = sql.quote
@@ -11,7 +13,7 @@ local quote = sql.quote
 local M = {}
 M.__index = M
 
-local BITS = 20
+local BITS, SETTLED = 20, 500
 
 -- NULL for a document without them.
 local function words_sql(self, row)
@@ -34,6 +36,7 @@ function M.new(name, declared, indexed)
   end
   return setmetatable({
     name = name, table = quote(name .. "_lists"), index = quote(name .. "_words"),
+    fresh = quote(name .. "_words_new"),
     by = declared.by, words = declared.words, fields = fields, indexed = indexed,
     columns = columns, presence = presence, required = {}, as = "l.",
   }, M)
@@ -76,13 +79,20 @@ local function add_row(self, row, when)
 end
 
 local function add_words(self, row)
-  return ("INSERT INTO %s(rowid,words) SELECT docid,%s FROM %s WHERE _id=%s._id"):format(
-    self.index, words_sql(self, row), self.table, row)
+  return ("INSERT INTO %s(docid,words) SELECT docid,%s FROM %s WHERE _id=%s._id"):format(
+    self.fresh, words_sql(self, row), self.table, row)
 end
 
+-- Out of the index or, if they are not in it yet, out of what waits for it.
 local function remove_words(self)
-  return ("INSERT INTO %s(%s,rowid,words) SELECT 'delete',docid,%s FROM %s WHERE _id=old._id")
-    :format(self.index, self.index, words_sql(self, "old"), self.table)
+  return ("INSERT INTO %s(%s,rowid,words) SELECT 'delete',docid,%s FROM %s l WHERE _id=old._id "
+    .. "AND NOT EXISTS (SELECT 1 FROM %s n WHERE n.docid=l.docid)"):format(self.index, self.index,
+    words_sql(self, "old"), self.table, self.fresh)
+end
+
+local function forget_words(self)
+  return ("DELETE FROM %s WHERE docid=(SELECT docid FROM %s WHERE _id=old._id)"):format(self.fresh,
+    self.table)
 end
 
 local function triggers(self)
@@ -105,6 +115,7 @@ local function triggers(self)
   if self.words then
     insert[2] = add_words(self, "new")
     delete[1], update[1] = remove_words(self), remove_words(self) .. " AND " .. moved
+    delete[2], update[2] = forget_words(self), forget_words(self) .. " AND " .. moved
   end
   delete[#delete + 1] = gone
   update[#update + 1] = gone .. " AND " .. moved
@@ -178,6 +189,8 @@ function M:missing(present)
     ("CREATE TABLE %s (%s)"):format(self.table, table.concat(columns, ",")),
     self.words and ("CREATE VIRTUAL TABLE %s USING fts5(words,content='',columnsize=0,detail=none,"
       .. "tokenize='ascii')"):format(self.index) or nil,
+    self.words and ("CREATE TABLE %s (docid INTEGER PRIMARY KEY,words TEXT)"):format(self.fresh)
+      or nil,
   }
   for _, list in ipairs({ indexes(self), triggers(self) }) do
     for _, text in ipairs(list) do
@@ -198,12 +211,24 @@ function M:missing(present)
   end
   batch[#batch + 1] = { "DROP TABLE IF EXISTS " .. self.table }
   batch[#batch + 1] = { "DROP TABLE IF EXISTS " .. self.index }
+  batch[#batch + 1] = { "DROP TABLE IF EXISTS " .. self.fresh }
   for _, list in ipairs({ wanted, fill(self) }) do
     for _, text in ipairs(list) do
       batch[#batch + 1] = { text }
     end
   end
   return batch
+end
+
+---The question whether words wait for the index, and the statements that put those of some
+---documents into it.
+---@return string question, table[] batch
+function M:settling()
+  local some = ("FROM %s ORDER BY docid LIMIT %d"):format(self.fresh, SETTLED)
+  return "SELECT 1 AS one FROM " .. self.fresh .. " LIMIT 1", {
+    { ("INSERT INTO %s(rowid,words) SELECT docid,words %s"):format(self.index, some) },
+    { ("DELETE FROM %s WHERE docid IN (SELECT docid %s)"):format(self.fresh, some) },
+  }
 end
 
 -- A bound on the time as bounds on the position.

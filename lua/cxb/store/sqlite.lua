@@ -9,6 +9,8 @@ local sql = require("cxb.store.sql")
 
 local quote = sql.quote
 
+local UNSETTLED_MAX, SETTLINGS_MAX = 256, 10000
+
 local M = {}
 M.__index = M
 
@@ -101,12 +103,52 @@ function M:open(options)
   return true
 end
 
+-- (waits) Puts the words that wait for a collection's index into it, some hundred documents a
+-- transaction.
+local function settle(self, collection)
+  local question, batch = collection.lists:settling()
+  for _ = 1, SETTLINGS_MAX do
+    local rows, err = run(self, question, {}, true)
+    if not rows or not rows[1] then
+      return rows, err
+    end
+    local done, code, message = self.db:batch(batch)
+    if not done then
+      return nil, failed(self, code, message)
+    end
+  end
+  return true
+end
+
+---(waits) What a search for words looks up is whole afterwards.
+---@return any done, table? err
+function M:settle(name)
+  local collection = self.collections[name]
+  local words = collection.lists and collection.lists.words
+  return not words or settle(self, collection)
+end
+
+-- So many documents were written, whole or by `ops`: from time to time the words that wait are put
+-- into their index.
+local function wrote(self, collection, count, ops)
+  local words = collection.lists and collection.lists.words
+  if not words or ops and ops.set[words] == nil then
+    return
+  end
+  collection.unsettled = (collection.unsettled or 0) + count
+  if collection.unsettled >= UNSETTLED_MAX then
+    collection.unsettled = 0
+    cxb.task.spawn("words", settle, self, collection)
+  end
+end
+
 function M:insert(name, doc)
   local collection = self.collections[name]
   local rows, err = run(self, collection.insert, values(collection, doc, {}))
   if not rows then
     return nil, err
   end
+  wrote(self, collection, 1)
   return doc
 end
 
@@ -137,6 +179,7 @@ function M:insert_many(name, docs)
       duplicates[#duplicates + 1] = i
     end
   end
+  wrote(self, collection, #docs)
   return { inserted = #docs - #duplicates, duplicates = duplicates }
 end
 
@@ -148,6 +191,7 @@ function M:insert_rows(name, text, now)
   if not rows then
     return nil, changes
   end
+  wrote(self, self.collections[name], changes)
   return changes
 end
 
@@ -223,6 +267,7 @@ function M:update(name, id, ops, conditions, now, fields, small)
   if not rows then
     return nil, err
   elseif rows[1] then
+    wrote(self, collection, 1, ops)
     return document(rows[1])
   end
   return self:why_not(name, id)
@@ -304,6 +349,7 @@ function M:upsert(name, key, fresh, ops, now)
   if not rows then
     return nil, err
   elseif rows[1] then
+    wrote(self, collection, 1)
     return document(rows[1]), rows[1].v == 1
   end
   return nil, { code = "exists" }
