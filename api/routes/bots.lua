@@ -94,7 +94,7 @@ return {
   },
   {
     verb = "PUT", path = "/api/v1/bots/{id}", guard = "admin", audit = "bot.update",
-    summary = "Changes the fields given; each change is a version.",
+    summary = "Changes the fields given; each change of the content is a version.",
     input = patch_schema, output = bot_schema.output,
     errors = { "version_conflict", "url_not_allowed" },
     example = { opening_message = "Good morning." },

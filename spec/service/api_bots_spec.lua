@@ -122,6 +122,20 @@ describe("bots", function()
     assert.equal(404, ask("POST", "/" .. bot.id .. "/rollback", { version = 7 }).status)
   end)
 
+  it("are not another version when nothing of them changes", function()
+    local bot = make({ opening_message = "One", tools = {}, vad = { stop_secs = 0.5 } })
+    local first = ask("PUT", "/" .. bot.id, { vad = { stop_secs = 0.5 } })
+    for _, same in ipairs({ {}, { opening_message = "One" }, { vad = { stop_secs = 0.5 } },
+      { description = json.null }, { tools = {} } }) do
+      local answer = ask("PUT", "/" .. bot.id, same)
+      assert.same({ 200, first.answer.version, first.headers.etag }, { answer.status,
+        answer.answer.version, answer.headers.etag })
+    end
+    assert.equal(first.answer.version + 1,
+      ask("PUT", "/" .. bot.id, { opening_message = "Two" }).answer.version)
+    assert.equal(409, ask("PUT", "/" .. bot.id, {}, { ["if-match"] = first.headers.etag }).status)
+  end)
+
   it("are copied without what belongs to their calls and keys", function()
     local bot = make({ name = "Original", system_prompt = "P" })
     assert.equal(200, ask("POST", "/" .. bot.id .. "/widget-key").status)

@@ -95,7 +95,22 @@ function M.create(ctx, fields)
   return bot
 end
 
--- Changes the content by operations that `decide` makes of the stored bot.
+-- Whether a bot has already what the operations would make of it.
+local function is_done(doc, ops)
+  for name, value in pairs(ops.set) do
+    if doc[name] == nil or json.encode({ value }, true) ~= json.encode({ doc[name] }, true) then
+      return false
+    end
+  end
+  for _, name in ipairs(ops.unset) do
+    if doc[name] ~= nil then
+      return false
+    end
+  end
+  return true
+end
+
+-- Changes the content by operations that `decide` makes of the stored bot; false: there are none.
 local function change(ctx, id, note, decide, shown)
   local app, by = ctx.app, M.author(ctx)
   local after, before = documents.change(ctx, "bots", id, "bot", function(doc)
@@ -105,7 +120,7 @@ local function change(ctx, id, note, decide, shown)
     end
     local ops, refused = decide(doc)
     if not ops then
-      return nil, refused
+      return ops, refused
     end
     ops.set.version = bots.version(doc) + 1
     ops.unset[#ops.unset + 1] = doc.seed and "seed" or nil
@@ -121,7 +136,7 @@ local function change(ctx, id, note, decide, shown)
   return after, before
 end
 
----(waits) Changes the fields of a checked patch.
+---(waits) Changes the fields of a checked patch; who sends what is there already makes no version.
 ---@return table? after, table|api.error before_or_err
 function M.patch(ctx, id, patch, shown)
   local ok, err = judged(ctx.app, patch)
@@ -132,7 +147,7 @@ function M.patch(ctx, id, patch, shown)
     local ops = documents.operations(patch, bot_schema.input)
     ops.set.post_call_push = with_sealed_secrets(ctx.app, ops.set.post_call_push,
       doc.post_call_push)
-    return ops
+    return not is_done(doc, ops) and ops
   end, shown)
 end
 

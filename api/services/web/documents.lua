@@ -92,7 +92,8 @@ end
 ---@param collection string
 ---@param id string
 ---@param what string
----@param change fun(doc: table): table?, api.error? {set=, unset=}; nil and an error refuses
+---@param change fun(doc: table): table|false|nil, api.error? {set=, unset=}; false: nothing is
+--- written; nil and an error refuses
 ---@param shown? fun(doc: table): table for `current` of a version conflict
 ---@return table? doc after, table|api.error before_or_err
 function M.change(ctx, collection, id, what, change, shown)
@@ -107,7 +108,9 @@ function M.change(ctx, collection, id, what, change, shown)
     end
     local ops
     ops, refused = change(doc)
-    if not ops then
+    if ops == false then
+      return doc, doc
+    elseif not ops then
       return nil, refused
     end
     local after
