@@ -76,8 +76,10 @@ static size_t utf8_len(const unsigned char *p, size_t left) {
 
 /* Bytes from `p` on that JSON takes as they are. */
 static size_t plain_run(const unsigned char *p, size_t left) {
+  static const bool plain[256] = {
+      [0x20 ... 0x21] = true, [0x23 ... 0x5b] = true, [0x5d ... 0x7e] = true};
   size_t n = 0;
-  while (n < left && p[n] >= 0x20 && p[n] < 0x7f && p[n] != '"' && p[n] != '\\')
+  while (n < left && plain[p[n]])
     n++;
   return n;
 }

@@ -147,7 +147,10 @@ char *cxb_json_fragment(lua_State *L, int index) {
         cxb_buf_str(&b, ",");
       cxb_buf_json(&b, key, len);
       cxb_buf_str(&b, ":");
-      if (cxb_json_encode(L) == 0) {
+      if (lua_type(L, -1) == LUA_TSTRING) { /* mostly */
+        const char *text = lua_tolstring(L, -1, &len);
+        cxb_buf_json(&b, text, len);
+      } else if (cxb_json_encode(L) == 0) {
         const char *text = lua_tolstring(L, -1, &len);
         cxb_buf_add(&b, text, len);
       } else {
