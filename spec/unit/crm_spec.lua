@@ -345,6 +345,26 @@ describe("a delivery to a CRM", function()
     assert.equal(4, other:turn())
   end)
 
+  it("has four places at its receiver, whichever processes hold them", function()
+    push({ url = base .. "/push" })
+    for i = 1, 8 do
+      finish("s" .. i)
+    end
+    local key, begun = "crm:busy:" .. row("s1").host, {}
+    for i = 1, 3 do -- another process is sending three
+      assert.equal(1, app.cache:script("busy", { key }, { api.now, "other:" .. i, api.now + 60000, 4 }))
+    end
+    begun[1] = outbox:turn()
+    app.cache:script("busy", { key }, { api.now, "other:1", 0, 0 })
+    begun[2] = outbox:turn()
+    app.cache:script("busy", { key }, { api.now, "other:9", api.now + 60000, 4 })
+    app.cache:script("busy", { key }, { api.now, "other:8", api.now + 60000, 4 })
+    begun[3] = outbox:turn()
+    api.now = api.now + 60001 -- it died
+    begun[4] = outbox:turn()
+    assert.same({ 1, 2, 0, 4 }, begun)
+  end)
+
   it("is taken by one process only, and by another when the first died with it", function()
     finish("s1")
     local store = app.store

@@ -2,7 +2,7 @@
 -- leased for 60 s before it is tried. A receiver is the origin of a URL: at most four deliveries at
 -- once to each, over all processes; after ten failures in a row, whoever met them, it is left alone
 -- for 60 s, then gets one at a time until one succeeds. So one that is away keeps nobody else
--- waiting. The failures are counted in the cache; while it is away each process has its own count.
+-- waiting. Failures and places are kept in the cache; while it is away each process has its own.
 local caches = require("services.system.caches")
 local crm_delivery = require("services.crm.delivery")
 local crm_schedule = require("services.crm.schedule")
@@ -17,7 +17,7 @@ local REMEMBERED_MS = 24 * 3600000 -- longer than between two tries of one row
 ---@param app table
 function M.new(app)
   local owner = ("%d-%s"):format(cxb.process.pid, cxb.crypto.hex(cxb.crypto.random(4)))
-  return setmetatable({ app = app, owner = owner, busy = {}, running = 0 }, M)
+  return setmetatable({ app = app, owner = owner, serial = 0, running = 0 }, M)
 end
 
 local function key_of(host)
@@ -57,9 +57,23 @@ local function by_host(self, filter)
   return counts
 end
 
-local function try(self, row)
+-- (waits) One of the places that a receiver has for all processes; it ends with the row's lease.
+local function take_place(self, host, most)
+  local now = cxb.time.now()
+  self.serial = self.serial + 1
+  local place = ("%s:%d"):format(self.owner, self.serial)
+  local taken = caches.script(self.app, "busy", { "crm:busy:" .. host },
+    { now, place, now + LEASE_MS, most })
+  return tonumber(taken) == 1 and place or nil
+end
+
+local function give_back(self, host, place)
+  caches.script(self.app, "busy", { "crm:busy:" .. host }, { cxb.time.now(), place, 0, 0 })
+end
+
+local function try(self, row, place)
   local host = row.host
-  self.busy[host], self.running = (self.busy[host] or 0) + 1, self.running + 1
+  self.running = self.running + 1
   cxb.task.spawn("crm delivery", function()
     local ok, outcome = xpcall(function()
       local came = crm_delivery.attempt(self.app, row)
@@ -68,8 +82,8 @@ local function try(self, row)
       end
       return came
     end, debug.traceback)
-    local left = self.busy[host] - 1
-    self.busy[host], self.running = left > 0 and left or nil, self.running - 1
+    self.running = self.running - 1
+    give_back(self, host, place)
     if not ok then
       cxb.log.error("crm delivery failed", { delivery = row._id, error = outcome })
     elseif outcome and self.app.jobs then
@@ -83,12 +97,20 @@ local function due(now, host)
   return { state = { ["in"] = { "pending", "sending" } }, next_at = { lte = now }, host = host }
 end
 
-local function free(self, host, state, busy)
+-- (waits) Places for rows that wait, as many as a receiver and we have now.
+local function places_for(self, host, waiting, state)
+  local places = {}
   if cxb.time.now() < state.paused_until then
-    return 0
+    return places
   end
   local most = state.failures >= FAILURES_MAX and 1 or AT_ONCE
-  return math.min(most - math.max(busy or 0, self.busy[host] or 0), AT_ONCE_ALL - self.running)
+  for i = 1, math.min(waiting, most, AT_ONCE_ALL - self.running) do
+    places[i] = take_place(self, host, most)
+    if not places[i] then
+      break
+    end
+  end
+  return places
 end
 
 ---(waits) Begins what may be sent now.
@@ -101,20 +123,19 @@ function M:turn()
   elseif not next(waiting) then
     return 0
   end
-  local busy
-  busy, err = by_host(self, { state = "sending", ["lease.until"] = { gt = now } })
-  if not busy then
-    return nil, err
-  end
   local states = failures_of(self, waiting)
-  for host in pairs(waiting) do
-    local n = free(self, host, states[host], busy[host])
-    local rows = n > 0 and store:lease("crm_deliveries", due(now, host),
+  for host, count in pairs(waiting) do
+    local places = places_for(self, host, count, states[host])
+    local rows = places[1] and store:lease("crm_deliveries", due(now, host),
       { sort = { "next_at" }, owner = self.owner, ttl_ms = LEASE_MS, set = { state = "sending" },
-        limit = n })
-    for _, row in ipairs(rows or {}) do
-      begun = begun + 1
-      try(self, row)
+        limit = #places }) or {}
+    begun = begun + #rows
+    for i, place in ipairs(places) do
+      if rows[i] then
+        try(self, rows[i], place)
+      else
+        give_back(self, host, place)
+      end
     end
   end
   return begun
