@@ -54,7 +54,7 @@ function M.request(app, row, call, bot)
   local headers = headers_of(app, push, vars)
   headers["content-type"] = "application/json"
   headers["user-agent"] = "cxbrt/" .. cxb.version
-  headers["x-request-id"] = row._id
+  headers["x-request-id"], headers["webhook-id"] = row._id, row._id
   local keys = signing_keys(app, push)
   if keys[1] then
     for name, value in pairs(webhook.sign_as(keys, row._id, body)) do
