@@ -8,9 +8,6 @@ return {
     summary = "What a call worker needs for one call.",
     output = { type = "object", additionalProperties = true },
     errors = { "unknown_bot", "outside_active_hours", "provider_key_missing" },
-    params = {
-      type = "object", properties = { bot_id = { type = "string", format = "id" } },
-    },
     query = {
       type = "object",
       additionalProperties = true,

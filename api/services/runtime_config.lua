@@ -4,6 +4,7 @@ local bot_cache = require("services.bots.cache")
 local bots = require("services.bots")
 local calls = require("services.calls")
 local errors = require("services.web.errors")
+local fixed_parts = require("services.runtime_config.fixed")
 local flows = require("services.flows")
 local hours = require("services.runtime_config.hours")
 local json = require("cxb.json")
@@ -11,54 +12,30 @@ local live_prompt_cache = require("services.bots.live_prompt_cache")
 local post_call_cache = require("services.bots.post_call_cache")
 local prefetch = require("services.runtime_config.prefetch")
 local prompts = require("services.runtime_config.prompts")
-local provider_keys = require("services.runtime_config.provider_keys")
 local template = require("cxb.template")
 local variables = require("services.runtime_config.variables")
 
 local M = {}
 
--- Passed on as the bot has them.
-local copied = {
-  "timezone", "flow", "flow_settings", "re_engagement", "min_words_interruption",
-  "max_call_duration_seconds", "max_silence_seconds", "tools", "conversation_policy",
-  "transfer_numbers", "transfer_targets", "auto_dispositions", "knowledge_enabled",
-  "knowledge_kb_ids", "knowledge_top_k", "knowledge_score_threshold", "knowledge_strict",
-  "knowledge_trigger_instructions", "knowledge_fallback_message", "vad", "turn", "agent_desk",
-  "recording_enabled",
-}
-local maps = { "flow_settings", "transfer_numbers" }
-local lists = { "tools", "transfer_targets", "knowledge_kb_ids" }
-
 local function event_of(text)
   return text and body.parse(text) or {}
 end
 
-local function answer(bot, call, parts)
+-- The JSON of an answer: what all calls of the bot have, and what this one has.
+local function answer(bot, call, parts, webhook_url)
   local out = {
-    session_id = call._id, bot_id = bot._id, bot_version = bots.version(bot),
-    variables = next(parts.vars) and parts.vars or json.object({}),
+    session_id = call._id, variables = next(parts.vars) and parts.vars or json.object({}),
     callback_detection_enabled = parts.listens,
     flow_version = parts.flow_version, flow_source = parts.flow_source,
-    sip_context = parts.sip_context,
+    sip_context = parts.sip_context, webhook_url = webhook_url,
   }
-  for _, name in ipairs(copied) do
-    out[name] = bot[name]
-  end
-  for _, source in ipairs({ parts.texts, parts.stages, post_call_cache.of_call(bot),
+  for _, source in ipairs({ parts.texts, post_call_cache.of_call(bot),
     live_prompt_cache.of_call(bot, parts.texts.prompt_parts) }) do
     for name, value in pairs(source) do
       out[name] = value
     end
   end
-  for _, name in ipairs(maps) do
-    if type(out[name]) == "table" and next(out[name]) == nil then
-      out[name] = json.object({})
-    end
-  end
-  for _, name in ipairs(lists) do
-    out[name] = json.array(out[name])
-  end
-  return out
+  return parts.fixed.text:sub(1, -2) .. "," .. json.encode(out):sub(2)
 end
 
 local function text(value)
@@ -175,7 +152,7 @@ end
 ---@param bot_id string
 ---@param query {caller_id?: string, stream_id?: string, connected_event?: string}
 ---@param webhook_url string
----@return table? answer, api.error? err
+---@return string? answer JSON, api.error? err
 function M.build(app, bot_id, query, webhook_url)
   local flags, event = variables.part(event_of(query.connected_event))
   local bot, err = active_bot(app, bot_id)
@@ -186,19 +163,18 @@ function M.build(app, bot_id, query, webhook_url)
   if not open then
     return nil, errors.new(503, "outside_active_hours", why)
   end
-  local stages, test, parts, ok
-  stages, err = provider_keys.stages(app, bot)
-  if not stages then
+  local fixed, test, parts, ok
+  fixed, err = fixed_parts.of(app, bot)
+  if not fixed then
     return nil, err
   end
-  local weaker = err
   test, err = test_of(app, flags.campaign_session_id)
   if not test then
     return nil, err
   end
   parts = gather(app, bot, flags, event, test)
-  parts.stages = stages
-  for _, warning in ipairs(weaker) do
+  parts.fixed = fixed
+  for _, warning in ipairs(fixed.warnings) do
     table.insert(parts.warnings, warning)
   end
   parts.listens, err = listens_for_callbacks(app, bot, flags.campaign_id)
@@ -209,14 +185,12 @@ function M.build(app, bot_id, query, webhook_url)
   if not ok then
     return nil, err
   end
-  parts.texts = prompts.render(bot, parts.vars, parts.listens)
+  parts.texts = prompts.of_call(bot, parts.vars, parts.listens)
   local call, failed = begin(app, bot, query, flags, parts)
   if not call then
     return nil, errors.of_store(failed)
   end
-  local out = answer(bot, call, parts)
-  out.webhook_url = webhook_url
-  return out
+  return answer(bot, call, parts, webhook_url)
 end
 
 return M

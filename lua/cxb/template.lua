@@ -39,25 +39,58 @@ M.escapes = {
   end,
 }
 
+---Takes a text apart, for one that is rendered again and again.
 ---@param text string
+---@return table compiled plain texts, placeholders {name=, text=} between them; `open`: it has any
+function M.compile(text)
+  local out, at = { open = false }, 1
+  while true do
+    local first, last, name = text:find("{{%s*([%w_.%-]+)%s*}}", at)
+    if not first then
+      break
+    end
+    out[#out + 1] = text:sub(at, first - 1)
+    out[#out + 1] = { name = name, text = text:sub(first, last) }
+    out.open, at = true, last + 1
+  end
+  out[#out + 1] = text:sub(at)
+  return out
+end
+
+---@param compiled table by M.compile()
 ---@param variables table<string, string|number|boolean>
 ---@param missing? fun(name: string): string what stands for an unknown name; default: it stays
 ---@param escape? fun(value: string): string one of M.escapes
 ---@return string text, string[] unresolved names, each once
+function M.render_compiled(compiled, variables, missing, escape)
+  local unresolved, seen, out = {}, {}, {}
+  if not compiled.open then
+    return compiled[1], unresolved
+  end
+  for i, piece in ipairs(compiled) do
+    out[i] = piece
+    if type(piece) == "table" then
+      local name = piece.name
+      local value = lookup(variables, name)
+      if value ~= nil and type(value) ~= "table" and value ~= json.null then
+        out[i] = escape and escape(shown(value)) or shown(value)
+      else
+        if not seen[name] then
+          seen[name] = true
+          unresolved[#unresolved + 1] = name
+        end
+        out[i] = missing and missing(name) or piece.text
+      end
+    end
+  end
+  return table.concat(out), unresolved
+end
+
+---The same for a text that is rendered once.
+---@param text string
+---@return string text, string[] unresolved
 function M.render(text, variables, missing, escape)
-  local unresolved, seen = {}, {}
-  local out = text:gsub("{{%s*([%w_.%-]+)%s*}}", function(name)
-    local value = lookup(variables, name)
-    if value ~= nil and type(value) ~= "table" and value ~= json.null then
-      return escape and escape(shown(value)) or shown(value)
-    end
-    if not seen[name] then
-      seen[name] = true
-      unresolved[#unresolved + 1] = name
-    end
-    return missing and missing(name) or nil
-  end)
-  return out, unresolved
+  return M.render_compiled(M.compile(text), variables, missing, escape)
 end
 
 local function nothing()

@@ -86,10 +86,11 @@ describe("the configuration of a call", function()
   after_each(api.restore)
 
   local function build(event, bot)
-    return config.build(app, bot or "demo", {
+    local text, err = config.build(app, bot or "demo", {
       caller_id = "+919876543210", stream_id = "st-1",
       connected_event = event and (type(event) == "string" and event or json.encode(event)),
     }, "http://x/api/v1/call-results")
+    return text and assert(json.decode_object(text)), err
   end
 
   it("holds what the worker's contract requires, with the bot's defaults", function()
@@ -103,6 +104,58 @@ describe("the configuration of a call", function()
     assert.matches('"tools":%[%]', text)
     assert.matches('"flow_settings":{}', text)
     assert.matches('"transfer_numbers":{}', text)
+  end)
+
+  it("is each call's own beside what all of a bot have, and follows the bot and the keys", function()
+    local settings, vault = require("services.system.settings"), require("services.identity.vault")
+    function app.cache.subscribe() end -- a task of its own
+    require("services.bots.cache").follow(app)
+    local function key(text)
+      assert(app.store:upsert("system_settings", { _id = "system" },
+        { set = { api_keys = { deepgram = vault.seal(app, text) } } }))
+      settings.drop(app)
+    end
+    key("key-one")
+    assert(app.store:insert("bots", { _id = "kept", name = "K", is_active = true,
+      stt = { provider = "deepgram" }, system_prompt = "One.", opening_message = "Hi {{name}}.",
+      pre_transfer_message = "Wait." }))
+    local function told(name)
+      local answer = build({ name = name }, "kept")
+      return { answer.stt.api_key, answer.system_prompt, answer.opening_message,
+        answer.pre_transfer_message, answer.variables["call.name"] }, answer.session_id
+    end
+    local one, first = told("a")
+    local two, second = told("b")
+    assert.same({ "key-one", "One.", "Hi a.", "Wait.", "a" }, one)
+    assert.same({ "key-one", "One.", "Hi b.", "Wait.", "b" }, two)
+    assert.not_equal(first, second)
+    key("key-two")
+    assert.equal("key-two", told("a")[1])
+    assert(app.store:update("bots", "kept", { set = { system_prompt = "Two {{name}}.",
+      opening_message = "Ho.", pre_transfer_message = "Stay." } }))
+    assert.same({ "key-two", "Two a.", "Ho.", "Stay.", "a" }, told("a"))
+    assert.same({ "key-two", "Two b.", "Ho.", "Stay.", "b" }, told("b"))
+  end)
+
+  it("names each field once", function()
+    assert(app.store:insert("bots", { _id = "b2", name = "B", is_active = true,
+      system_prompt = "P {{name}}", callback_prompt_injection = true, prompt_parts = {
+        mode = "direct", static_system_prompt = "S", dynamic_runtime_prompt = "D {{name}}" } }))
+    assert(app.store:insert("bots", { _id = "b3", name = "B", is_active = true,
+      system_prompt = "P", prompt_parts = { mode = "legacy" } }))
+    for _, bot in ipairs({ "demo", "b2", "b3" }) do
+      local text = config.build(app, bot, {}, "http://x")
+      local rest, seen = text:gsub('\\.', ""), {}
+      local depth = 0
+      for mark, name, colon in rest:gmatch('([{}%[%]]?)"?([^"{}%[%]]*)"?(:?)') do
+        depth = depth + ((mark == "{" or mark == "[") and 1 or mark ~= "" and -1 or 0)
+        if depth == 1 and colon == ":" then
+          assert.is_nil(seen[name], name)
+          seen[name] = true
+        end
+      end
+      assert.is_true(seen.session_id and seen.system_prompt and seen.stt)
+    end
   end)
 
   it("renders texts in one pass and leaves unknown names visible", function()

@@ -21,7 +21,8 @@ describe("the texts of a call", function()
   end
 
   local function build(event)
-    return assert(config.build(app, "b", { connected_event = json.encode(event or {}) }, "http://x"))
+    return json.decode(assert(config.build(app, "b", { connected_event = json.encode(event or {}) },
+      "http://x")))
   end
 
   it("hold the policy of the bot with what is known of the caller", function()
@@ -133,14 +134,14 @@ describe("a test call", function()
     local function source(session, test)
       assert(app.store:insert("calls", { _id = session, call_type = "test", status = "in_progress",
         started_at = 1, test = test }))
-      local answer = assert(config.build(app, "b", {
-        connected_event = json.encode({ _campaign_session_id = session }) }, "http://x"))
+      local answer = json.decode(assert(config.build(app, "b", {
+        connected_event = json.encode({ _campaign_session_id = session }) }, "http://x")))
       assert.equal(3, answer.flow_version)
       return answer.flow_source
     end
     assert.equal("return function() end", source("t1", { use_draft = true }))
     assert.is_nil(source("t2", {}))
-    assert.is_nil(config.build(app, "b", {}, "http://x").flow_source)
+    assert.is_nil(json.decode(config.build(app, "b", {}, "http://x")).flow_source)
     api.restore()
   end)
 end)

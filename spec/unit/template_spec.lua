@@ -23,6 +23,19 @@ describe("a template", function()
       { a = 12345678901234567890, b = 1234567890123456, c = -0, d = -7 })))
   end)
 
+  it("taken apart once renders as the text itself does, every time", function()
+    for text, expected in pairs({ [""] = "", plain = "plain", ["{{yes}}"] = "true",
+      ["{{yes}}{{off}}"] = "truefalse", ["{{{yes}}}"] = "{true}", ["{{ {{yes}} }}"] = "{{ true }}",
+      ["{{yes}} {{ no.body }}"] = "true {{ no.body }}", ["{{yes} }{{}}"] = "{{yes} }{{}}" }) do
+      local compiled = template.compile(text)
+      for _ = 1, 2 do
+        assert.equal(expected, (template.render_compiled(compiled, vars)))
+      end
+      assert.equal(expected ~= text or text:find("no.body", 1, true) ~= nil, compiled.open)
+      assert.equal(expected, (template.render(text, vars)))
+    end
+  end)
+
   it("never expands a value again, nor one that names itself", function()
     assert.equal("{{name}} {{self}}", (template.render("{{a}} {{self}}", {
       a = "{{name}}", name = "x", self = "{{self}}" })))

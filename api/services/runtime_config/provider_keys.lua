@@ -51,13 +51,9 @@ local function with_keys(keys, name, stage, warnings)
   return out
 end
 
----(waits) The stages of a bot with their keys.
+---The stages of a bot with the keys of these settings.
 ---@return {stt: table, llm: table, tts: table}? stages, table[]|api.error warnings_or_err
-function M.stages(app, bot)
-  local settings, err = system_settings.get(app)
-  if not settings then
-    return nil, errors.of_store(err)
-  end
+function M.stages_of(settings, bot)
   local out, warnings = {}, {}
   for _, name in ipairs({ "stt", "llm", "tts" }) do
     local stage, why = with_keys(settings.api_keys, name, bot[name], warnings)
@@ -67,6 +63,16 @@ function M.stages(app, bot)
     out[name] = stage
   end
   return out, warnings
+end
+
+---(waits) The same by the settings that count now.
+---@return {stt: table, llm: table, tts: table}? stages, table[]|api.error warnings_or_err
+function M.stages(app, bot)
+  local settings, err = system_settings.get(app)
+  if not settings then
+    return nil, errors.of_store(err)
+  end
+  return M.stages_of(settings, bot)
 end
 
 ---(waits) The stages whose provider has no key.
