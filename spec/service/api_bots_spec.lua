@@ -203,8 +203,15 @@ describe("bots", function()
     local bot = make({ system_prompt = "P", post_call_push = push })
     assert.same({ { code = "empty_push", path = "post_call_push.key_mapper",
       message = "The CRM is sent an empty object." } }, bot.warnings)
-    push.key_mapper = { id = "{{result.call_id}}" }
+    push.key_mapper = { id = "{{result.call_id}}", more = { "{{analysis.X}} {{result.transfer_at}}" } }
     assert.same({}, make({ system_prompt = "P", post_call_push = push }).warnings)
+    push.key_mapper = { id = "{{result.id}}", more = { { "{{results.call_id}}" } } }
+    local names = {}
+    for i, warning in ipairs(make({ system_prompt = "P", post_call_push = push }).warnings) do
+      assert.same({ "unknown_variable", "post_call_push.key_mapper" }, { warning.code, warning.path })
+      names[i] = warning.message
+    end
+    assert.same({ "No call has {{result.id}}.", "No call has {{results.call_id}}." }, names)
   end)
 
   it("send no header that would frame their requests anew or break their lines", function()

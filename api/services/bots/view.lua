@@ -4,6 +4,7 @@ local policy = require("cxb.policy")
 local provider_keys = require("services.runtime_config.provider_keys")
 local bot_schema = require("schemas.bot")
 local bots = require("services.bots")
+local crm_body = require("services.crm.body")
 local system_settings = require("services.system.settings")
 local tz = require("cxb.tz")
 local vault = require("services.identity.vault")
@@ -51,7 +52,8 @@ local function strange_names(bot, text)
   for name in text:gmatch("{{%s*([%w_.%-]+)%s*}}") do
     local space, rest = name:match("^([^.]+)%.(.+)$")
     local strange = space and (not spaces[space] or (space == "system" and not clock[rest])
-      or (space == "policy" and not known[rest]))
+      or (space == "policy" and not known[rest])
+      or (space == "result" and not crm_body.result_names[rest]))
     if strange and not seen[name] then
       seen[name] = true
       out[#out + 1] = name
@@ -83,6 +85,36 @@ local function warn_of_texts(list, bot)
   end
 end
 
+-- All texts of a value, one after the other.
+local function texts_of(value)
+  if type(value) ~= "table" then
+    return type(value) == "string" and value or ""
+  end
+  local out = {}
+  for _, item in pairs(value) do
+    out[#out + 1] = texts_of(item)
+  end
+  return table.concat(out, "\n")
+end
+
+-- What the receiver of a push would get nothing of.
+local function warn_of_push(list, bot)
+  local push = bot.post_call_push
+  if type(push) ~= "table" or not push.enabled then
+    return
+  end
+  local mapper = push.key_mapper
+  if not mapper or mapper == json.null or type(mapper) == "table" and not next(mapper) then
+    warn(list, "empty_push", "post_call_push.key_mapper", "The CRM is sent an empty object.")
+  end
+  local names = strange_names(bot, texts_of(mapper))
+  table.sort(names) -- a mapper has no order of its own
+  for _, name in ipairs(names) do
+    warn(list, "unknown_variable", "post_call_push.key_mapper",
+      ("No call has {{%s}}."):format(name))
+  end
+end
+
 -- Rules are a file: without one the first turn fails and ends the call.
 local function warn_of_rules(list, bot)
   local llm = type(bot.llm) == "table" and bot.llm or {}
@@ -106,12 +138,7 @@ function M.warnings(app, bot)
   if not tz.known(bot.timezone) then
     warn(list, "unknown_timezone", "timezone", "This zone is not known; UTC counts instead.")
   end
-  local push = bot.post_call_push
-  local mapper = type(push) == "table" and push.key_mapper
-  if type(push) == "table" and push.enabled and (not mapper or mapper == json.null
-    or type(mapper) == "table" and not next(mapper)) then
-    warn(list, "empty_push", "post_call_push.key_mapper", "The CRM is sent an empty object.")
-  end
+  warn_of_push(list, bot)
   local given = bot.conversation_policy
   if type(given) == "table" and given.enabled ~= false and not policy.kinds[given.type] then
     warn(list, "unknown_policy", "conversation_policy.type",

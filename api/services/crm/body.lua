@@ -17,6 +17,14 @@ local speakers = { bot = "Bot", customer = "Customer", agent = "Agent", dtmf = "
 local transfer = { "transfer_destination", "transfer_target", "transfer_reason",
   "transfer_method", "transfer_at", "transfer_failed_reason" }
 
+-- The names after `result.` that a push may use, each true.
+M.result_names = {}
+for name in ("call_id recording_url call_duration_seconds disconnected_by disposition start_time "
+  .. "end_time answer_time transcript was_transferred "
+  .. table.concat(transfer, " ")):gmatch("%S+") do
+  M.result_names[name] = true
+end
+
 local function local_time(ms, zone)
   if type(ms) ~= "number" then
     return ""
