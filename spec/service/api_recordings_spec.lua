@@ -338,5 +338,18 @@ describe("recordings", function()
       assert.equal(400, api:ask("GET", "/api/v1/recordings/pub/peaks?points=99").status)
       assert.equal(401, api:ask("GET", "/api/v1/recordings/pub/peaks", { secret = false }).status)
     end)
+
+    it("leave no outline behind when they are erased", function()
+      local peaks = api.dir .. "/state/peaks"
+      local others = #(cxb.fs.list(peaks) or {})
+      world:write(api.dir .. "/state/recordings/drawn.wav", wav(1))
+      call("drawn", "recordings/drawn.wav")
+      for _, points in ipairs({ 100, 200 }) do
+        assert.equal(200, api:ask("GET", "/api/v1/recordings/drawn/peaks?points=" .. points).status)
+      end
+      assert.equal(others + 1, #cxb.fs.list(peaks))
+      assert.equal(200, api:ask("POST", "/api/v1/calls/drawn/redact").status)
+      assert.equal(others, #cxb.fs.list(peaks))
+    end)
   end)
 end)

@@ -1,15 +1,23 @@
 -- The outline of a recording for the player (api.md §5.9): made once while its bytes pass by, kept
--- as a file under {state}/peaks.
+-- as a file under {state}/peaks until the recording is erased.
 local errors = require("services.web.errors")
 
 local M = {}
 
 local LONGEST_MS, STALL_MS = 600000, 30000
 
+local function short_hash(...)
+  return cxb.crypto.hex(cxb.crypto.sha256(table.concat({ ... }, "\n"))):sub(1, 40)
+end
+
+-- The folder of a call's outlines: an id of a migrated call may be any text.
+local function folder_of(app, call)
+  return ("%s/peaks/%s"):format(app.settings.CXB_STATE_DIR, short_hash(call._id))
+end
+
 local function path_of(app, call, source, points)
-  local name = table.concat({ call._id, source.url or source.path, source.etag, points }, "\n")
-  return ("%s/peaks/%s.json"):format(app.settings.CXB_STATE_DIR,
-    cxb.crypto.hex(cxb.crypto.sha256(name)):sub(1, 40))
+  return ("%s/%s.json"):format(folder_of(app, call),
+    short_hash(source.url or source.path, source.etag, points))
 end
 
 -- (waits)
@@ -60,6 +68,23 @@ function M.get(app, call, source, points)
     cxb.log.warn("an outline is not kept", { error = message })
   end
   return json
+end
+
+---(waits) Forgets a call's outlines.
+---@return true?, string? why
+function M.erase(app, call)
+  local folder = folder_of(app, call)
+  local names = cxb.fs.list(folder)
+  for _, name in ipairs(names or {}) do
+    local ok, code, message = cxb.fs.remove(folder .. "/" .. name)
+    if not ok and code ~= "not_found" then
+      return nil, message or code
+    end
+  end
+  if names then
+    cxb.fs.remove(folder)
+  end
+  return true
 end
 
 return M

@@ -4,6 +4,7 @@
 local channel = require("cxb.channel")
 local errors = require("services.web.errors")
 local fleet = require("services.fleet")
+local peaks = require("services.recordings.peaks")
 local system_settings = require("services.system.settings")
 local url = require("cxb.url")
 
@@ -182,7 +183,8 @@ function M.remove(app, call)
   if not removed and code ~= "not_found" then
     return nil, message or code, "object_store_unavailable"
   end
-  return true
+  local forgotten, why = peaks.erase(app, call)
+  return forgotten, why, "object_store_unavailable"
 end
 
 return M
