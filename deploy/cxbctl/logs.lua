@@ -64,14 +64,16 @@ end
 ---@param line string
 ---@param out table for colours
 ---@param verbose? boolean everything
----@param starting? boolean only what is no log record
+---@param starting? boolean only what is no log record, and of nginx what ends it: that it does not
+--- reach a service that is not there yet means nothing
 ---@return string?
 function M.view(service, line, out, verbose, starting)
   local record = json.decode(line)
   if type(record) ~= "table" then
     -- nginx's own lines and what was written before the log was open
-    if verbose or line:match("%[error%]") or line:match("%[crit%]") or line:match("%[emerg%]")
-      or line:match("%[alert%]") or service ~= "nginx" then
+    local fatal = line:match("%[emerg%]") or line:match("%[alert%]")
+    local failing = not starting and (line:match("%[error%]") or line:match("%[crit%]"))
+    if verbose or fatal or failing or service ~= "nginx" then
       return out:paint("grey", ("%-8s"):format(service)) .. " " .. line
     end
     return nil

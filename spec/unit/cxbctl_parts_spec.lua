@@ -23,6 +23,14 @@ describe("the operator's log view", function()
     assert.is_nil(logs.view("nginx", "2026/01/01 00:00:00 [notice] 1#1: start", plain))
     assert.is_string(logs.view("nginx", "2026/01/01 00:00:00 [emerg] 1#1: bind() failed", plain))
   end)
+
+  it("leaves out that nginx does not reach a service that is still starting", function()
+    local away = "2026/01/01 00:00:00 [crit] 1#1: *1 connect() to unix:/run/cxb/api-1.sock failed"
+    assert.is_string(logs.view("nginx", away, plain))
+    assert.is_nil(logs.view("nginx", away, plain, false, true))
+    assert.is_string(logs.view("nginx", away, plain, true, true))
+    assert.is_string(logs.view("nginx", "[emerg] 1#1: bind() failed", plain, false, true))
+  end)
 end)
 
 describe("a service's log file", function()
