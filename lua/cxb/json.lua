@@ -49,15 +49,22 @@ M.encode = encode
 ---"too_deep" with more than `levels` (64) levels.
 ---
 ---Lists and objects at the top of an object whose names are in `opaque` are checked like everything
----else but not taken apart: each comes as its own JSON text (json.raw) with its `shape`: "empty",
----"object", "objects" (a list of nothing but objects) or "list". Where opaque[name] is a string,
----the strings of that name in the items of a list come along as `lines`, with "\n" behind each.
+---else but not taken apart: each comes as ready JSON (M.text) with its `shape`: "empty", "object",
+---"objects" (a list of nothing but objects) or "list". Where opaque[name] is {words_of = "text",
+---most = 400, longest = 64}, the different words (text.distinct_words) of the strings of that name
+---in the items of a list come along as `words`.
 ---@type fun(text: string, levels?: integer, opaque?: table): any, string?, string?, integer?
 M.decode = decode
 
 ---True for ready JSON: made by json.raw, or an opaque member.
 function M.is_raw(value)
   return getmetatable(value) == raw_mt
+end
+
+---The text of ready JSON.
+---@return string
+function M.text(raw)
+  return raw.text or raw.source:sub(raw.first, raw.last)
 end
 
 ---As decode, but only an object will do.

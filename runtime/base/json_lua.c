@@ -11,6 +11,7 @@
 #include "buf.h"
 #include "err.h"
 #include "json_read.h"
+#include "words_lua.h"
 
 enum { MAX_DEPTH = 64, KEPT_MAX = 1024 * 1024, UP_ARRAY = 1, UP_RAW = 2, UP_OBJECT = 3 };
 #define MAX_EXACT 9007199254740992.0 /* 2^53 */
@@ -179,6 +180,30 @@ static int kind_of(lua_State *L) {
   return kind;
 }
 
+/* Ready JSON: its `text`, or the bytes `first` to `last` of its `source`. */
+static int write_raw(writer *w) {
+  lua_State *L = w->L;
+  int raw = lua_gettop(L);
+  size_t len, from = 0;
+  lua_getfield(L, raw, "text");
+  const char *text = lua_tolstring(L, -1, &len);
+  if (!text) {
+    lua_getfield(L, raw, "source");
+    lua_getfield(L, raw, "first");
+    lua_getfield(L, raw, "last");
+    text = lua_tolstring(L, raw + 2, &len);
+    lua_Integer first = lua_tointeger(L, raw + 3), last = lua_tointeger(L, raw + 4);
+    if (!text || first < 1 || last < first || (size_t)last > len)
+      text = NULL;
+    from = (size_t)first - 1;
+    len = (size_t)(last - first) + 1;
+  }
+  int err =
+      text ? cxb_buf_add(w->out, text + from, len) : refuse(w, "ready JSON without text%s", "");
+  lua_settop(L, raw);
+  return err;
+}
+
 static int write_table(writer *w, int depth) {
   if (depth > MAX_DEPTH)
     return refuse(w, "JSON deeper than 64 levels%s", "");
@@ -187,14 +212,8 @@ static int write_table(writer *w, int depth) {
   int kind = kind_of(w->L);
   if (kind == UP_OBJECT)
     return write_ordered(w, depth);
-  if (kind == UP_RAW) {
-    size_t len;
-    lua_getfield(w->L, -1, "text");
-    const char *text = lua_tolstring(w->L, -1, &len);
-    int err = text ? cxb_buf_add(w->out, text, len) : refuse(w, "ready JSON without text%s", "");
-    lua_pop(w->L, 1);
-    return err;
-  }
+  if (kind == UP_RAW)
+    return write_raw(w);
   if (kind == UP_ARRAY || lua_objlen(w->L, -1) > 0)
     return write_list(w, depth);
   return write_map(w, depth);
@@ -250,15 +269,16 @@ typedef struct opaque {
   int level; /* of what is inside it; 0: none is being passed */
   size_t from;
   bool list, objects; /* objects: no item so far is anything else */
-  const char *member; /* whose strings are wanted of the items; NULL: of none */
+  const char *member; /* of the items, whose words are wanted; NULL: of none */
   size_t member_len;
+  int most;          /* words */
+  size_t longest;    /* bytes */
   size_t item_lines; /* bytes of `lines` before this item */
   bool wanted;       /* the member's value comes */
 } opaque;
 
 typedef struct reader {
   lua_State *L;
-  const char *text;
   int depth;
   int items[CXB_JSON_LEVELS]; /* of the open arrays so far; -1: an object */
   int names;                  /* stack index of the names of opaque members; 0: none */
@@ -339,6 +359,18 @@ static bool on_string(void *arg, const cxb_json_string *s) {
   return s->key || placed(r);
 }
 
+/* What is wanted of a list, by the table on top, which holds the name. */
+static void want_words(lua_State *L, opaque *o) {
+  lua_getfield(L, -1, "words_of");
+  lua_getfield(L, -2, "most");
+  lua_getfield(L, -3, "longest");
+  if (lua_type(L, -3) == LUA_TSTRING)
+    o->member = lua_tolstring(L, -3, &o->member_len);
+  o->most = (int)lua_tointeger(L, -2);
+  o->longest = (size_t)lua_tointeger(L, -1);
+  lua_pop(L, 3);
+}
+
 /* Whether the container that begins is to be passed: the name on top is among the opaque ones. */
 static bool begin_opaque(reader *r, bool object, size_t at) {
   if (!r->names || r->depth != 1 || r->items[0] >= 0)
@@ -348,8 +380,8 @@ static bool begin_opaque(reader *r, bool object, size_t at) {
   bool is = lua_toboolean(r->L, -1);
   if (is) {
     r->passed = (opaque){.level = 2, .from = at, .list = !object, .objects = true};
-    if (!object && lua_type(r->L, -1) == LUA_TSTRING) /* the table holds it */
-      r->passed.member = lua_tolstring(r->L, -1, &r->passed.member_len);
+    if (!object && lua_istable(r->L, -1))
+      want_words(r->L, &r->passed);
     cxb_buf_clear(&lines);
   }
   lua_pop(r->L, 1);
@@ -374,18 +406,24 @@ static bool on_begin(void *arg, bool object, size_t at) {
   return true;
 }
 
-/* The opaque member that ends: {text, shape, lines?}, marked as ready JSON. */
+/* The opaque member that ends: {source, first, last, shape, words?}, marked as ready JSON. */
 static bool end_opaque(reader *r, size_t count, size_t at) {
   lua_State *L = r->L;
   opaque *o = &r->passed;
-  lua_createtable(L, 0, 3);
-  lua_pushlstring(L, r->text + o->from, at - o->from);
-  lua_setfield(L, -2, "text");
+  lua_createtable(L, 0, 5);
+  lua_pushvalue(L, 1);
+  lua_setfield(L, -2, "source");
+  lua_pushinteger(L, (lua_Integer)o->from + 1);
+  lua_setfield(L, -2, "first");
+  lua_pushinteger(L, (lua_Integer)at);
+  lua_setfield(L, -2, "last");
   lua_pushstring(L, count == 0 ? "empty" : !o->list ? "object" : o->objects ? "objects" : "list");
   lua_setfield(L, -2, "shape");
   if (o->member) {
-    lua_pushlstring(L, lines.data ? lines.data : "", lines.len);
-    lua_setfield(L, -2, "lines");
+    r->no_memory = cxb_words_push(L, lines.data, lines.len, o->most, o->longest) != 0;
+    if (r->no_memory)
+      return false;
+    lua_setfield(L, -2, "words");
   }
   lua_pushvalue(L, lua_upvalueindex(UP_RAW));
   lua_setmetatable(L, -2);
@@ -434,7 +472,6 @@ static int l_decode(lua_State *L) {
   luaL_checkstack(L, READ_STACK, "too many values");
   reader r;
   r.L = L;
-  r.text = text;
   r.depth = 0;
   r.names = names ? 3 : 0;
   r.passed = (opaque){0};

@@ -5,6 +5,7 @@
 #include "../host/host.h"
 #include "err.h"
 #include "words.h"
+#include "words_lua.h"
 
 /* words(text) → list */
 static int l_words(lua_State *L) {
@@ -20,23 +21,29 @@ static int l_words(lua_State *L) {
   return err == CXB_ENOMEM ? luaL_error(L, "not enough memory") : 1;
 }
 
-/* distinct(text, most, longest) → list of the first `most` different words of at most `longest`
- * bytes */
-static int l_distinct(lua_State *L) {
+int cxb_words_push(lua_State *L, const char *text, size_t len, int most, size_t longest) {
   static cxb_words set;
-  size_t len;
-  const char *text = luaL_checklstring(L, 1, &len);
-  lua_Integer most = luaL_checkinteger(L, 2), longest = luaL_checkinteger(L, 3);
-  luaL_argcheck(L, most > 0 && most <= CXB_WORDS_MOST, 2, "1 to 512 words");
-  luaL_argcheck(L, longest > 0, 3, "bytes");
-  if (cxb_words_distinct(&set, text, len, (int)most, (size_t)longest))
-    return luaL_error(L, "not enough memory");
+  if (cxb_words_distinct(&set, text, len, most, longest))
+    return CXB_ENOMEM;
   lua_createtable(L, set.count, 0);
   for (int i = 0; i < set.count; i++) {
     size_t from = i > 0 ? set.ends[i - 1] : 0;
     lua_pushlstring(L, set.bytes.data + from, set.ends[i] - from);
     lua_rawseti(L, -2, i + 1);
   }
+  return 0;
+}
+
+/* distinct(text, most, longest) → list of the first `most` different words of at most `longest`
+ * bytes */
+static int l_distinct(lua_State *L) {
+  size_t len;
+  const char *text = luaL_checklstring(L, 1, &len);
+  lua_Integer most = luaL_checkinteger(L, 2), longest = luaL_checkinteger(L, 3);
+  luaL_argcheck(L, most > 0 && most <= CXB_WORDS_MOST, 2, "1 to 512 words");
+  luaL_argcheck(L, longest > 0, 3, "bytes");
+  if (cxb_words_push(L, text, len, (int)most, (size_t)longest))
+    return luaL_error(L, "not enough memory");
   return 1;
 }
 

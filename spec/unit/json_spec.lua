@@ -128,7 +128,8 @@ describe("json", function()
     local text = '{"a": [ {"text":"x\\u00e9\\n","n":1.50}, {"text":7}, {"text":"y","text":"z"}, [] ],'
       .. '"b":{"text":"no"},"c":[],"d":{},"e":[{"x":[{"text":"deep"}],"text":"w"},null],"f":"s",'
       .. '"g":[[1]],"h":{"a":[1]}}'
-    local opaque = { a = "text", b = "text", c = true, d = true, e = "text", f = true, g = true }
+    local words = { words_of = "text", most = 9, longest = 9 }
+    local opaque = { a = words, b = words, c = true, d = true, e = words, f = true, g = true }
     local value = json.decode(text, 64, opaque)
     local shapes = {}
     for name in pairs(opaque) do
@@ -137,8 +138,8 @@ describe("json", function()
     assert.same({ a = "objects", b = "object", c = "empty", d = "empty", e = "list", f = false,
       g = "list" }, shapes)
     assert.equal('[ {"text":"x\\u00e9\\n","n":1.50}, {"text":7}, {"text":"y","text":"z"}, [] ]',
-      value.a.text)
-    assert.same({ "xé\n\nz\n", nil, "w\n" }, { value.a.lines, value.b.lines, value.e.lines })
+      json.text(value.a))
+    assert.same({ { "xé", "z" }, nil, { "w" } }, { value.a.words, value.b.words, value.e.words })
     assert.same({ "s", { a = { 1 } } }, { value.f, value.h })
     assert.same(json.decode(text), json.decode(json.encode(value)))
   end)

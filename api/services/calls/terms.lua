@@ -6,6 +6,9 @@ local M = {}
 
 local WORDS_MAX, BYTES_MAX = 400, 64
 
+---How a transcript is read as opaque JSON (json.decode): its words come with it.
+M.opaque = { words_of = "text", most = WORDS_MAX, longest = BYTES_MAX }
+
 ---The words of a text in the order they first come.
 ---@param source string
 ---@return string[]
@@ -22,10 +25,11 @@ local function lines_of(transcript)
   return table.concat(lines, "\n")
 end
 
----@param transcript? {text?: string}[] or as opaque JSON, with its `lines` of "text"
+---@param transcript? {text?: string}[] or what M.opaque made of it
 ---@return string[]? terms nil: nothing was said
 function M.of(transcript)
-  local words = M.words(json.is_raw(transcript) and transcript.lines or lines_of(transcript))
+  local words = json.is_raw(transcript) and (transcript.words or {})
+    or M.words(lines_of(transcript))
   return words[1] and words or nil
 end
 

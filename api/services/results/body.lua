@@ -1,5 +1,6 @@
 -- What of a result is kept (api.md §5.7). Each field is judged by itself: one that is wrong is
 -- left out, kept under extra.rejected and reported, so that a worker never has to bury a result.
+local call_terms = require("services.calls.terms")
 local errors = require("services.web.errors")
 local json = require("cxb.json")
 local result_schema = require("schemas.result")
@@ -11,7 +12,7 @@ local EXTRA_MAX = 64 * 1024
 
 ---The members of a body that are not taken apart, as json.decode takes them: nothing here looks
 ---into them but for the words of the transcript.
-M.opaque = { transcript = "text" }
+M.opaque = { transcript = call_terms.opaque }
 for name, property in pairs(result_schema.properties) do
   M.opaque[name] = M.opaque[name] or property.opaque and true or nil
 end
@@ -106,7 +107,7 @@ local function check(name, value)
     if value.shape == wanted or value.shape == "empty" then
       return value
     end
-    value = json.decode(value.text)
+    value = json.decode(json.text(value))
   end
   return schema.check_property(result_schema, name, value)
 end

@@ -24,7 +24,7 @@ local function invalid(message, offset)
 end
 
 ---@param text string
----@param opaque? table<string, true|string> members that are not taken apart (json.decode)
+---@param opaque? table<string, true|table> members that are not taken apart (json.decode)
 ---@return table? object, api.error?
 function M.parse(text, opaque)
   local nul = text:find("\\u0000", 1, true)
@@ -43,7 +43,7 @@ end
 ---@param req cxb.request
 ---@param max integer bytes
 ---@param optional? boolean an absent body is an empty object
----@param opaque? table<string, true|string> as M.parse
+---@param opaque? table<string, true|table> as M.parse
 ---@return string? text, table|api.error object_or_err, string? text what was no JSON
 function M.read(req, max, optional, opaque)
   local kind = req.headers["content-type"]

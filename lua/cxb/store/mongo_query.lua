@@ -40,7 +40,7 @@ end
 -- A value as it is kept: `times` is true for a time, a table for an object that has some.
 local function kept(value, times)
   if json.is_raw(value) then
-    return json.decode(value.text, LEVELS)
+    return json.decode(json.text(value), LEVELS)
   elseif not times then
     return value
   elseif times == true then
