@@ -98,10 +98,12 @@ static size_t hash(const candidate *c) {
   return (size_t)(h ^ h >> 32);
 }
 
+/* A word has no zero byte: one of less than eight bytes is what its head says. */
 static bool is_word(const cxb_words *set, int i, const candidate *c) {
+  if (set->heads[i] != c->head || c->len < sizeof c->head)
+    return set->heads[i] == c->head;
   size_t from = i > 0 ? set->ends[i - 1] : 0;
-  return set->heads[i] == c->head && set->ends[i] - from == c->len &&
-         (c->len <= sizeof c->head || memcmp(set->bytes.data + from, c->s, c->len) == 0);
+  return set->ends[i] - from == c->len && memcmp(set->bytes.data + from, c->s, c->len) == 0;
 }
 
 static int add(cxb_words *set, const candidate *c) {

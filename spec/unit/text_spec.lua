@@ -20,6 +20,27 @@ describe("words", function()
   end)
 end)
 
+describe("different words", function()
+  it("are the words that were not there yet, whatever stands beside them", function()
+    local parts = { "a", "B", "zz", "'", "’", " ", " ", "`", "@", "[", "{", "0", "9", "/", ":", "P",
+      "\16", "\25", "é", "क", "।", "ª", "«", "\0", "word", "longerword", "eightchr", "~", "\127" }
+    for _ = 1, 2000 do
+      local source, seen, expected = {}, {}, {}
+      for i = 1, math.random(0, 40) do
+        source[i] = parts[math.random(#parts)]
+      end
+      source = table.concat(source)
+      for _, word in ipairs(text.words(source)) do
+        if not seen[word] and #word <= 12 and #expected < 9 then
+          seen[word] = true
+          expected[#expected + 1] = word
+        end
+      end
+      assert.same(expected, text.distinct_words(source, 9, 12), source)
+    end
+  end)
+end)
+
 describe("words heard", function()
   it("are cut at a word boundary by share of time", function()
     assert.equal("Hello, this is", text.heard("Hello, this is Asha speaking.", 1000, 1900))
