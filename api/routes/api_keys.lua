@@ -64,6 +64,30 @@ local function in_future(input)
   return true
 end
 
+-- A key for a bot that never was reaches nothing, and says nothing about it. Bots that were deleted
+-- stay in the store, as their calls do.
+local function known_bots(ctx, ids)
+  if type(ids) ~= "table" or not ids[1] then
+    return true
+  end
+  local found, err = ctx.app.store:find("bots", { _id = { ["in"] = ids } },
+    { limit = #ids, fields = { "name" } })
+  if not found then
+    return nil, errors.of_store(err)
+  end
+  local known, wrong = {}, {}
+  for _, bot in ipairs(found) do
+    known[bot._id] = true
+  end
+  for i, id in ipairs(ids) do
+    if not known[id] then
+      wrong[#wrong + 1] = { path = ("bot_ids[%d]"):format(i - 1), rule = "exists",
+        message = "is not the id of a bot" }
+    end
+  end
+  return not wrong[1] or nil, wrong[1] and errors.invalid(wrong)
+end
+
 local function note(ctx, before, after)
   local key = after or before
   ctx.audit = { target = { type = "api_key", id = key._id, name = key.name },
@@ -73,6 +97,9 @@ end
 local function create(ctx)
   local input = ctx.body
   local ok, refused = in_future(input)
+  if ok then
+    ok, refused = known_bots(ctx, input.bot_ids)
+  end
   if not ok then
     return nil, refused
   end
@@ -93,6 +120,9 @@ end
 
 local function change(ctx)
   local ok, refused = in_future(ctx.body)
+  if ok then
+    ok, refused = known_bots(ctx, ctx.body.bot_ids)
+  end
   if not ok then
     return nil, refused
   end

@@ -359,6 +359,18 @@ describe("an API key", function()
       headers = { ["x-api-key"] = key } })
   end
 
+  it("is for bots that there are, or were: a typing mistake would shut it out unsaid", function()
+    local refused = make({ bot_ids = { "demo", "dmeo" } })
+    assert.same({ 422, "bot_ids[1]" }, { refused.status, refused.answer.fields[1].path })
+    local gone = api:ask("POST", "/api/v1/bots", { body = { name = "Gone" } }).answer.id
+    assert.equal(204, api:ask("DELETE", "/api/v1/bots/" .. gone).status)
+    local made = make({ bot_ids = { "demo", gone } })
+    assert.equal(201, made.status)
+    local path = "/api/v1/api-keys/" .. made.answer.id
+    assert.equal(422, api:ask("PATCH", path, { body = { bot_ids = { "nobody" } } }).status)
+    assert.equal(200, api:ask("PATCH", path, { body = { bot_ids = {} } }).status)
+  end)
+
   it("is shown once and reaches its scopes only", function()
     local made = make({ scopes = { "calls:read" } }).answer
     assert.matches("^vx_[%w_-]+$", made.key)

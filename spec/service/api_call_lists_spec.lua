@@ -41,7 +41,7 @@ describe("the list of calls", function()
     result("c3", { bot_id = "lister", started_at = at(30), call_duration_seconds = 120,
       disconnected_by = "error", caller_id = "+15550001",
       transcript = { { role = "user", text = "contract, cancel the contract" } } })
-    result("c4", { bot_id = "other", started_at = at(20), caller_id = "+15550001",
+    result("c4", { bot_id = "echo", started_at = at(20), caller_id = "+15550001",
       transcript = json.array(), recording_url = "https://store.example/b/c4.wav?sig=1" })
   end)
 
@@ -131,7 +131,7 @@ describe("the list of calls", function()
           made.answer.key } })
       end
     end
-    local reader = key({ "calls:read" }, { "other" })
+    local reader = key({ "calls:read" }, { "echo" })
     local answer = reader("/api/v1/calls")
     assert.same({ 200, 1, "c4" }, { answer.status, answer.answer.total,
       answer.answer.items[1].session_id })
