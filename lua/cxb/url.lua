@@ -11,9 +11,20 @@ end
 
 ---@return string
 function M.unescape(text)
+  if not text:find("%", 1, true) then
+    return text
+  end
   return (text:gsub("%%(%x%x)", function(hex)
     return string.char(tonumber(hex, 16))
   end))
+end
+
+-- A part of a query string: a + is a blank.
+local function plain(text)
+  if text:find("+", 1, true) then
+    text = text:gsub("+", " ")
+  end
+  return M.unescape(text)
 end
 
 ---First value of each key; `+` is a blank; a key without "=" is "".
@@ -26,9 +37,9 @@ function M.parse_query(query)
   end
   for part in query:gmatch("[^&]+") do
     local key, value = part:match("^([^=]*)=?(.*)$")
-    key = M.unescape((key:gsub("+", " ")))
+    key = plain(key)
     if key ~= "" and out[key] == nil then
-      out[key] = M.unescape((value:gsub("+", " ")))
+      out[key] = plain(value)
     end
   end
   return out

@@ -5,10 +5,13 @@
 -- fields of its collection. Absent and null are the same at the top of a document. A field that is
 -- written may be ready JSON (json.raw): readers get what it says.
 local json = require("cxb.json")
+local new_table = require("table.new")
 local query = require("cxb.store.query")
 
 local M = {}
 M.__index = M
+
+local ROOM = 16 -- fields a copy of a document has room for before it grows
 
 local function no_observer() end
 
@@ -66,7 +69,7 @@ end
 
 local function stamped(self, name, doc)
   local now = self.now()
-  local fresh = {}
+  local fresh = new_table(0, ROOM)
   for key, value in pairs(doc) do
     fresh[key] = value
   end

@@ -4,10 +4,12 @@
 -- (cxb.store.lists). The driver (cxb.sqlite) groups the writes of one turn of the loop into one
 -- commit, synchronous FULL. Other processes may use the same file.
 local json = require("cxb.json")
+local new_table = require("table.new")
 local schema = require("cxb.store.sqlite_schema")
 local sql = require("cxb.store.sql")
 
 local quote = sql.quote
+local ROOM = 16 -- as in cxb.store
 
 local UNSETTLED_MAX, SETTLINGS_MAX = 256, 10000
 
@@ -31,7 +33,7 @@ end
 
 -- The values of a new row, in the order of `collection.insert`, behind what `row` holds.
 local function values(collection, doc, row)
-  local bulk, small, apart = collection.bulk, {}, {}
+  local bulk, small, apart = collection.bulk, new_table(0, ROOM), {}
   for name, value in pairs(doc) do
     if bulk and bulk.is[name] then
       apart[name] = value
@@ -39,10 +41,10 @@ local function values(collection, doc, row)
       small[name] = value
     end
   end
-  for _, value in ipairs({ doc._id, doc.v, doc.created_at, doc.updated_at, json.encode(small),
-    bulk and json.encode(apart) }) do
-    row[#row + 1] = value
-  end
+  local n = #row
+  row[n + 1], row[n + 2], row[n + 3], row[n + 4] = doc._id, doc.v, doc.created_at, doc.updated_at
+  row[n + 5] = json.encode(small)
+  row[n + 6] = bulk and json.encode(apart)
   return row
 end
 
