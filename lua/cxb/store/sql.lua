@@ -178,8 +178,51 @@ local function json_call(fn, sql, args, per_call)
   return sql
 end
 
+-- Whether all that an update sets is whole fields.
+local function only_whole(ops)
+  for name in pairs(ops.set) do
+    if name:find(".", 1, true) then
+      return false
+    end
+  end
+  return next(ops.set) and not next(ops.inc or {}) and not next(ops.push or {})
+end
+
+local texts, text_count, TEXTS_MAX = {}, 0, 500
+
+-- Whole fields come as one value, an object of them, and the text is made once for those of a name.
+-- `complete`: what is set is all of it where it was {} before, and is not taken apart then.
+local function changed_whole(ops, params, json_sql, complete)
+  local names, gone = sorted_keys(ops.set), ops.unset or {}
+  params[#params + 1] = json.encode(ops.set)
+  local key = table.concat({ json_sql, table.concat(names, ","), table.concat(gone, ",") }, ";")
+  if texts[key] then
+    return texts[key]
+  elseif text_count >= TEXTS_MAX then
+    texts, text_count = {}, 0
+  end
+  local sets, removed = {}, {}
+  for i, name in ipairs(names) do
+    local path = json_path(name)
+    sets[i] = path .. ",p->" .. path
+  end
+  for i, name in ipairs(gone) do
+    removed[i] = json_path(name)
+  end
+  local sql = complete
+    and ("(SELECT iif(b='{}',p,%s) FROM (SELECT %s AS b,? AS p))"):format(
+      json_call("json_set", "b", sets, 50), json_sql)
+    or ("(SELECT %s FROM (SELECT ? AS p))"):format(json_call("json_set", json_sql, sets, 50))
+  texts[key] = json_call("json_remove", sql, removed, 100)
+  text_count = text_count + 1
+  return texts[key]
+end
+
 -- The expression that makes the new JSON of an update out of the old one, `json_sql`.
-local function changed(ops, params, json_sql)
+local function changed(ops, params, json_sql, complete)
+  if only_whole(ops) then
+    return changed_whole(ops, params, json_sql, complete)
+  end
   local parents, sets, pushes, gone, seen = {}, {}, {}, {}, {}
   local function target(name)
     for at in name:gmatch("()%.") do
@@ -231,32 +274,6 @@ local function divided(bulk, ops)
   return any and apart, rest
 end
 
--- Whether all that is set is whole fields: then no value has to be taken apart for it.
-local function only_whole(ops)
-  for name in pairs(ops.set) do
-    if name:find(".", 1, true) then
-      return false
-    end
-  end
-  return next(ops.set) and not next(ops.inc or {}) and not next(ops.push or {})
-end
-
--- The new `bulk` of an update. Where none of it was there before, what is set is all of it.
-local function bulk_sql(bulk, ops, params)
-  if not only_whole(ops) then
-    return changed(ops, params, bulk.current)
-  end
-  local sets = {}
-  for i, name in ipairs(sorted_keys(ops.set)) do
-    local path = json_path(name)
-    sets[i] = path .. ",p->" .. path
-  end
-  params[#params + 1] = json.encode(ops.set)
-  local merged = ("(SELECT iif(b='{}',p,%s) FROM (SELECT %s AS b,? AS p))"):format(
-    json_call("json_set", "b", sets, 50), bulk.current)
-  return changed({ set = {}, unset = ops.unset }, params, merged)
-end
-
 ---What an update does: further columns with their commas ("bulk=…,"), whose values come first in
 ---`params`, and the expression of the new `doc`.
 ---@return string columns, string doc
@@ -266,8 +283,8 @@ function M.changed(collection, ops, params)
     return "", changed(ops, params, "doc")
   end
   local apart, rest = divided(bulk, ops)
-  local columns = "bulk=" .. (apart and bulk_sql(bulk, apart, params) or bulk.current) .. ","
-  return columns, changed(rest, params, apart and bulk.removed or bulk.left)
+  local kept = apart and changed(apart, params, bulk.current, true) or bulk.current
+  return "bulk=" .. kept .. ",", changed(rest, params, apart and bulk.removed or bulk.left)
 end
 
 ---How a collection keeps the fields that it declares as bulk: in a column of their own, `bulk`. A
