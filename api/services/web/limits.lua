@@ -101,14 +101,23 @@ local function tell(ctx, list, scale, answer)
   ctx.headers["ratelimit-reset"] = tostring(math.ceil(least.at / 1000))
 end
 
+-- A bucket's capacity and milliseconds a token, as the script takes them.
+local function sizes(bucket, scale)
+  if bucket.scale ~= scale then
+    bucket.scale = scale
+    bucket.capacity = ("%d"):format(math.max(1, math.floor(bucket.burst * scale)))
+    bucket.every = ("%.6f"):format(bucket.per / bucket.tokens / scale)
+  end
+  return bucket.capacity, bucket.every
+end
+
 local function take(ctx, list)
   local app = ctx.app
   local scale = app.settings.CXB_RATE_SCALE
   local keys, args = {}, { cxb.time.now() }
   for i, item in ipairs(list) do
     keys[i] = ("rl:%s:%s"):format(item.name, item.id)
-    args[2 * i] = math.max(1, math.floor(item.bucket.burst * scale))
-    args[2 * i + 1] = ("%.6f"):format(item.bucket.per / item.bucket.tokens / scale)
+    args[2 * i], args[2 * i + 1] = sizes(item.bucket, scale)
   end
   local answer, err = caches.script(app, "buckets", keys, args)
   if not answer then

@@ -66,10 +66,9 @@ local function sweep(self)
 end
 
 local function run(self, args)
-  local name = tostring(args[1]):upper()
-  local command = commands[name]
+  local command = commands[args[1]] or commands[tostring(args[1]):upper()]
   if not command then
-    error(("ERR unknown command '%s'"):format(name), 0)
+    error(("ERR unknown command '%s'"):format(tostring(args[1]):upper()), 0)
   end
   return command(self, args)
 end

@@ -4,8 +4,8 @@
 local now, full, allowed = tonumber(ARGV[1]), {}, 1
 for i, key in ipairs(KEYS) do
   local capacity, every = tonumber(ARGV[2 * i]), tonumber(ARGV[2 * i + 1])
-  local tokens = tonumber(redis.call("HGET", key, "tokens") or capacity)
-  local at = tonumber(redis.call("HGET", key, "at") or now)
+  local held = redis.call("HMGET", key, "tokens", "at")
+  local tokens, at = tonumber(held[1] or capacity), tonumber(held[2] or now)
   tokens = math.min(capacity, tokens + math.max(0, now - at) / every)
   full[i] = tokens
   if tokens < 1 then
