@@ -2,6 +2,7 @@
 -- write of a bot, in this process or another, drops it. What is kept is not to be changed by who
 -- reads it.
 local bots = require("services.bots")
+local bounded = require("cxb.bounded")
 local json = require("cxb.json")
 
 local M = {}
@@ -12,16 +13,16 @@ local function forget(app, id)
   local kept = app.bots_kept
   kept.epoch = kept.epoch + 1
   if id then
-    kept.bots[id] = nil
+    kept.bots:set(id, nil)
   else
-    kept.bots, kept.count = {}, 0
+    kept.bots = bounded.new(MOST)
   end
 end
 
 ---Keeps bots from now on; until then each is read anew.
 ---@return fun() unsubscribe
 function M.follow(app)
-  app.bots_kept = { epoch = 0, bots = {}, count = 0 }
+  app.bots_kept = { epoch = 0, bots = bounded.new(MOST) }
   for _, op in ipairs({ "update", "delete" }) do
     local write = app.store[op]
     app.store[op] = function(store, collection, id, ...)
@@ -46,18 +47,14 @@ end
 ---@return table? bot, table? err as of bots.active
 function M.active(app, id)
   local kept = app.bots_kept
-  local known = kept and kept.bots[id]
+  local known = kept and kept.bots:get(id)
   if known and known.until_ms > cxb.time.mono() then
     return known.bot
   end
   local epoch = kept and kept.epoch
   local bot, err = bots.active(app.store, id)
   if bot and kept and kept.epoch == epoch then -- nobody wrote while it was read
-    if kept.count >= MOST then
-      kept.bots, kept.count = {}, 0
-    end
-    kept.count = kept.count + (kept.bots[id] and 0 or 1)
-    kept.bots[id] = { bot = bot, until_ms = cxb.time.mono() + KEPT_MS }
+    kept.bots:set(id, { bot = bot, until_ms = cxb.time.mono() + KEPT_MS })
   end
   return bot, err
 end
