@@ -158,7 +158,9 @@ describe("the document store on " .. backend.name, function()
 
   it("takes ready JSON for what it says", function()
     local id = put({ sheet = json.raw(' {"a" : [1.50, "\\u00e9"]}'), text = json.raw('"x"'),
-      box = json.raw('{"size":3}') })._id
+      box = json.raw('{"size":3}'),
+      map = { inner = json.decode('{"x":[1,{"y":2}]}', 64, { x = true }).x } })._id
+    assert.same({ 1, { y = 2 } }, store:get("things", id).map.inner)
     local function seen()
       local doc = store:get("things", id)
       return { json.encode(doc.sheet), json.encode(doc.text), json.encode(doc.box) }

@@ -8,8 +8,6 @@ local M = {}
 local own_mt, date_mt = { __name = "mongo.own" }, { __name = "mongo.date" }
 local null, array = json.null, json.array
 
-local LEVELS = 256 -- of ready JSON
-
 ---own("k", v, ...): an object of the program's own words in this order, e.g. operators.
 local function own(...)
   local out, items = {}, { ... }
@@ -39,9 +37,7 @@ end
 
 -- A value as it is kept: `times` is true for a time, a table for an object that has some.
 local function kept(value, times)
-  if json.is_raw(value) then
-    return json.decode(json.text(value), LEVELS)
-  elseif not times then
+  if not times then
     return value
   elseif times == true then
     return type(value) == "number" and setmetatable({ value }, date_mt) or value

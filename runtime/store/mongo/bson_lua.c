@@ -160,7 +160,8 @@ static void append_table(lua_State *L, int index, bson_t *out, const char *key, 
     bson_append_date_time(out, key, len, (int64_t)lua_tonumber(L, -1));
     lua_pop(L, 1);
   } else if (kind == RAW) {
-    lua_getfield(L, index, "text");
+    lua_pushvalue(L, index);
+    call_json(L, "text");
     call_json(L, "decode");
     append_value(L, lua_gettop(L), out, key, (size_t)len, depth + 1);
     lua_pop(L, 1);
