@@ -4,6 +4,7 @@ local call_filter = require("services.calls.filter")
 local call_view = require("services.calls.view")
 local documents = require("services.web.documents")
 local errors = require("services.web.errors")
+local json = require("cxb.json")
 local lists = require("services.web.lists")
 local redaction = require("services.calls.redaction")
 local shapes = require("schemas.call")
@@ -18,6 +19,12 @@ local function with_sort(properties)
     all[name] = property
   end
   return all
+end
+
+-- What the audit tells of hosts that could not be asked to erase their copy of a recording.
+local function not_asked(addresses)
+  return addresses[1] and { { path = "recording.hosts_not_asked", from = json.null,
+    to = json.array(addresses) } } or nil
 end
 
 local export_query = { type = "object", properties = with_sort(call_filter.properties) }
@@ -90,12 +97,13 @@ return {
       ctx.audit = { target = { type = "call", id = call._id } }
       call, err = redaction.erase(ctx.app, call)
       if call then
+        ctx.audit.changes = not_asked(err)
         return { body = call_view.shown(call) }
       elseif err.code == "recording" then
         cxb.log.warn("a recording was not erased", { session_id = ctx.params.id,
           error = err.message })
         return nil, errors.new(503, err.away,
-          "The recording could not be erased, so nothing was.",
+          ("The recording could not be erased, so nothing was: %s."):format(err.message),
           { headers = { ["retry-after"] = "5" } })
       end
       return nil, errors.of_store(err)

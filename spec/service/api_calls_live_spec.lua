@@ -143,6 +143,8 @@ describe("calls that are on", function()
     far:answer(path, 500, { error = "not_erased" })
     local refused = redact()
     assert.same({ 503, "fleet_unavailable" }, { refused.status, refused.answer.error })
+    assert.equal("The recording could not be erased, so nothing was: " .. far.url
+      .. " answered 500.", refused.answer.message)
     local call = api:ask("GET", "/api/v1/calls/far-red").answer
     assert.same({ nil, "recordings/2026/04/24/red.wav" }, { call.redacted_at, call.recording_key })
     far:answer(path, 204, "")
@@ -151,5 +153,28 @@ describe("calls that are on", function()
     assert.same({ "DELETE", process.SECRET }, { asked[#asked].method,
       asked[#asked].headers["x-cxbcore-secret"] })
     assert.is_string(api:ask("GET", "/api/v1/calls/far-red").answer.redacted_at)
+  end)
+
+  it("are erased without hosts that are away, which the audit names", function()
+    local function redact(id)
+      api:ask("POST", "/api/v1/call-results", { body = { session_id = id,
+        disconnected_by = "bot", recording_key = id .. ".wav" } })
+      for _, host in ipairs({ near, far }) do
+        host:answer("/recordings/" .. id .. ".wav", 404, { error = "not_found" })
+      end
+      assert.equal(200, api:ask("POST", "/api/v1/calls/" .. id .. "/redact").status)
+      return api:ask("GET", "/api/v1/audit?action=call.redact").answer.items[1]
+    end
+    assert.same({ "all-asked", {} }, { redact("all-asked").target.id, redact("all-asked").changes })
+    local gone = ("http://127.0.0.1:%d"):format(world:port())
+    local function list(urls)
+      assert.equal(200, api:ask("PUT", "/api/v1/settings/fleet",
+        { body = { core_fleet = json.array(urls) } }).status)
+    end
+    list({ gone })
+    local told = redact("one-away")
+    list({})
+    assert.same({ "one-away", "recording.hosts_not_asked", { gone } },
+      { told.target.id, told.changes[1].path, told.changes[1].to })
   end)
 end)

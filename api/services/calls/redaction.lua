@@ -1,5 +1,6 @@
 -- Erasing what a call tells of a person (api.md §5.8): words, variables, numbers, recording. What
 -- is counted stays. A result that comes later brings nothing of it back.
+local fleet_hosts = require("services.fleet.hosts")
 local recording_store = require("services.recordings.store")
 
 local M = {}
@@ -47,8 +48,11 @@ end
 
 ---(waits) Erases one call. Each step may be repeated; the call is marked last.
 ---@param call table as stored
----@return table? call after, table? err of the store, or {code = "recording", away = code}
+---@return table? call after
+---@return table? err of the store, or {code = "recording", away = code, message}; of a success the
+---addresses of hosts that could not be asked for their copy of its recording
 function M.erase(app, call)
+  local silent = recording_store.key(call) and fleet_hosts.silent(app) or {}
   local ok, why, away = recording_store.remove(app, call)
   if not ok then
     return nil, { code = "recording", message = why, away = away }
@@ -57,8 +61,9 @@ function M.erase(app, call)
   if not done then
     return nil, err
   end
-  return app.store:update("calls", call._id,
+  done, err = app.store:update("calls", call._id,
     { set = { redacted_at = call.redacted_at or cxb.time.now() }, unset = M.fields })
+  return done, done and silent or err
 end
 
 return M

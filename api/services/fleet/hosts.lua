@@ -168,8 +168,12 @@ function M.drain(app, host_id, drain)
   return { host_id = host_id, drain = drain }
 end
 
--- A host that was there lately and says nothing now.
-local function silent_rows(app, known, now)
+-- Hosts that were there lately, or are on the list, and say nothing now; `hosts` are those that do.
+local function silent_rows(app, hosts)
+  local now, known = cxb.time.now(), {}
+  for _, host in ipairs(hosts) do
+    known[host.base_url], known[host.id] = true, true
+  end
   local docs = app.store:find("fleet_hosts", { seen_at = { gt = now - SHOWN_MS } }, { limit = 500 })
   local rows = {}
   for _, doc in ipairs(docs or {}) do
@@ -187,6 +191,21 @@ local function silent_rows(app, known, now)
     end
   end
   return rows
+end
+
+---(waits) Addresses of hosts that were there in the last day, or are on the list, and say nothing
+---now.
+---@return string[]? addresses, api.error? err
+function M.silent(app)
+  local hosts, err = fleet.hosts(app)
+  if not hosts then
+    return nil, err
+  end
+  local out = {}
+  for i, row in ipairs(silent_rows(app, hosts)) do
+    out[i] = row.base_url
+  end
+  return out
 end
 
 local function row_of(host)
@@ -217,12 +236,11 @@ function M.status(app)
   if not hosts then
     return nil, err
   end
-  local rows, known = {}, {}
+  local rows = {}
   for i, host in ipairs(hosts) do
     rows[i] = row_of(host)
-    known[host.base_url], known[host.id] = true, true
   end
-  for _, row in ipairs(silent_rows(app, known, cxb.time.now())) do
+  for _, row in ipairs(silent_rows(app, hosts)) do
     rows[#rows + 1] = row
   end
   table.sort(rows, function(a, b)

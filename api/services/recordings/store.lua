@@ -99,26 +99,31 @@ local function on_fleet(app, key)
   return source
 end
 
+-- (waits) Asks a host to erase its copy; nil when it has none any more, else what is wrong.
+local function erase_on(app, host, key)
+  local answer, code = fleet.call(app, host.base_url, "DELETE", "/recordings/" .. escaped(key), nil,
+    { timeout_ms = HEAD_MS })
+  if not answer then
+    return ("%s does not answer (%s)"):format(host.base_url, code)
+  elseif answer.status >= 300 and answer.status ~= 404 then
+    return ("%s answered %d"):format(host.base_url, answer.status)
+  end
+end
+
 -- (waits) Asks all hosts at once to erase their copy; true when none has one any more.
 local function erase_on_fleet(app, key)
   local hosts = app.cache:healthy() and fleet.hosts(app)
   if not hosts then
     return nil, "the cache is away, so which hosts there are is not known"
   end
-  local tasks, failure = {}, nil
+  local tasks, wrong = {}, {}
   for i, host in ipairs(hosts) do
-    tasks[i] = cxb.task.spawn("erase recording", function()
-      local answer, code = fleet.call(app, host.base_url, "DELETE",
-        "/recordings/" .. escaped(key), nil, { timeout_ms = HEAD_MS })
-      local status = answer and answer.status
-      return not (status and (status < 300 or status == 404))
-        and ("the host %s answered %s"):format(host.id, status or code) or nil
-    end)
+    tasks[i] = cxb.task.spawn("erase recording", erase_on, app, host, key)
   end
   for _, task in ipairs(tasks) do
-    failure = task:wait() or failure
+    wrong[#wrong + 1] = task:wait()
   end
-  return not failure, failure
+  return not wrong[1], table.concat(wrong, ", ")
 end
 
 ---@return api.error
@@ -175,8 +180,8 @@ function M.remove(app, call)
       timeout_ms = HEAD_MS,
     })
     if not answer or (answer.status >= 300 and answer.status ~= 404) then
-      return nil, code or ("the object store answered %d"):format(answer.status),
-        "object_store_unavailable"
+      return nil, answer and ("the object store answered %d"):format(answer.status)
+        or ("the object store does not answer (%s)"):format(code), "object_store_unavailable"
     end
   end
   local removed, code, message = cxb.fs.remove(local_path(app, key))
