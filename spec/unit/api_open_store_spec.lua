@@ -54,4 +54,32 @@ describe("the store of the settings", function()
     assert.equal("CXB_STATE_DIR: /x/cxb.db: the disk is read-only", why)
     assert.same({ 0, 2 }, { slept, tries })
   end)
+
+  it("is opened once, like the cache, however often a start is tried", function()
+    local folder, opened = os.tmpname(), 0
+    os.remove(folder)
+    local memory = cxb.redis.memory
+    rawset(cxb, "redis", { memory = function()
+      opened = opened + 1
+      return memory()
+    end })
+    local app = require("services.system.app").new({ CXB_STATE_DIR = folder,
+      CXB_TRUSTED_PROXIES = {}, CXB_API_LISTEN = "unix:/run/api.sock", CXB_REDIS_PREFIX = "once:",
+      CXB_ADMIN_EMAIL = "ada@example.org" })
+    answer = { "io", "the disk is full" }
+    for _ = 1, 3 do
+      assert.equal(("CXB_STATE_DIR: %s/cxb.db: the disk is full"):format(folder),
+        select(2, app:boot()))
+    end
+    assert.same({ 1, 3 }, { opened, tries })
+    rawset(cxb, "sqlite", { open = function()
+      tries = tries + 1
+      return { exec = function() return {} end, batch = function() return {} end }
+    end })
+    for _ = 1, 3 do
+      assert.matches("^CXB_ADMIN_PASSWORD", (select(2, app:boot())))
+    end
+    assert.same({ 1, 4 }, { opened, tries })
+    os.execute("rm -rf " .. folder)
+  end)
 end)

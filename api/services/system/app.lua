@@ -128,7 +128,26 @@ local function load_secrets(self)
   return with_keys(self, found)
 end
 
----(waits) Makes ready to serve; repeating it is harmless.
+local function open_cache(self)
+  if self.cache then
+    return true
+  end
+  return caches.open(self)
+end
+
+local function open_the_store(self)
+  if self.store then
+    return true
+  end
+  local store, why = open_store.open(self.settings, function(collection)
+    self.making = { collection = collection,
+      since = self.making and self.making.since or cxb.time.mono() }
+  end)
+  self.making, self.store = nil, store
+  return store and true, why
+end
+
+---(waits) Makes ready to serve; repeating it is harmless, and keeps what is open already.
 ---@return true?, string? why
 function M:boot()
   if self.ready then
@@ -139,25 +158,11 @@ function M:boot()
   if not ok and why ~= "exists" then
     return nil, ("CXB_STATE_DIR: %s: %s"):format(settings.CXB_STATE_DIR, message or why)
   end
-  for _, step in ipairs({ load_secrets, caches.open }) do
+  for _, step in ipairs({ load_secrets, open_cache, open_the_store, first_admin.prepare }) do
     ok, why = step(self)
     if not ok then
       return nil, why
     end
-  end
-  local store
-  store, why = open_store.open(settings, function(collection)
-    self.making = { collection = collection,
-      since = self.making and self.making.since or cxb.time.mono() }
-  end)
-  self.making = nil
-  if not store then
-    return nil, why
-  end
-  self.store = store
-  ok, why = first_admin.prepare(self)
-  if not ok then
-    return nil, why
   end
   local seeded, err = bots.seed(self.store, settings.CXB_BOTS_SEED_DIR or cxb.root .. "/lua/bots")
   if not seeded then
