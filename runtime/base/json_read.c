@@ -212,7 +212,8 @@ static int take_string(reader *r, bool key) {
 
 typedef struct decimal {
   uint64_t digits; /* as long as there are at most 19 */
-  int count, exponent;
+  size_t count;
+  int64_t exponent;
 } decimal;
 
 static bool take_digits(reader *r, decimal *d) {
@@ -230,7 +231,7 @@ static bool exact(const decimal *d, double *value) {
   static const double tens[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
                                 1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
                                 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
-  if (d->count > 19 || d->digits > (uint64_t)1 << 53 || abs(d->exponent) > 22)
+  if (d->count > 19 || d->digits > (uint64_t)1 << 53 || d->exponent < -22 || d->exponent > 22)
     return false;
   *value = d->exponent < 0 ? (double)d->digits / tens[-d->exponent]
                            : (double)d->digits * tens[d->exponent];
@@ -251,7 +252,7 @@ static int take_number(reader *r) {
     whole = false;
     if (!take_digits(r, &d))
       return fail(r, r->at, "a number without digits behind its point");
-    d.exponent = (int)(point - r->at < -10000 ? -10000 : point - r->at);
+    d.exponent = point - r->at;
   }
   if (*r->at == 'e' || *r->at == 'E') {
     decimal e = {0};
@@ -260,7 +261,7 @@ static int take_number(reader *r) {
     whole = false;
     if (!take_digits(r, &e))
       return fail(r, r->at, "a number without digits in its exponent");
-    int by = e.count > 4 ? 10000 : (int)e.digits;
+    int64_t by = e.count > 18 ? INT64_MAX / 2 : (int64_t)e.digits;
     d.exponent += small ? -by : by;
   }
   double value;

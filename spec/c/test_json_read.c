@@ -151,6 +151,21 @@ static void numbers_are_the_nearest(void **state) {
   }
 }
 
+/* 0.00…01 with an exponent that makes it 10 to the power of `power`. */
+static void many_zeroes_and_a_large_exponent_make_a_plain_number(void **state) {
+  static const int zeroes[] = {20, 300, 9999, 10000, 10001, 20000};
+  for (size_t i = 0; i < sizeof zeroes / sizeof *zeroes; i++)
+    for (int power = -4; power <= 4; power++) {
+      static char text[20100];
+      int n = snprintf(text, sizeof text, "0.%0*d1e%d", zeroes[i], 0, zeroes[i] + 1 + power), err;
+      json_t *value = read_text(text, (size_t)n, &err);
+      assert_non_null(value);
+      if (json_real_value(value) != strtod(text, NULL))
+        fail_msg("%d zeroes, e%d: %.17g", zeroes[i], power, json_real_value(value));
+      json_decref(value);
+    }
+}
+
 static void what_is_not_json_is_refused(void **state) {
   static const char *const texts[] = {"",
                                       " ",
@@ -247,6 +262,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(what_is_valid_means_the_same),
       cmocka_unit_test(numbers_are_the_nearest),
+      cmocka_unit_test(many_zeroes_and_a_large_exponent_make_a_plain_number),
       cmocka_unit_test(what_is_not_json_is_refused),
       cmocka_unit_test(nesting_ends_at_its_limit),
       cmocka_unit_test(mutated_texts_mean_what_the_library_says),
