@@ -68,7 +68,6 @@ static void expect_progress(cxb_http_conn *c) {
 
 /* ---- end of a connection ---- */
 
-static void send_out(cxb_http_conn *c);
 static void forget_gathered(cxb_http_conn *c);
 
 static void on_conn_closed(uv_handle_t *h) {
@@ -81,7 +80,7 @@ static void on_conn_closed(uv_handle_t *h) {
 void cxb_http_conn_close(cxb_http_conn *c) {
   if (c->gathered) {
     forget_gathered(c);
-    send_out(c);
+    cxb_http_conn_push(c);
   }
   if (c->closing)
     return;
@@ -215,23 +214,21 @@ static cxb_http_conn *gathered[GATHER];
 static int gathered_count;
 static uint64_t gathered_at;
 
-static void send_gathered(void) {
-  cxb_http_conn *list[GATHER];
-  int n = gathered_count;
-  memcpy(list, gathered, sizeof list);
-  gathered_count = 0;
-  for (int i = 0; i < n; i++)
-    list[i]->gathered = false;
-  for (int i = 0; i < n; i++)
-    send_out(list[i]);
-}
-
 static void forget_gathered(cxb_http_conn *c) {
   int i = 0;
   while (gathered[i] != c)
     i++;
   gathered[i] = gathered[--gathered_count];
   c->gathered = false;
+}
+
+/* One whose peer has gone is closed here, and who hears of that may write to others. */
+static void send_gathered(void) {
+  while (gathered_count > 0) {
+    cxb_http_conn *c = gathered[0];
+    forget_gathered(c);
+    send_out(c);
+  }
 }
 
 static void on_turn_end(uv_prepare_t *handle) {
@@ -437,6 +434,7 @@ void cxb_http_conn_accept(uv_stream_t *server, bool unix_socket) {
 
 void cxb_http_conn_stop_all(bool now) {
   stopped = true;
+  send_gathered(); /* what the sockets do not take is in flight then */
   for (cxb_http_conn *c = conns, *next; c; c = next) {
     next = c->next;
     if (now || (!c->req && c->in.len == 0 && c->in_flight == 0))

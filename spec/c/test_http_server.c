@@ -38,7 +38,7 @@ static void answer_with_body(cxb_http_request *req, void *arg) {
   cxb_http_respond(req, 200, NULL, cxb_http_body_data(req), n);
 }
 
-static void later(uv_idle_t *idle) {
+static void answer_in_half(uv_idle_t *idle) {
   cxb_http_request *req = idle->data;
   uv_close((uv_handle_t *)idle, NULL);
   cxb_http_start(req, 200, NULL, -1);
@@ -47,16 +47,44 @@ static void later(uv_idle_t *idle) {
   cxb_http_request_unref(req);
 }
 
-static void answer_in_half(cxb_http_request *req) {
+static void do_later(cxb_http_request *req, uv_idle_cb what) {
   static uv_idle_t idle;
   cxb_http_request_ref(req);
   idle.data = req;
   uv_idle_init(cxb_loop(), &idle);
-  uv_idle_start(&idle, later);
+  uv_idle_start(&idle, what);
+}
+
+enum { PAGE = 60000 };
+static char big[8 << 20];
+
+static void answer_and_stop(uv_idle_t *idle) {
+  cxb_http_request *req = idle->data;
+  uv_close((uv_handle_t *)idle, NULL);
+  cxb_http_respond(req, 200, NULL, big, PAGE);
+  cxb_http_request_unref(req);
+  cxb_http_stop_listening();
+}
+
+static cxb_http_request *follower; /* of what happens to others */
+
+static void tell_follower(cxb_http_request *req, void *arg) {
+  (void)req;
+  (void)arg;
+  cxb_http_respond(follower, 200, NULL, "it went", 7);
+  cxb_http_request_unref(follower);
+}
+
+static cxb_http_request *stream;
+
+static void begin_stream(cxb_http_request *req) {
+  cxb_http_request_ref(req);
+  stream = req;
+  cxb_http_start(req, 200, NULL, -1);
+  cxb_http_wait_writable(req, tell_follower, NULL);
 }
 
 static void on_request(cxb_http_request *req) {
-  static char big[8 << 20];
   handled++;
   const char *where = cxb_http_path(req);
   cxb_http_query(req);
@@ -64,7 +92,15 @@ static void on_request(cxb_http_request *req) {
   if (strcmp(where, "/big") == 0)
     cxb_http_respond(req, 200, NULL, big, sizeof big);
   else if (strcmp(where, "/broken") == 0)
-    answer_in_half(req);
+    do_later(req, answer_in_half);
+  else if (strcmp(where, "/page") == 0)
+    cxb_http_respond(req, 200, NULL, big, PAGE);
+  else if (strcmp(where, "/last") == 0)
+    do_later(req, answer_and_stop);
+  else if (strcmp(where, "/stream") == 0)
+    begin_stream(req);
+  else if (strcmp(where, "/follow") == 0)
+    cxb_http_request_ref(follower = req);
   else if (strcmp(where, "/early") == 0)
     cxb_http_respond(req, 200, NULL, "no body read", 12);
   else
@@ -368,6 +404,24 @@ static void requests_that_come_together_are_all_answered(void **state) {
   }
 }
 
+/* The peer's end shows when what was gathered is sent: who hears of it then is not too late. */
+static void what_the_end_of_a_peer_brings_about_leaves_in_the_same_turn(void **state) {
+  peer streaming, following;
+  peer_open(&streaming);
+  peer_open(&following);
+  peer_send(&following, "GET /follow HTTP/1.1\r\nHost: h\r\n\r\n", 33);
+  peer_send(&streaming, "GET /stream HTTP/1.1\r\nHost: h\r\n\r\n", 33);
+  peer_run_until(cxb_loop(), peer_answered, &streaming, 5000);
+  assert_non_null(follower);
+  peer_close(&streaming);
+  cxb_http_write(stream, "nobody reads it", 15);
+  turn();
+  peer_read(&following, SIZE_MAX);
+  assert_int_equal(count(&following, "it went"), 1);
+  cxb_http_request_unref(stream);
+  peer_close(&following);
+}
+
 static uint64_t seed = 88172645463325252u;
 
 static uint32_t dice(uint32_t sides) {
@@ -418,6 +472,41 @@ static void survives_damaged_requests(void **state) {
   assert_true(handled > 10000);
 }
 
+static void ask_for(peer *p, const char *where) {
+  char request[80];
+  int n = snprintf(request, sizeof request, "GET %s HTTP/1.1\r\nHost: h\r\n\r\n", where);
+  int before = handled;
+  peer_send(p, request, (size_t)n);
+  for (int i = 0; i < 100 && handled == before; i++)
+    turn();
+  turn();
+}
+
+/* The last: it stops the server. One peer shows how many answers the socket takes at once, so that
+ * of the other's the last one is too many, and it is written in the turn in which the end begins.
+ */
+static void an_answer_of_the_turn_in_which_the_server_stops_arrives_whole(void **state) {
+  peer first, second;
+  int pages = 0;
+  peer_open(&first);
+  do {
+    ask_for(&first, "/page");
+    pages++;
+  } while (cxb_http_active() == 0 && pages < 100);
+  assert_in_range(pages, 2, 99);
+  peer_read(&first, SIZE_MAX);
+  peer_close(&first);
+  peer_open(&second);
+  for (int i = 1; i < pages; i++)
+    ask_for(&second, "/page");
+  assert_int_equal(cxb_http_active(), 0);
+  ask_for(&second, "/last");
+  peer_run_until(cxb_loop(), peer_ended, &second, 5000);
+  assert_int_equal(count(&second, "HTTP/1.1 200 OK\r\n"), pages);
+  assert_true(second.got.len > (size_t)pages * PAGE);
+  peer_close(&second);
+}
+
 int main(void) {
   peer_setup();
   const struct CMUnitTest tests[] = {
@@ -433,7 +522,11 @@ int main(void) {
       cmocka_unit_test_teardown(a_peer_that_has_sent_all_may_still_read, settle),
       cmocka_unit_test_teardown(what_was_written_of_an_answer_that_breaks_off_arrives, settle),
       cmocka_unit_test_teardown(requests_that_come_together_are_all_answered, settle),
+      cmocka_unit_test_teardown(what_the_end_of_a_peer_brings_about_leaves_in_the_same_turn,
+                                settle),
       cmocka_unit_test_teardown(survives_damaged_requests, settle),
+      cmocka_unit_test_teardown(an_answer_of_the_turn_in_which_the_server_stops_arrives_whole,
+                                settle),
   };
   return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }
