@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "../base/err.h"
+#include "../host/generation.h"
 #include "../host/host.h"
 #include "../host/task.h"
 #include "sqlite.h"
@@ -197,6 +198,20 @@ static int l_exec(lua_State *L) {
   return run(L, h, statement(L, NULL), false);
 }
 
+/* The cap of memory does not refuse an answer, as where a task waited for it: an error would leave
+ * the request to nobody. */
+static int push_look(lua_State *L, const cxb_sql *sql) {
+  cxb_task *task = cxb_task_running();
+  if (!task)
+    return push_answer(L, sql, false);
+  cxb_memory *memory = cxb_generation_memory(cxb_task_generation(task));
+  bool enforced = memory->enforce;
+  memory->enforce = false;
+  int n = push_answer(L, sql, false);
+  memory->enforce = enforced;
+  return n;
+}
+
 static int l_look(lua_State *L) {
   static cxb_sql *spare; /* of the look before */
   handle *h = check_db(L);
@@ -206,8 +221,9 @@ static int l_look(lua_State *L) {
   sql = statement(L, sql);
   if (!h->db || !cxb_sqlite_look(h->db, sql))
     return run(L, h, sql, false);
-  int n = push_answer(L, sql, false);
+  int n = push_look(L, sql);
   cxb_sql_clear(sql);
+  cxb_sql_free(spare); /* of a look in between */
   spare = sql;
   return n;
 }

@@ -134,4 +134,22 @@ describe("cxb.sqlite", function()
     assert.is_nil(ok)
     assert.equal("not_found", code)
   end)
+
+  it("gives a look at a document its answer however little memory the script has left", function()
+    world:write(dir .. "/tight.lua", ([[
+      local db = assert(cxb.sqlite.open(%q))
+      assert(db:exec("CREATE TABLE t(id INTEGER PRIMARY KEY, text TEXT)"))
+      assert(db:exec("INSERT INTO t VALUES(1, ?)", ("x"):rep(1048576)))
+      local held = {}
+      pcall(function()
+        while true do held = { held, ("y"):rep(10000) .. math.random() } end
+      end)
+      local ok, rows = pcall(db.look, db, "SELECT text FROM t WHERE id=1")
+      held = nil
+      print(ok and #rows[1].text or rows)
+    ]]):format(dir .. "/tight.db"))
+    local p = world:start({ World.program, dir .. "/tight.lua" }, { CXB_MAX_SCRIPT_MB = "16" })
+    assert.equal(0, p:wait(30000))
+    assert.equal("1048576", p:output())
+  end)
 end)
