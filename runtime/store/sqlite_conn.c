@@ -339,6 +339,8 @@ static bool run_statement(cxb_sqlite_conn *c, cxb_sql *sql, cxb_sql_statement *s
     s->changes = sqlite3_changes(c->db);
   sqlite3_reset(stmt);
   sqlite3_clear_bindings(stmt);
+  /* A progress handler (a look's) goes by the steps since this was zero, not by one run's. */
+  sqlite3_stmt_status(stmt, SQLITE_STMTSTATUS_VM_STEP, 1);
   return sql->err == 0;
 }
 

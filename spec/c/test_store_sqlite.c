@@ -248,6 +248,24 @@ static void a_look_leaves_to_others_what_is_none(void **state) {
   close_all(db);
 }
 
+/* However often it was asked before: what counts is how long this one takes. */
+static void a_look_is_never_too_many_of_its_kind(void **state) {
+  cxb_sqlite *db = open_plain("kind.db");
+  run(db, "CREATE TABLE t(id INTEGER PRIMARY KEY, a)", NULL);
+  run(db, "INSERT INTO t VALUES(1, 7)", NULL);
+  for (int i = 0; i < 600; i++) {
+    if (i % 16 == 0) {
+      usleep(1100);
+      uv_run(&loop, UV_RUN_NOWAIT);
+    }
+    assert_int_equal(looked(db,
+                            "SELECT a+1+2+3+4+5+6+7+8+9+10+11+12+13+14+15+16+17+18+19+20 "
+                            "FROM t WHERE id=1"),
+                     7 + 210);
+  }
+  close_all(db);
+}
+
 static void looks_without_an_end_come_to_one(void **state) {
   cxb_sqlite *db = open_plain("end.db");
   int n = 0;
@@ -459,6 +477,7 @@ int main(void) {
       cmocka_unit_test(a_long_read_does_not_delay_commits),
       cmocka_unit_test(a_look_sees_what_was_committed),
       cmocka_unit_test(a_look_leaves_to_others_what_is_none),
+      cmocka_unit_test(a_look_is_never_too_many_of_its_kind),
       cmocka_unit_test(looks_without_an_end_come_to_one),
       cmocka_unit_test(a_with_that_writes_is_written),
       cmocka_unit_test(scripts_cannot_tear_the_shared_transaction),
