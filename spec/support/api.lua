@@ -75,9 +75,6 @@ function M.restore()
       store.backend:drop()
     end
     store:close()
-    for _, suffix in ipairs({ "", "-wal", "-shm" }) do
-      os.remove(store.path .. suffix)
-    end
     stores[i] = nil
   end
   _G.cxb = host

@@ -11,11 +11,17 @@ local M = {}
 ---Whether the specs run on MongoDB.
 M.mongo = cxb.process.env("CXB_SPEC_STORE") == "mongo"
 
----(waits) A path for a SQLite file of this process's: in memory where there is a folder for that, as
----waiting for a disk tells a unit spec nothing.
+---(waits) A path for a SQLite file of this spec file, gone when that ends: in memory where there is a
+---folder for that, as waiting for a disk tells a unit spec nothing.
 function M.file()
   local folder = cxb.fs.stat("/dev/shm") and "/dev/shm" or "/tmp"
-  return ("%s/cxb-spec-%s.db"):format(folder, cxb.crypto.hex(cxb.crypto.random(6)))
+  local path = ("%s/cxb-spec-%s.db"):format(folder, cxb.crypto.hex(cxb.crypto.random(6)))
+  at_end.add(function()
+    for _, suffix in ipairs({ "", "-wal", "-shm" }) do
+      os.remove(path .. suffix)
+    end
+  end)
+  return path
 end
 
 local server, redis

@@ -2,7 +2,7 @@
 --   name          as titles have it
 --   skip?         fun(): it calls pending() where it cannot run
 --   open          fun(collections, options): a store on data of its own; again(store) opens a second
---                 store on the same data, close(store) ends and forgets all of it
+--                 store on the same data, close(store) ends it
 --   address(store)  what opens the same data in another process
 local backing = require("support.backing")
 
@@ -32,9 +32,6 @@ M[1] = {
   end,
   close = function(store)
     store:close()
-    for _, suffix in ipairs({ "", "-wal", "-shm" }) do
-      os.remove(store.path .. suffix)
-    end
   end,
 }
 
