@@ -2,6 +2,7 @@
 -- part of it that function definitions use). Unlike cxb.schema this judges by somebody else's
 -- schema: what it does not know it lets pass, and nothing is changed or filled in.
 local json = require("cxb.json")
+local list = require("cxb.list")
 
 local M = {}
 
@@ -28,15 +29,6 @@ local function type_fits(schema, value)
     end
   end
   return #kinds == 0 or (schema.nullable == true and value == json.null)
-end
-
-local function listed(list, value)
-  for _, item in ipairs(list) do
-    if item == value then
-      return true
-    end
-  end
-  return false
 end
 
 -- Bounds of numbers, lengths of strings and lists.
@@ -79,7 +71,7 @@ local function check_object(schema, value, path)
   table.sort(names)
   for _, name in ipairs(names) do
     local property, item = properties[name], value[name]
-    local optional = item == json.null and not listed(schema.required or {}, name)
+    local optional = item == json.null and not list.has(schema.required or {}, name)
     if not property and schema.additionalProperties == false then
       return below(path, name)
     elseif not property and type(schema.additionalProperties) == "table" then
@@ -106,7 +98,7 @@ end
 function check(schema, value, path)
   local enum = type(schema.enum) == "table" and schema.enum
   local choices = schema.anyOf or schema.oneOf
-  local fits = type_fits(schema, value) and (not enum or listed(enum, value))
+  local fits = type_fits(schema, value) and (not enum or list.has(enum, value))
     and (schema.const == nil or schema.const == value) and within(schema, value)
     and (type(choices) ~= "table" or any_fits(choices, value))
   if not fits then

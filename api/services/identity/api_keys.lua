@@ -1,5 +1,6 @@
 -- Keys of other programs (api.md §3.2): shown once, stored as their SHA-256.
 local errors = require("services.web.errors")
+local list = require("cxb.list")
 
 local M = {}
 
@@ -37,15 +38,6 @@ local function invalid()
   return errors.new(401, "invalid_api_key", "The API key is missing or not known.")
 end
 
-local function has(list, wanted)
-  for _, item in ipairs(list or {}) do
-    if item == wanted then
-      return true
-    end
-  end
-  return false
-end
-
 ---(waits) The principal of a key, if it may do what the scope names.
 ---@param text? string header X-API-Key
 ---@param scope? string
@@ -65,7 +57,7 @@ function M.check(app, text, scope)
   elseif key.expires_at and
     (type(key.expires_at) ~= "number" or key.expires_at <= cxb.time.now()) then
     return nil, errors.new(403, "key_expired", "The API key has expired.")
-  elseif not scope or not has(key.scopes, scope) then
+  elseif not scope or not list.has(key.scopes, scope) then
     return nil, errors.new(403, "forbidden", ("The API key lacks the scope %s."):format(
       scope or "of this route"))
   end
@@ -81,7 +73,7 @@ end
 ---@return boolean
 function M.reaches(principal, bot_id)
   local limited = principal and principal.kind == "key" and principal.bot_ids[1] ~= nil
-  return not limited or has(principal.bot_ids, bot_id)
+  return not limited or list.has(principal.bot_ids, bot_id)
 end
 
 return M

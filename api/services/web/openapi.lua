@@ -1,5 +1,6 @@
 -- The OpenAPI 3.1 document of the routes' declarations: nothing is said twice.
 local json = require("cxb.json")
+local list = require("cxb.list")
 local schema = require("cxb.schema")
 
 local M = {}
@@ -57,21 +58,12 @@ local function header(name, description, shape)
     schema = shape or { type = "string" } }
 end
 
-local function has(list, wanted)
-  for _, item in ipairs(list or {}) do
-    if item == wanted then
-      return true
-    end
-  end
-  return false
-end
-
 -- Whether If-Match counts: a change of some fields was made of a version.
 local function is_versioned(route)
   if route.versioned ~= nil then
     return route.versioned
   end
-  return route.verb == "PUT" or route.verb == "PATCH" or has(route.errors, "version_conflict")
+  return route.verb == "PUT" or route.verb == "PATCH" or list.has(route.errors, "version_conflict")
 end
 
 local function is_audio(route)
@@ -180,7 +172,7 @@ local function responses(route, named)
     success.content = { ["application/json"] = { schema = schema.published(route.output, named) } }
   end
   local codes = { unpack(route.errors or {}) }
-  if is_versioned(route) and not has(codes, "version_conflict") then
+  if is_versioned(route) and not list.has(codes, "version_conflict") then
     codes[#codes + 1] = "version_conflict"
   end
   local out = {

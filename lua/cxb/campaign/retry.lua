@@ -1,6 +1,7 @@
 -- What becomes of a contact when the result of its call is known: rows 17 and 18 of the table of
 -- transitions. A pure function of contact, campaign, call and time, shared by API and Dialler.
 local callback_time = require("cxb.campaign.callback_time")
+local list = require("cxb.list")
 local windows = require("cxb.campaign.windows")
 
 local M = {}
@@ -29,15 +30,6 @@ end
 local function rule_of(campaign, name)
   local rules = campaign.config.redial_rules or {}
   return rules[name] == nil and defaults[name] or rules[name]
-end
-
-local function has(list, value)
-  for _, item in ipairs(list) do
-    if item == value then
-      return true
-    end
-  end
-  return false
 end
 
 -- Models answer in words, too.
@@ -130,8 +122,9 @@ local function by_outcome(input, outcome)
   if outcome == "outside_hours" then
     return retry(input, input.now, true)
   end
-  local retryable = has(rule_of(campaign, "retry_on_system"), outcome)
-    or (input.disposition ~= nil and has(rule_of(campaign, "retry_on_custom"), input.disposition))
+  local retryable = list.has(rule_of(campaign, "retry_on_system"), outcome)
+    or (input.disposition ~= nil
+      and list.has(rule_of(campaign, "retry_on_custom"), input.disposition))
   if retryable and contact.attempts_made < rule_of(campaign, "max_attempts") then
     local delay = rule_of(campaign, "retry_delay_minutes") * MINUTE
     return retry(input, input.ended_at + math.floor(delay * (1 + SPREAD * input.spread)))
