@@ -213,6 +213,29 @@ describe("the configuration of a call", function()
     assert.truthy(build({ _campaign_session_id = 5 }).session_id)
   end)
 
+  it("has no key of settings that were changed while they were read", function()
+    local settings, vault = require("services.system.settings"), require("services.identity.vault")
+    local function key(text)
+      assert(app.store:upsert("system_settings", { _id = "system" },
+        { set = { api_keys = { deepgram = vault.seal(app, text) } } }))
+      settings.drop(app)
+    end
+    assert(app.store:insert("bots", { _id = "paid", name = "P", is_active = true,
+      stt = { provider = "deepgram" } }))
+    key("key-one")
+    local get, changed = app.store.get, false
+    function app.store.get(store, collection, ...)
+      local doc, err = get(store, collection, ...)
+      if collection == "system_settings" and not changed then
+        changed = true
+        key("key-two")
+      end
+      return doc, err
+    end
+    assert.equal("key-one", build(nil, "paid").stt.api_key)
+    assert.equal("key-two", build(nil, "paid").stt.api_key)
+  end)
+
   it("takes anything that is not an object for an empty event", function()
     for _, text in ipairs({ "", "[]", "7", "{", "null", '"x"', '{"a":"\\u0000"}',
       '{"a":"\255"}' }) do

@@ -84,6 +84,7 @@ function M.get(app)
   if kept and kept.until_ms > cxb.time.mono() then
     return kept.value
   end
+  local epoch = app.settings_epoch
   local doc, err = M.stored(app)
   if not doc then
     return nil, err
@@ -96,13 +97,19 @@ function M.get(app)
     return text
   end)
   desk_timers(app, value.agent_desk)
-  app.settings_kept = { value = value, until_ms = cxb.time.mono() + CACHE_MS }
+  if app.settings_epoch == epoch then -- nobody wrote while they were read
+    app.settings_kept = { value = value, until_ms = cxb.time.mono() + CACHE_MS }
+  end
   return value
+end
+
+local function forget(app)
+  app.settings_kept, app.settings_epoch = nil, (app.settings_epoch or 0) + 1
 end
 
 ---(waits) Forgets what get() has kept, in every process: somebody wrote.
 function M.drop(app)
-  app.settings_kept = nil
+  forget(app)
   app.events:publish("inv", "settings", {})
 end
 
@@ -111,7 +118,7 @@ end
 function M.follow(app)
   return app.cache:subscribe("inv", function(event)
     if not event or event.name == "settings" then
-      app.settings_kept = nil
+      forget(app)
     end
   end)
 end
