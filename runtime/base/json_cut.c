@@ -97,7 +97,10 @@ int cxb_json_find(const char *text, size_t len, const char *path, cxb_json_span 
   cxb_json_span span = {0, 0};
   cxb_json_fault fault;
   search s = {.path = {path}, .out = &span};
-  if (cxb_json_read(text, len, CXB_JSON_DEPTH, &events, &s, &fault) || !s.found)
+  cxb_buf room = {0};
+  int err = cxb_json_read(text, len, CXB_JSON_DEPTH, &events, &s, &room, &fault);
+  cxb_buf_free(&room);
+  if (err || !s.found)
     return 0;
   *out = span;
   return 1;

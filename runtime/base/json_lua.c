@@ -286,8 +286,9 @@ typedef struct reader {
   bool no_memory;
 } reader;
 
-/* Scripts run on one thread and nothing here waits: one buffer serves all. */
-static cxb_buf lines;
+/* Scripts run on one thread and nothing here waits: these serve all, so that an error on the way
+ * leaks nothing. `room`: a string without its escapes. */
+static cxb_buf lines, room;
 
 /* The value on top goes into what is open below it. */
 static bool placed(reader *r) {
@@ -477,7 +478,9 @@ static int l_decode(lua_State *L) {
   r.passed = (opaque){0};
   r.no_memory = false;
   cxb_json_fault fault;
-  int err = cxb_json_read(text, len, levels, &events, &r, &fault);
+  int err = cxb_json_read(text, len, levels, &events, &r, &room, &fault);
+  if (room.cap > KEPT_MAX)
+    cxb_buf_free(&room);
   if (!err)
     return 1;
   if (err == CXB_ENOMEM || r.no_memory)

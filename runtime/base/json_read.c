@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "buf.h"
 #include "err.h"
 
 typedef struct reader {
@@ -16,7 +15,7 @@ typedef struct reader {
   void *arg;
   cxb_json_fault *fault;
   int depth, levels;
-  cxb_buf plain; /* a string without its escapes */
+  cxb_buf *plain; /* a string without its escapes */
   size_t count[CXB_JSON_LEVELS];
   bool object[CXB_JSON_LEVELS];
 } reader;
@@ -159,7 +158,7 @@ static int take_escape(reader *r, const unsigned char **at) {
     return fail(r, (const char *)*at, "a bad escape in a string");
   }
   *at = p;
-  return cxb_buf_add(&r->plain, out, n);
+  return cxb_buf_add(r->plain, out, n);
 }
 
 /* The string at r->at, which is a quote. */
@@ -179,9 +178,9 @@ static int take_string(reader *r, bool key) {
       break;
     if (*p == '\\') {
       if (!escaped)
-        cxb_buf_clear(&r->plain);
+        cxb_buf_clear(r->plain);
       escaped = true;
-      if (cxb_buf_add(&r->plain, from, (size_t)((const char *)p - from)))
+      if (cxb_buf_add(r->plain, from, (size_t)((const char *)p - from)))
         return CXB_ENOMEM;
       int err = take_escape(r, &p);
       if (err)
@@ -199,10 +198,10 @@ static int take_string(reader *r, bool key) {
                        .at = (size_t)(first - r->text),
                        .span = (size_t)((const char *)p - first)};
   if (escaped) {
-    if (cxb_buf_add(&r->plain, from, s.len))
+    if (cxb_buf_add(r->plain, from, s.len))
       return CXB_ENOMEM;
-    s.text = r->plain.data;
-    s.len = r->plain.len;
+    s.text = r->plain->data;
+    s.len = r->plain->len;
   }
   r->at = (const char *)p + 1;
   return told(r, r->events->string(r->arg, &s));
@@ -370,13 +369,14 @@ static int take_value(reader *r) {
 }
 
 int cxb_json_read(const char *text, size_t len, int levels, const cxb_json_events *events,
-                  void *arg, cxb_json_fault *fault) {
+                  void *arg, cxb_buf *room, cxb_json_fault *fault) {
   reader r = {.text = text,
               .at = text,
               .end = text + len,
               .events = events,
               .arg = arg,
               .fault = fault,
+              .plain = room,
               .levels = levels < CXB_JSON_LEVELS ? levels : CXB_JSON_LEVELS};
   int err;
   bool more;
@@ -393,7 +393,6 @@ int cxb_json_read(const char *text, size_t len, int levels, const cxb_json_event
     if (r.at != r.end)
       err = fail(&r, r.at, "more behind the value");
   }
-  cxb_buf_free(&r.plain);
   if (err == CXB_ENOMEM)
     fail(&r, r.at, "no memory");
   return err;

@@ -3,6 +3,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "buf.h"
+
 enum { CXB_JSON_LEVELS = 256 }; /* the most that may be asked for */
 
 typedef struct cxb_json_string {
@@ -29,7 +31,8 @@ typedef struct cxb_json_fault {
 } cxb_json_fault;
 
 /* One value, and nothing but white space around it, at most `levels` deep. `text` has a NUL behind
- * its `len` bytes. 0, or what ended it, with `fault`: CXB_EINVAL (not JSON), CXB_ETOOBIG (deeper),
- * CXB_ENOMEM, or CXB_ECANCELED (an event answered false). */
+ * its `len` bytes. Strings lose their escapes in `room`; nothing else is allocated, so that an
+ * event may also leave by longjmp(). 0, or what ended it, with `fault`: CXB_EINVAL (not JSON),
+ * CXB_ETOOBIG (deeper), CXB_ENOMEM, or CXB_ECANCELED (an event answered false). */
 int cxb_json_read(const char *text, size_t len, int levels, const cxb_json_events *events,
-                  void *arg, cxb_json_fault *fault);
+                  void *arg, cxb_buf *room, cxb_json_fault *fault);

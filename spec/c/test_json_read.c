@@ -86,8 +86,10 @@ static json_t *read_text(const char *text, size_t len, int *err) {
   memcpy(own, text, len);
   own[len] = '\0';
   build b = {0};
+  cxb_buf room = {0};
   cxb_json_fault fault = {0};
-  *err = cxb_json_read(own, len, LEVELS, &events, &b, &fault);
+  *err = cxb_json_read(own, len, LEVELS, &events, &b, &room, &fault);
+  cxb_buf_free(&room);
   for (int i = 0; i < LEVELS; i++)
     free(b.key[i]);
   free(own);

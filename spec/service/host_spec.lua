@@ -299,6 +299,26 @@ describe("containment", function()
     assert.is_true(control({ verb = "status" }).script_memory < 4 * 1048576)
   end)
 
+  it("loses no memory to JSON that a script has no room for", function()
+    local child = start(write("tool.lua", [[
+      local json = require("cxb.json")
+      local text = '"' .. ("\\n"):rep(1048576) .. '"'
+      local function resident()
+        return tonumber(io.open("/proc/self/status"):read("*a"):match("VmRSS:%s*(%d+)"))
+      end
+      local held = {}
+      pcall(function()
+        while true do held = { held, ("y"):rep(10000) .. math.random() } end
+      end)
+      local refused, before = 0, resident()
+      for _ = 1, 100 do
+        refused = refused + (pcall(json.decode, text) and 0 or 1)
+      end
+      print(refused, resident() - before < 50000)
+    ]]), { CXB_MAX_SCRIPT_MB = "16" })
+    assert.equal("100\ttrue", expect_line(child, "^%d+\t"))
+  end)
+
   it("give a service the memory it asks for, unless the environment says otherwise", function()
     local body = [[ memory_mb = 160, control = {
       fill = function() local t = {} for i = 1, 100 do t[i] = ("x"):rep(1048576) .. i end
