@@ -68,6 +68,34 @@ describe("a change by its route", function()
     assert.equal(200, ask("PUT", "/bots/" .. bot._id, { timezone = json.null }).status)
   end)
 
+  it("that meets another keeps the secrets of a push, those it brings and those that stay", function()
+    local vault = require("services.identity.vault")
+    local path = "/bots/" .. assert(app.store:insert("bots", { name = "Ada", is_active = true }))._id
+    local function push(...)
+      local update = app.store.update
+      function app.store.update(store, collection, id, ...)
+        if collection == "bots" then
+          app.store.update = update
+          assert(update(store, collection, id, { set = { live_prompt_cache_state = { at = 1 } } }))
+        end
+        return update(store, collection, id, ...)
+      end
+      local req = ask("PUT", path, { post_call_push = { enabled = true,
+        url = "https://crm.example.org/", signing_secrets = { ... } } })
+      assert.equal(200, req.status, req.text)
+      local secrets = {}
+      for i, sealed in ipairs(app.store:get("bots", path:match("[^/]+$")).post_call_push
+        .signing_secrets) do
+        secrets[i] = vault.open(app, sealed)
+      end
+      return secrets, req.answer.post_call_push.signing_secrets[1]
+    end
+    local one, two = "whsec_first-of-the-secrets", "whsec_second-of-the-secrets"
+    local secrets, masked = push(one)
+    assert.same({ one }, secrets)
+    assert.same({ one, two }, (push(masked, two)))
+  end)
+
   it("is told to the audit whatever Range it carries", function()
     local user = api.user(app, "bo@example.org", "agent")
     assert.equal(200, ask("PUT", "/users/" .. user._id, { name = "Bob" },

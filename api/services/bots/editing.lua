@@ -57,7 +57,8 @@ local function judged(app, fields)
   return nil, err
 end
 
--- Secrets that sign the push to a CRM are stored sealed; one that comes back masked stays.
+-- A push as it is stored, its signing secrets sealed; one that comes back masked stays. The push
+-- that was given is left as it is: a change that meets another is made again of it.
 local function with_sealed_secrets(app, push, before)
   if type(push) ~= "table" or type(push.signing_secrets) ~= "table" then
     return push
@@ -70,8 +71,12 @@ local function with_sealed_secrets(app, push, before)
   for _, secret in ipairs(push.signing_secrets) do
     sealed[#sealed + 1] = by_mask[secret] or vault.seal(app, secret)
   end
-  push.signing_secrets = sealed
-  return push
+  local stored = {}
+  for name, value in pairs(push) do
+    stored[name] = value
+  end
+  stored.signing_secrets = sealed
+  return stored
 end
 
 ---(waits)
