@@ -275,7 +275,6 @@ describe("a delivery to a CRM", function()
     for _ = 1, 13 do
       app.store:update("crm_deliveries", row()._id, { set = { next_at = api.now } })
       api.now = api.now + 61000
-      outbox.receivers = {}
       let_pass(0, 1)
     end
     assert.same({ 13, 10 }, { row().attempts, #row().log })
@@ -351,6 +350,22 @@ describe("a delivery to a CRM", function()
     api.now = api.now + 61000
     assert.equal(1, outbox:turn())
     assert.equal(4, other:turn())
+  end)
+
+  it("that cannot be sent at all says nothing of its receiver", function()
+    push({ url = base .. "/status/500" })
+    for i = 1, 16 do
+      finish("s" .. i)
+    end
+    repeat
+      local before = #seen()
+      outbox:turn()
+    until #seen() == before
+    api.now = api.now + 61000
+    assert(app.store:update("calls", "s1", { set = { redacted_at = api.now } }))
+    assert(app.store:update("crm_deliveries", row()._id, { set = { next_at = 1 } }))
+    assert.same({ 1, "dead" }, { outbox:turn(), row().state })
+    assert.equal(1, outbox:turn()) -- still one at a time
   end)
 
   it("has four places at its receiver, whichever processes hold them", function()

@@ -24,9 +24,12 @@ local function key_of(host)
   return "crm:" .. host
 end
 
--- (waits) A refusal of one body says that the receiver is there.
+-- (waits) A refusal of one body says that the receiver is there; what was not even sent, nothing.
 local function account(self, host, outcome)
-  local there = outcome.delivered or crm_schedule.is_refusal(outcome) or outcome.give_up
+  if outcome.give_up then
+    return
+  end
+  local there = outcome.delivered or crm_schedule.is_refusal(outcome)
   caches.script(self.app, "failures", { key_of(host) },
     { cxb.time.now(), there and "ok" or "failed", FAILURES_MAX, PAUSE_MS, REMEMBERED_MS })
 end
