@@ -51,7 +51,8 @@ struct cxb_sqlite {
   uv_mutex_t lock;
   uv_cond_t wrote, read;
   queue writes, reads, done;
-  int reader_count, readers_idle;
+  int reads_waiting;              /* in `reads` */
+  int reader_count, readers_free; /* free: started, and with no read */
   bool stop, stop_readers, writer_open, writer_done;
   sqlite3 *reading[READERS]; /* to interrupt */
   /* the writer's, read after writer_open */
@@ -195,15 +196,17 @@ static void writer_main(void *arg) {
   uv_async_send(&db->wake);
 }
 
-static cxb_sql *next_read(cxb_sqlite *db) {
+static cxb_sql *next_read(cxb_sqlite *db, bool has_read) {
   uv_mutex_lock(&db->lock);
-  db->readers_idle++;
+  db->readers_free += has_read;
   while (!db->reads.head && !db->stop_readers)
     uv_cond_wait(&db->read, &db->lock);
-  db->readers_idle--;
   cxb_sql *sql = db->reads.head;
-  if (sql)
+  if (sql) {
     db->reads.head = sql->next;
+    db->reads_waiting--;
+    db->readers_free--;
+  }
   uv_mutex_unlock(&db->lock);
   if (sql)
     sql->next = NULL;
@@ -240,7 +243,7 @@ static void reader_main(void *arg) {
       cxb_sqlite_conn_open(&c, db->path, &db->options, true, &code, message, sizeof message) == 0;
   set_reading(db, a.index, c.db);
   cxb_sql *sql;
-  while ((sql = next_read(db))) {
+  for (bool has_read = false; (sql = next_read(db, has_read)); has_read = true) {
     if (can && cxb_sqlite_conn_read(&c, sql))
       answer(db, sql);
     else
@@ -260,15 +263,18 @@ static void may_sleep(cxb_sqlite *db) {
     uv_unref((uv_handle_t *)&db->wake);
 }
 
-static void start_reader(cxb_sqlite *db) {
+static bool start_reader(cxb_sqlite *db) {
   reader_arg *a = malloc(sizeof *a);
   if (!a)
-    return;
+    return false;
   *a = (reader_arg){db, db->reader_count};
-  if (uv_thread_create(&db->readers[db->reader_count], reader_main, a) == 0)
-    db->reader_count++;
-  else
+  if (uv_thread_create(&db->readers[db->reader_count], reader_main, a) != 0) {
     free(a);
+    return false;
+  }
+  db->reader_count++;
+  db->readers_free++;
+  return true;
 }
 
 /* Reads go to the writer when there is no second connection. */
@@ -282,24 +288,27 @@ static void hand_over(cxb_sqlite *db) {
   uv_idle_stop(&db->no_sleep);
   bool readers = has_readers(db);
   uv_mutex_lock(&db->lock);
-  int reads = 0, idle = db->readers_idle;
+  int reads = 0;
   for (cxb_sql *sql = list, *next; sql; sql = next) {
     next = sql->next;
     bool read = sql->read && readers;
     put(read ? &db->reads : &db->writes, sql);
     reads += read;
   }
-  if (reads > 0 && db->readers_idle < reads && db->reader_count < READERS)
-    start_reader(db);
-  if (reads > 0 && db->reader_count == 0) /* no thread to be had */
+  db->reads_waiting += reads;
+  while (db->readers_free < db->reads_waiting && db->reader_count < READERS && start_reader(db))
+    ;
+  if (reads > 0 && db->reader_count == 0) { /* no thread to be had */
+    db->reads_waiting = 0;
     for (cxb_sql *sql = take_all(&db->reads), *next; sql; sql = next) {
       next = sql->next;
       put(&db->writes, sql);
     }
+  }
   /* No more threads are woken than there is work for. */
   if (db->writes.head)
     uv_cond_signal(&db->wrote);
-  for (int i = 0; i < reads && i < idle; i++)
+  for (int i = 0; i < reads && i < db->readers_free; i++)
     uv_cond_signal(&db->read);
   uv_mutex_unlock(&db->lock);
 }

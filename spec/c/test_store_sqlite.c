@@ -197,6 +197,22 @@ static void a_long_read_does_not_delay_commits(void **state) {
   run_dry();
 }
 
+static void a_long_read_does_not_delay_one_of_the_same_turn(void **state) {
+  cxb_sqlite *db = open_plain("turn.db");
+  asked slow, fast;
+  ask(db, &slow,
+      request("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<40000000) "
+              "SELECT sum(i) FROM n"));
+  ask(db, &fast, request("SELECT 1"));
+  run_until(&fast.done);
+  assert_false(slow.done);
+  cxb_sql_free(fast.sql);
+  cxb_sqlite_close(db);
+  run_until(&slow.done);
+  cxb_sql_free(slow.sql);
+  run_dry();
+}
+
 /* The first cell of a look; -1: it was left to others. */
 static int64_t looked(cxb_sqlite *db, const char *text) {
   cxb_sql *sql = request(text);
@@ -475,6 +491,7 @@ int main(void) {
       cmocka_unit_test(a_deferred_constraint_fails_only_its_own_request),
       cmocka_unit_test(a_batch_happens_whole_or_not_at_all),
       cmocka_unit_test(a_long_read_does_not_delay_commits),
+      cmocka_unit_test(a_long_read_does_not_delay_one_of_the_same_turn),
       cmocka_unit_test(a_look_sees_what_was_committed),
       cmocka_unit_test(a_look_leaves_to_others_what_is_none),
       cmocka_unit_test(a_look_is_never_too_many_of_its_kind),
