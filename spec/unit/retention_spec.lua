@@ -65,6 +65,26 @@ describe("what is old", function()
     assert.equal(0, app.store:count("audit_log", {}))
   end)
 
+  it("is kept while the cache is away and hosts may have copies, but for the audit", function()
+    assert(app.store:update("system_settings", "system",
+      { set = { ["retention.audit_days"] = 1 } }))
+    call("one", 11)
+    call("two", 31)
+    assert(app.store:insert("audit_log", { at = 5, actor = {}, action = "x" }))
+    function app.cache.healthy()
+      return false
+    end
+    local said = 0
+    rawset(cxb.log, "warn", function()
+      said = said + 1
+    end)
+    local done, err = require("services.system.retention").erase(app)
+    assert.same({ nil, "unavailable", 0 }, { done, err.code, said }) -- not a line a call
+    assert.matches("cache is away", err.message)
+    assert.same({ true, true }, { file("one"), file("two") })
+    assert.same({ 2, 0 }, { app.store:count("calls", {}), app.store:count("audit_log", {}) })
+  end)
+
   it("by a date of its own is swept from every collection but keys", function()
     local sweep = require("jobs.sweep")
     assert(app.store:insert("dnc", { number = "+919876543210", scope = "global", source = "api",

@@ -35,12 +35,22 @@ local function batches(store, filter, fields, each)
   return true
 end
 
+-- (waits) Erases the recording of a call. While the cache is away no call can be dealt with: which
+-- hosts may have a copy is not known.
+local function without_recording(app, call)
+  local gone, why = recording_store.remove(app, call)
+  if not gone and not app.cache:healthy() then
+    return nil, { code = "unavailable", message = why }
+  end
+  return gone, why
+end
+
 local recording_fields = { "recording_key", "recording_url", "recording_access_token" }
 
 local function recordings(app, before)
   return batches(app.store, { recording_key = { exists = true }, started_at = { lt = before } },
     { "recording_key", "recording_url" }, function(call)
-      local gone, why = recording_store.remove(app, call)
+      local gone, why = without_recording(app, call)
       if not gone then
         return nil, why
       end
@@ -56,7 +66,7 @@ end
 local function calls(app, before)
   return batches(app.store, { started_at = { lt = before }, status = { ne = "in_progress" } },
     { "recording_key", "recording_url" }, function(call)
-      local gone, why = recording_store.remove(app, call)
+      local gone, why = without_recording(app, call)
       if not gone then
         return nil, why
       end
@@ -74,8 +84,8 @@ local function audit(app, before)
   return app.store:delete_many("audit_log", { at = { lt = before } })
 end
 
----(waits)
----@return true?, table? err
+---(waits) All rules; one that is not done leaves the others alone.
+---@return true?, table? err the first
 function M.erase(app)
   local settings, err = system_settings.get(app)
   if not settings then
@@ -87,12 +97,10 @@ function M.erase(app)
   }) do
     if rule[1] > 0 then
       local done, why = rule[2](app, now - rule[1] * DAY_MS)
-      if not done then
-        return nil, why
-      end
+      err = err or not done and why or nil
     end
   end
-  return true
+  return not err or nil, err
 end
 
 return M
