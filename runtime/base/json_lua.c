@@ -116,10 +116,9 @@ static int write_sorted(writer *w, int depth) {
   int table = lua_gettop(L), count = 0;
   for (lua_pushnil(L); lua_next(L, table); lua_pop(L, 1))
     count++;
-  spelling *keys = malloc((size_t)(count ? count : 1) * sizeof *keys);
-  if (!keys)
-    return CXB_ENOMEM;
+  spelling *keys = lua_newuserdata(L, (size_t)(count ? count : 1) * sizeof *keys);
   lua_createtable(L, 0, count); /* spelled key → key: holds the strings too */
+  int spelled = table + 2;
   int n = 0, err = 0;
   for (lua_pushnil(L); lua_next(L, table); lua_pop(L, 1)) {
     lua_pushvalue(L, -2);
@@ -131,21 +130,20 @@ static int write_sorted(writer *w, int depth) {
     }
     n++;
     lua_pushvalue(L, -3);
-    lua_rawset(L, table + 1);
+    lua_rawset(L, spelled);
   }
   if (!err)
     qsort(keys, (size_t)n, sizeof *keys, by_bytes);
   err = err ? err : cxb_buf_add(w->out, "{", 1);
   for (int i = 0; !err && i < n; i++) {
     lua_pushlstring(L, keys[i].key, keys[i].len);
-    lua_rawget(L, table + 1);
+    lua_rawget(L, spelled);
     err = write_key(w, i == 0);
     lua_rawget(L, table);
     err = err ? err : write_value(w, depth + 1);
     lua_pop(L, 1);
   }
   lua_settop(L, table);
-  free(keys);
   return err ? err : cxb_buf_add(w->out, "}", 1);
 }
 
