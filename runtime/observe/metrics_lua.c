@@ -11,6 +11,20 @@
 
 enum { MAX_LABELS = 6, LABELS = 96 };
 
+/* Appends name="value" to the `len` bytes of `out`; "?" for what would break the text or has no
+ * room in it, nothing where even that has none. The new length. */
+static size_t add_label(char *out, size_t size, size_t len, const char *name, const char *value) {
+  const char *const tries[] = {value && !strpbrk(value, "\"\\\n") ? value : "?", "?"};
+  for (int i = 0; i < 2; i++) {
+    size_t n =
+        (size_t)snprintf(out + len, size - len, "%s%s=\"%s\"", len ? "," : "", name, tries[i]);
+    if (n < size - len)
+      return len + n;
+  }
+  out[len] = '\0';
+  return len;
+}
+
 /* A label table as a="x",b="y", sorted by name, in `out`; a text that l_labels() made as it is. */
 static const char *labels_text(lua_State *L, int index, char *out, size_t size) {
   const char *names[MAX_LABELS];
@@ -33,11 +47,9 @@ static const char *labels_text(lua_State *L, int index, char *out, size_t size) 
     lua_pop(L, 1);
   }
   size_t len = 0;
-  for (int i = 0; i < n && len < size; i++) {
+  for (int i = 0; i < n; i++) {
     lua_getfield(L, index, names[i]);
-    const char *value = lua_tostring(L, -1);
-    len += (size_t)snprintf(out + len, size - len, "%s%s=\"%s\"", i ? "," : "", names[i],
-                            value && !strpbrk(value, "\"\\\n") ? value : "?");
+    len = add_label(out, size, len, names[i], lua_tostring(L, -1));
     lua_pop(L, 1);
   }
   return out;
