@@ -97,7 +97,12 @@ static void on_request(cxb_http_request *req) {
     cxb_http_respond(req, 200, NULL, big, PAGE);
   else if (strcmp(where, "/last") == 0)
     do_later(req, answer_and_stop);
-  else if (strcmp(where, "/stream") == 0)
+  else if (strcmp(where, "/abort") == 0)
+    cxb_http_abort(req);
+  else if (strcmp(where, "/release") == 0) {
+    tell_follower(NULL, NULL);
+    cxb_http_respond(req, 200, NULL, "", 0);
+  } else if (strcmp(where, "/stream") == 0)
     begin_stream(req);
   else if (strcmp(where, "/follow") == 0)
     cxb_http_request_ref(follower = req);
@@ -422,6 +427,25 @@ static void what_the_end_of_a_peer_brings_about_leaves_in_the_same_turn(void **s
   peer_close(&following);
 }
 
+/* Its next request comes in the same turn, and its handler hangs up. */
+static void an_answer_leaves_before_the_next_request_ends_the_connection(void **state) {
+  static const char release[] = "GET /release HTTP/1.1\r\nHost: h\r\n\r\n",
+                    hang_up[] = "GET /abort HTTP/1.1\r\nHost: h\r\n\r\n";
+  peer other, following;
+  peer_open(&other);
+  peer_open(&following);
+  peer_send(&other, "GET / HTTP/1.1\r\nHost: h\r\n\r\n", 27);
+  peer_send(&following, "GET /follow HTTP/1.1\r\nHost: h\r\n\r\n", 33);
+  peer_run_until(cxb_loop(), peer_answered, &other, 5000);
+  turn();
+  assert_int_equal(write(other.fd, release, sizeof release - 1), sizeof release - 1);
+  assert_int_equal(write(following.fd, hang_up, sizeof hang_up - 1), sizeof hang_up - 1);
+  peer_run_until(cxb_loop(), peer_ended, &following, 5000);
+  assert_int_equal(count(&following, "it went"), 1);
+  peer_close(&following);
+  peer_close(&other);
+}
+
 static uint64_t seed = 88172645463325252u;
 
 static uint32_t dice(uint32_t sides) {
@@ -523,6 +547,8 @@ int main(void) {
       cmocka_unit_test_teardown(what_was_written_of_an_answer_that_breaks_off_arrives, settle),
       cmocka_unit_test_teardown(requests_that_come_together_are_all_answered, settle),
       cmocka_unit_test_teardown(what_the_end_of_a_peer_brings_about_leaves_in_the_same_turn,
+                                settle),
+      cmocka_unit_test_teardown(an_answer_leaves_before_the_next_request_ends_the_connection,
                                 settle),
       cmocka_unit_test_teardown(survives_damaged_requests, settle),
       cmocka_unit_test_teardown(an_answer_of_the_turn_in_which_the_server_stops_arrives_whole,
