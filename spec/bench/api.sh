@@ -89,10 +89,10 @@ load() { # PID PORT KIND [WAIT_MS]: requests a second, requests per CPU second, 
     -v a="$p50" -v b="$p99" 'BEGIN {printf "%d %d %d %d\n", r, r * s / (t / hz), a, b}'
 }
 
-compare() { # NAME KIND PID PORT AIM
+compare() { # NAME KIND PID PORT AIM [KIND OF THEIRS]
   local ratios=() rate cpu p50 p99 other other_cpu half
   for round in $(seq "$rounds"); do
-    read -r other other_cpu p50 p99 < <(load "$theirs_pid" "$theirs" "$2")
+    read -r other other_cpu p50 p99 < <(load "$theirs_pid" "$theirs" "${6:-$2}")
     read -r rate cpu p50 p99 < <(load "$3" "$4" "$2")
     printf '%-22s round %d: FastAPI %6d/s (%d per CPU s), ours %6d/s (%d per CPU s), p50 %d us, p99 %d us\n' \
       "$1" "$round" "$other" "$other_cpu" "$rate" "$cpu" "$p50" "$p99"
@@ -108,5 +108,6 @@ compare() { # NAME KIND PID PORT AIM
 compare "JSON without store" json "$json_pid" "$json" "aim 3; p99 1 ms at half load"
 compare "authenticated read" read "$ours_pid" "$ours" "aim 10, floor 4; p99 3 ms"
 compare "durable result 20 KiB" result "$ours_pid" "$ours" "aim 10, floor 5; p99 25 ms"
+compare "result, theirs checked" result "$ours_pid" "$ours" "no aim" checked
 compare "config of a call" config "$ours_pid" "$ours" "aim 10; p99 10 ms"
 echo "= API process, idle after its start: $(awk -v k="$idle" 'BEGIN {printf "%.1f", k / 1024}') MiB PSS (aim 40)"

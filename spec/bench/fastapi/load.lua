@@ -21,6 +21,14 @@ local order = [[{"id":"o-1029384756","customer":{"name":"Asha Rao","city":"Pune"
   .. [["note":"leave at the door"}]]
 
 local internal = { ["X-CXBCore-Secret"] = secret, ["Content-Type"] = "application/json" }
+local function result(path)
+  n = n + 1
+  return wrk.format("POST", path, internal, ('{"session_id":"bench-%d-%d","caller_id":'
+    .. '"+919876543210","call_duration_seconds":181.5,"disconnected_by":"customer","transcript":[%s],'
+    .. '"post_call_analysis":{"DISPOSITION":"INTERESTED"},"recording_key":"2026/04/24/x.wav"}'):format(
+    tag, n, transcript))
+end
+
 local requests = {
   json = function()
     return wrk.format("POST", "/json", { ["Content-Type"] = "application/json" }, order)
@@ -32,11 +40,10 @@ local requests = {
     return wrk.format("GET", "/api/v1/config/" .. bot .. "?caller_id=%2B919876543210", internal)
   end,
   result = function()
-    n = n + 1
-    return wrk.format("POST", "/api/v1/call-results", internal, ('{"session_id":"bench-%d-%d","caller_id":'
-      .. '"+919876543210","call_duration_seconds":181.5,"disconnected_by":"customer","transcript":[%s],'
-      .. '"post_call_analysis":{"DISPOSITION":"INTERESTED"},"recording_key":"2026/04/24/x.wav"}'):format(
-      tag, n, transcript))
+    return result("/api/v1/call-results")
+  end,
+  checked = function()
+    return result("/checked/api/v1/call-results")
   end,
   health = function()
     return wrk.format("GET", "/health/live")
