@@ -68,7 +68,7 @@ describe("the supervisor", function()
 
   it("says what did not answer when time is over", function()
     add("api", "exec tail -f /dev/null", function() return false, "answers 503" end)
-    local ok, why = sup:wait_ready("api", 100)
+    local ok, why = sup:wait_ready("api", 1500)
     assert.is_nil(ok)
     assert.matches("answers 503", why, 1, true)
   end)
@@ -77,9 +77,9 @@ describe("the supervisor", function()
     local asked = 0
     add("api", "exec tail -f /dev/null", function()
       asked = asked + 1
-      return asked == 30, "answers 503", asked < 29
+      return asked == 100, "answers 503", asked < 99
     end)
-    assert.is_true((sup:wait_ready("api", 200)))
+    assert.is_true((sup:wait_ready("api", 1500)))
   end)
 
   it("stops the children that are named and leaves the others", function()
