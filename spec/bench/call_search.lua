@@ -15,7 +15,7 @@ local url = require("cxb.url")
 cxb.log.level("error")
 local CALLS = tonumber(cxb.process.env("CALLS") or "") or 1000000
 local DAYS, ASKED = 90, 200
-local questions = many_calls.questions(DAYS, CALLS / 50)
+local questions = many_calls.questions(DAYS, CALLS)
 
 local function ask(api, path)
   local began = cxb.time.mono()

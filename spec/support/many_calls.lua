@@ -6,6 +6,7 @@ local url = require("cxb.url")
 local M = {}
 
 local BATCH = 500
+local DEEPEST = 100000 -- rows that a page by number may lie behind
 local DAY_MS = 86400000
 
 local statuses = { "completed", "completed", "completed", "completed", "failed", "voicemail" }
@@ -80,10 +81,10 @@ end
 ---Questions about calls of `days` days: a name, a query made anew each time; `beyond`: what the aim
 ---of api.md §8 does not speak of.
 ---@param days integer
----@param pages integer of 50 calls there are about
+---@param total integer calls there are
 ---@return table[]
-function M.questions(days, pages)
-  local whole = M.from(days + 1)
+function M.questions(days, total)
+  local whole, pages = M.from(days + 1), math.min(total, DEEPEST) / 50
   return {
     { "first page", function() return "" end },
     { "a page by number, up to 100,000 rows deep", function()
