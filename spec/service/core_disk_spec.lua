@@ -178,8 +178,7 @@ describe("a worker's disk", function()
     local delivered = host:delivery(1)
     assert.equal("result:s1", delivered.key)
     assert.equal("customer", json.decode(delivered.body).disconnected_by)
-    host:idle(1)
-    assert.truthy((refused(1) or ""):find("503", 1, true)) -- the disk still takes nothing
+    host:idle(1) -- the call's journal goes, so there may be room already
     empty()
     await_accepting(1)
     host:short_call(1)
