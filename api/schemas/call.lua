@@ -1,5 +1,7 @@
 -- A call as lists show it and as one call is shown (api.md §5.8). What the worker owns (core.md §7)
 -- passes as it is.
+local result = require("schemas.result").properties
+
 local M = {}
 
 local text = { type = "string", nullable = true }
@@ -8,6 +10,19 @@ local count = { type = "integer" }
 local number = { type = "number" }
 local time = { type = "integer", format = "time", nullable = true }
 local free = { type = "object", additionalProperties = true }
+
+local function one_of(...)
+  return { type = "string", enum = { ... } }
+end
+
+---What calls are asked for by: every value there is.
+M.status = one_of("in_progress", "completed", "failed", "voicemail")
+M.call_type = one_of("bot", "agent", "test")
+M.direction = result.call_direction
+M.disconnected_by = one_of(unpack(result.disconnected_by.enum))
+for _, by in ipairs({ "agent", "abandoned", "timed_out", "declined", "force_ended" }) do
+  table.insert(M.disconnected_by.enum, by) -- of agent calls, services/desk/history.lua
+end
 
 local row = {
   session_id = { type = "string" }, call_type = text, status = text, bot_id = text,

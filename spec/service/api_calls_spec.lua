@@ -147,6 +147,23 @@ describe("calls", function()
       { secret = false, headers = { ["x-cxb-core-secret"] = process.SECRET } }).status)
   end)
 
+  it("are asked for by the values there are, and another is named", function()
+    local allowed = {
+      status = "in_progress, completed, failed, voicemail", call_type = "bot, agent, test",
+      direction = "incoming, outgoing",
+      disconnected_by = "bot, customer, voicemail, RNR, outside_hours, timeout, error, no_answer, "
+        .. "rejected, transfer_to_agent, agent, abandoned, timed_out, declined, force_ended",
+    }
+    for name, values in pairs(allowed) do
+      local answer = api:ask("GET", ("/api/v1/calls?%s=typo"):format(name))
+      assert.same({ 400, { { path = name, rule = "enum", message = "must be one of " .. values } } },
+        { answer.status, answer.answer.fields })
+      for value in values:gmatch("[%w_]+") do
+        assert.equal(200, api:ask("GET", ("/api/v1/calls?%s=%s"):format(name, value)).status, value)
+      end
+    end
+  end)
+
   describe("recordings", function()
     local audio, path
 

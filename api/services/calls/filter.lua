@@ -2,6 +2,7 @@
 local call_terms = require("services.calls.terms")
 local calls = require("services.calls")
 local errors = require("services.web.errors")
+local shapes = require("schemas.call")
 
 local M = {}
 
@@ -15,8 +16,8 @@ local seconds = { type = "number", minimum = 0 }
 
 ---Properties of the query string.
 M.properties = {
-  bot_id = id, campaign_id = id, status = word, disconnected_by = word, call_type = word,
-  direction = { type = "string", enum = { "incoming", "outgoing" } },
+  bot_id = id, campaign_id = id, status = shapes.status, call_type = shapes.call_type,
+  disconnected_by = shapes.disconnected_by, direction = shapes.direction,
   disposition = word, sub_disposition = word, was_transferred = flag, has_recording = flag,
   min_duration = seconds, max_duration = seconds, from = time, to = time,
   number = {
