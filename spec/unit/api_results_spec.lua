@@ -112,15 +112,35 @@ describe("a result", function()
     end
   end)
 
-  it("has a list with something else in it refused, and kept as it came", function()
-    local parse = require("services.web.body").parse
-    local opaque = require("services.results.body").opaque
-    local text = '{"session_id":"s1","events":[{"a":1},7,null,{"b":2}],"intents":{"a":[]}}'
-    local answer = assert(results.ingest(app, text, parse(text, opaque)))
-    assert.equal("events[1]:type intents:type", warned(answer))
-    local rejected = stored().extra.rejected
-    assert.same({ { a = 1 }, 7, json.null, { b = 2 } }, rejected.events)
-    assert.same({ a = {} }, rejected.intents)
+  local function parsed(text)
+    return results.ingest(app, text,
+      require("services.web.body").parse(text, require("services.results.body").opaque))
+  end
+
+  it("keeps the items of a list that are right, and the others apart with their place", function()
+    local answer = assert(parsed('{"session_id":"s1","events":[{"a":1},7,null,{"b":2}],'
+      .. '"transcript":["hm",{"text":"hello there"}],"latency_samples":[1],"intents":{"a":[]}}'))
+    assert.equal("events[1]:type events[2]:type intents:type latency_samples[0]:type "
+      .. "transcript[0]:type", warned(answer))
+    local call = stored()
+    assert.same({ { { a = 1 }, { b = 2 } }, { { text = "hello there" } }, { "hello", "there" } },
+      { call.events, call.transcript, call.terms })
+    assert.is_nil(call.latency_samples)
+    assert.same({
+      events = { { index = 1, value = 7 }, { index = 2, value = json.null } },
+      transcript = { { index = 0, value = "hm" } }, latency_samples = { { index = 0, value = 1 } },
+      intents = { a = {} },
+    }, call.extra.rejected)
+  end)
+
+  it("with a list of nothing but wrong items is answered with a hundred of them", function()
+    local answer = assert(parsed('{"session_id":"s1","disconnected_by":"bot","events":['
+      .. ("1,"):rep(50000) .. "{}]}"))
+    assert.same({ 101, "49900 more items are wrong and not kept" },
+      { #answer.warnings, answer.warnings[1].message })
+    local call = stored()
+    assert.same({ "completed", { {} }, 100 },
+      { call.status, call.events, #call.extra.rejected.events })
   end)
 
   it("is refused only without a usable session_id", function()

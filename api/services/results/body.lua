@@ -1,5 +1,6 @@
--- What of a result is kept (api.md §5.7). Each field is judged by itself: one that is wrong is
--- left out, kept under extra.rejected and reported, so that a worker never has to bury a result.
+-- What of a result is kept (api.md §5.7). Each field, and each item of a list, is judged by itself:
+-- one that is wrong is left out, kept under extra.rejected and reported, so that a worker never has
+-- to bury a result.
 local call_terms = require("services.calls.terms")
 local errors = require("services.web.errors")
 local json = require("cxb.json")
@@ -9,6 +10,7 @@ local schema = require("cxb.schema")
 local M = {}
 
 local EXTRA_MAX = 64 * 1024
+local ITEMS_MAX = 100 -- wrong ones of a list that are kept and reported one by one
 
 ---The members of a body that are not taken apart, as json.decode takes them: nothing here looks
 ---into them but for the words of the transcript.
@@ -99,15 +101,43 @@ function M.merged(old, new, told, warnings)
   return out
 end
 
+-- The items of a list that are right; nil: none is. Those that are not are rejected as
+-- {index, value}, counted from 0.
+local function right_items(name, list, rejected, warnings)
+  local right, wrong, n = json.array(), json.array(), 0
+  for i, item in ipairs(list) do
+    local _, why = schema.check(result_schema.properties[name].items, item)
+    if not why then
+      right[#right + 1] = item
+    else
+      n = n + 1
+      if n <= ITEMS_MAX then
+        wrong[n] = { index = i - 1, value = item }
+        warnings[#warnings + 1] = { path = ("%s[%d]"):format(name, i - 1), rule = why[1].rule,
+          message = why[1].message }
+      end
+    end
+  end
+  if n > ITEMS_MAX then
+    warnings[#warnings + 1] = { path = name, rule = "too_many",
+      message = ("%d more items are wrong and not kept"):format(n - ITEMS_MAX) }
+  end
+  rejected[name] = wrong[1] and wrong
+  return right[1] and right
+end
+
 -- One field as the schema wants it, or what is wrong with it. Opaque JSON is known by its shape; if
 -- that does not fit, the rules are asked what is wrong inside.
-local function check(name, value)
+local function check(name, value, rejected, warnings)
+  local property = result_schema.properties[name]
   if json.is_raw(value) then
-    local wanted = result_schema.properties[name].opaque
-    if value.shape == wanted or value.shape == "empty" then
+    if value.shape == property.opaque or value.shape == "empty" then
       return value
     end
     value = json.decode(json.text(value))
+  end
+  if property.items and type(value) == "table" and value[1] ~= nil then
+    return right_items(name, value, rejected, warnings)
   end
   return schema.check_property(result_schema, name, value)
 end
@@ -123,7 +153,7 @@ function M.judge(payload)
   for name, value in pairs(payload) do
     local known = result_schema.properties[name]
     if known and value ~= json.null and name ~= "session_id" then
-      local kept, bad = check(name, value)
+      local kept, bad = check(name, value, rejected, warnings)
       if bad then
         rejected[name] = value
         warnings[#warnings + 1] = bad
