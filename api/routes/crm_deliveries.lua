@@ -31,6 +31,12 @@ local row_schema = {
   },
 }
 
+-- What a list reads: bodies stay where they are.
+local row_fields = {}
+for name in pairs(row_schema.properties) do
+  row_fields[#row_fields + 1] = name ~= "id" and name or nil
+end
+
 local detail_schema = {
   title = "CrmDeliveryDetail", type = "object", required = row_schema.required,
   properties = {
@@ -85,7 +91,7 @@ return {
     query = lists.query(filters), output = lists.answer(row_schema),
     handler = function(ctx)
       local answer, err = lists.page(ctx, "crm_deliveries", filter_of(ctx.query),
-        { sort = { "-created_at" }, show = shown })
+        { sort = { "-created_at" }, fields = row_fields, show = shown })
       return answer and { body = answer }, err
     end,
   },
