@@ -38,13 +38,7 @@ describe("a browser test call", function()
 
   it("tells the page how it ended before it closes, whoever ends it", function()
     local ws = page()
-    local session
-    World.wait_until("the session", function()
-      local status = cxb.process.control(host.dir .. "/ctl/core-1.sock", { verb = "status" })
-      session = status and status.session_id
-      return session and session ~= ""
-    end)
-    assert.equal(200, host:post(1, "/calls/" .. session .. "/hangup").status)
+    assert.equal(200, host:post(1, "/calls/" .. host:session(1) .. "/hangup").status)
     local told, code = last_words(ws)
     assert.same({ { { type = "end", disconnected_by = "bot" } }, 1000 }, { told, code })
     host:idle(1)

@@ -106,10 +106,21 @@ function host:call(n, flow)
   return d and d:begin(), code, message
 end
 
----(waits) One short call from its beginning to its end.
+---(waits) The session of the call that worker n carries.
+function host:session(n)
+  return World.wait_until("a session", function()
+    local status = cxb.process.control(("%s/ctl/core-%d.sock"):format(self.dir, n),
+      { verb = "status" })
+    return status and status.session_id ~= "" and status.session_id
+  end)
+end
+
+---(waits) One short call from its beginning to its end; its caller hears himself, so it was answered
+---and recorded.
 function host:short_call(n)
   local d = assert(self:call(n))
   d:speak(dialler.tone(200))
+  World.wait_until("the echo", function() return #d:heard() > 0 or d.closed end)
   d:hangup()
   d:wait_closed()
   return d
