@@ -25,7 +25,7 @@ local names = {
 local flows = {
   echo = "return require('flows.echo')",
   spin = "return function() while true do end end",
-  play = "return function(call) call:play('apology_en.wav') call:listen({ timeout = 60 }) end",
+  play = "return function(call) for _ = 1, 15 do call:play('apology_en.wav') end end",
 }
 
 describe("metrics", function()
@@ -38,7 +38,7 @@ describe("metrics", function()
       world:write(("%s/flows/%s.lua"):format(host.dir, name), text)
     end
     host.env.CXB_FLOWS_DIR = host.dir .. "/flows"
-    host.env.CXB_TASK_STALL_MS, host.env.CXB_TASK_STALL_END_MS = "50", "300"
+    host.env.CXB_TASK_STALL_MS, host.env.CXB_TASK_STALL_END_MS = "50", "3000"
     host.env.CXB_SPEECH_URL = "unix:" .. host.dir .. "/nobody.sock"
   end)
   after_each(function() world:close() end)
@@ -180,7 +180,9 @@ describe("metrics", function()
       assert.equal(1, value(n, ('cxb_build_info{version="%s"}'):format(cxb.version)))
     end
     local one = value(1, "cxb_worker_rss_bytes", "worker")
-    assert.is_true(value(1, "cxb_worker_rss_bytes") > 1.5 * one)
+    World.wait_until("the size of both", function()
+      return value(1, "cxb_worker_rss_bytes") > 1.5 * one
+    end)
     assert.is_true(value(1, "cxb_disk_free_bytes") < 1.5 * value(1, "cxb_disk_free_bytes", "worker"))
     host:kill(2)
     World.wait_until("the dead one's figures gone", function() return value(1, line) == 1 end)
@@ -190,10 +192,7 @@ describe("metrics", function()
     host:start(1)
     host:start(2)
     host:call(1)
-    World.wait_until("a session", function()
-      local status_of = cxb.process.control(host.dir .. "/ctl/core-1.sock", { verb = "status" })
-      return status_of and status_of.session_id ~= ""
-    end)
+    host:session(1)
     host:kill(1)
     host:delivery(1)
     reaches(2, "cxb_journal_recovered_total", 1)
