@@ -49,7 +49,7 @@ describe("a host of real workers", function()
         status, body = front:post("/attach", "{}", { ["x-cxb-core-secret"] = CoreHost.SECRET })
         assert.same({ 429, "at_capacity" }, { status, body.error })
       end
-      for n = 1, 3 do assert.is_true(talking[n]:wait(20000)) end
+      for n = 1, 3 do assert.is_true(talking[n]:wait(90000)) end
       calls[2]:hangup()
       assert.is_true(calls[2]:wait_closed())
       World.wait_until("the freed slot", function() return fleet_calls() == 2 end)

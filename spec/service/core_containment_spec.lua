@@ -38,7 +38,7 @@ describe("a flow", function()
       world:write(("%s/flows/%s.lua"):format(host.dir, name), text)
     end
     host.env.CXB_FLOWS_DIR = host.dir .. "/flows"
-    host.env.CXB_TASK_STALL_END_MS = "3000"
+    host.env.CXB_TASK_STALL_END_MS = "5000"
     host.env.CXB_MAX_SCRIPT_MB = "24"
     host:start(1)
   end)
@@ -61,7 +61,7 @@ describe("a flow", function()
       return true
     end)
     return function()
-      assert.is_true(talking:wait(20000))
+      assert.is_true(talking:wait(60000))
       World.wait_until("the neighbour's whole echo", function() return #d:heard() >= 4000 * 16 end)
       d:hangup()
     end

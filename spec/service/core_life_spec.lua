@@ -80,7 +80,7 @@ describe("a worker", function()
       local ticket = jwt.sign(claims, cxb.crypto.hkdf_sha256(SECRET, "core-listen", 32))
       local ws = assert(cxb.ws.connect(("ws+unix:%s:/monitor/%s?ticket=%s"):format(host:socket(1),
         session, ticket)))
-      assert.equal("binary", (ws:receive(5000)))
+      assert.equal("binary", (ws:receive(30000)))
       assert.equal(200, host:post(1, "/calls/" .. session .. "/hangup").status)
       assert.is_true(d:wait_closed())
       local result = json.decode(host:delivery(1).body)
@@ -153,8 +153,7 @@ describe("a worker", function()
     it("ends when it has grown, and never during a call", function()
       -- Every worker is above one MiB: it lives only as long as its call.
       local d = World.wait_until("a call before the first look", function()
-        host:start(1, { CXB_WORKER_MAX_RSS_MB = "1" })
-        return host:call(1, "park")
+        return pcall(host.start, host, 1, { CXB_WORKER_MAX_RSS_MB = "1" }) and host:call(1, "park")
       end)
       World.wait_until("two looks at its size", function()
         return (host:metric(1, "cxb_loop_lag_seconds_count") or 0) >= 3
@@ -240,7 +239,7 @@ describe("the service manager's watchdog", function()
 return { name = "t", listen = { { addr = "unix:%s/ctl.sock", control = true } },
   control = { hang = function()
     jit.off()
-    local t = cxb.time.mono() while cxb.time.mono() - t < 2000 do end
+    local t = cxb.time.mono() while cxb.time.mono() - t < 5000 do end
     return {}
   end } }
 ]]):format(dir))
@@ -253,13 +252,14 @@ return { name = "t", listen = { { addr = "unix:%s/ctl.sock", control = true } },
       return at
     end
     World.wait_until("three beats", function() return #beats() >= 3 end)
-    assert(cxb.process.control(dir .. "/ctl.sock", { verb = "hang" }, 20000))
+    assert(cxb.process.control(dir .. "/ctl.sock", { verb = "hang" }, 60000))
     local before = #beats()
     World.wait_until("beats again", function() return #beats() > before + 1 end)
     local widest = 0
     for i, time in ipairs(beats()) do
       widest = math.max(widest, time - (beats()[i - 1] or time))
     end
+    -- The listener may itself be late, so that it saw less of the gap.
     assert.is_true(widest >= 1.5, "fed while the loop stood: widest gap " .. widest)
     assert.is_nil(child.ended)
     world:close()

@@ -76,7 +76,7 @@ describe("cxbctl outbox", function()
     host:start(2)
     World.wait_until("the row", function()
       local _, answer = object("list")
-      return answer.items[1] and answer.items[1].id == row.id
+      return answer.items and answer.items[1] and answer.items[1].id == row.id
     end)
     local code, answer = object("retry", row.id)
     assert.equal(0, code)

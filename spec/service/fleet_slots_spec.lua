@@ -109,11 +109,11 @@ for _, kind in ipairs({ "memory", "redis" }) do
 
     it("come back when their reservation ends, and live on when it is renewed", function()
       assert(beat("a", 2))
-      local first = assert(reserve({ ttl_ms = 1000 }))
-      local second = assert(reserve({ ttl_ms = 1000 }))
+      local first = assert(reserve({ ttl_ms = 4000 }))
+      local second = assert(reserve({ ttl_ms = 4000 }))
       assert.equal("no_capacity", select(2, reserve()).code)
-      assert.equal(now + 5000, assert(fleet.renew(app, second.id, 5000)).expires_at)
-      now = now + 1000
+      assert.equal(now + 8000, assert(fleet.renew(app, second.id, 8000)).expires_at)
+      now = now + 4000
       assert(beat("a", 2))
       assert(reserve())
       assert.equal("no_capacity", select(2, reserve()).code)

@@ -73,6 +73,7 @@ describe("a published flow", function()
   end
 
   local function dial(n)
+    host:idle(n)
     local d = assert(dialler.connect(host:socket(n), bot))
     return d:begin()
   end
