@@ -22,7 +22,8 @@ local M = {
   },
 }
 
-local DRAIN_MS, NOW_MS, READY_MS, LINK_MS = 10000, 5000, 30000, 1000
+local DRAIN_MS, NOW_MS, READY_MS = 10000, 5000, 30000
+local LINK_MS, OLD_LINK_MS = 10000, 1000
 local LONGEST_SOCKET = 107 -- a Unix socket's path, Linux
 
 -- Something that listens on the port already.
@@ -133,11 +134,12 @@ local function stop(sup, interrupted)
 end
 
 -- (waits) Where a person goes first: the API prints the setup link once, when nobody can sign in
--- yet; it listens a moment before that. One that was printed at an earlier start is not again.
+-- yet; it listens a moment before that. One that was printed at an earlier start is not again,
+-- unless it is too old.
 local function first_steps(site, url)
   local answer = cxb.http.request({ url = url .. "/api/v1/auth/bootstrap", timeout_ms = 5000 })
   if answer and (answer.body or ""):find('"needed":true', 1, true) then
-    local deadline = cxb.time.mono() + LINK_MS
+    local deadline = cxb.time.mono() + (site.offered and OLD_LINK_MS or LINK_MS)
     while not site.setup and cxb.time.mono() < deadline do
       cxb.time.sleep(20)
     end
@@ -196,6 +198,7 @@ function M.run(options, _, out)
       if text then out:say(text) end
     end,
   })
+  site.offered = cxb.fs.stat(site.state_dir .. "/setup_token") ~= nil
   local began = cxb.time.mono()
   started, why = start(site, sup, main, function() return signals > 0 end)
   if started then
