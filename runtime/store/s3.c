@@ -120,12 +120,26 @@ void cxb_s3_ask(cxb_s3_put *put, const cxb_s3_request *r) {
 
 /* ---- the steps ---- */
 
+static void on_erased(cxb_s3_put *put, const cxb_http_answer *answer) {
+  (void)answer;
+  end(put,
+      &(cxb_s3_result){.err = CXB_ENOENT, .gone = true, .detail = "the file was erased meanwhile"});
+}
+
+/* Whoever erased the file asked the store before the object was there. */
+static void on_looked(cxb_s3_put *put) {
+  if (put->job_err)
+    cxb_s3_ask(put, &(cxb_s3_request){.method = "DELETE", .answered = on_erased});
+  else
+    end(put, &(cxb_s3_result){.status = 200, .detail = ""});
+}
+
 static void on_checked(cxb_s3_put *put, const cxb_http_answer *answer) {
   char *length = cxb_http_answer_header(answer, "content-length");
   int64_t size = length ? strtoll(length, NULL, 10) : -1;
   free(length);
   if (size == put->size) {
-    end(put, &(cxb_s3_result){.status = 200, .detail = ""});
+    cxb_s3_look(put, on_looked);
     return;
   }
   char words[80];

@@ -1,6 +1,7 @@
 /* One file into an S3 store: PUT with AWS Signature 4 and the payload's hash, in parts above 64
- * MiB, then HEAD, whose size has to be the file's. The file is read and hashed on the thread pool;
- * everything else belongs to the loop's thread. */
+ * MiB, then HEAD, whose size has to be the file's. A file that was erased meanwhile takes the
+ * object with it (DELETE). The file is read and hashed on the thread pool; everything else belongs
+ * to the loop's thread. */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
@@ -13,7 +14,7 @@ typedef struct cxb_s3_settings {
 typedef struct cxb_s3_result {
   int err;                 /* 0, or CXB_E* when there was no answer or no size */
   int status;              /* HTTP status when there was an answer */
-  bool gone;               /* the file cannot be read: no other try will help */
+  bool gone;               /* the file is not there (any more): no other try will help */
   const char *retry_after; /* header, NULL: absent */
   const char *detail;      /* the store's code or our own words; "" */
 } cxb_s3_result;

@@ -60,6 +60,16 @@ void cxb_s3_open(cxb_s3_put *put, cxb_s3_then then) {
   run(put, open_job, then);
 }
 
+static void look_job(uv_work_t *work) {
+  cxb_s3_put *put = work->data;
+  struct stat st;
+  put->job_err = lstat(put->path, &st) != 0 && errno == ENOENT ? CXB_ENOENT : 0;
+}
+
+void cxb_s3_look(cxb_s3_put *put, cxb_s3_then then) {
+  run(put, look_job, then);
+}
+
 /* Reads up to PIECE bytes at `at`; CXB_EIO when the file ends before it should. */
 static int read_piece(cxb_s3_put *put) {
   int64_t left = put->from + put->len - put->at;

@@ -48,7 +48,7 @@ typedef struct cxb_s3_request {
 } cxb_s3_request;
 void cxb_s3_ask(cxb_s3_put *put, const cxb_s3_request *request);
 void cxb_s3_fail(cxb_s3_put *put, int err, const char *detail);
-/* Asks for the object's size, and ends. */
+/* Asks for the object's size, erases it if the file was erased meanwhile, and ends. */
 void cxb_s3_check(cxb_s3_put *put);
 /* The text between <tag> and </tag>, copied to `out`; false: not there or too long. */
 bool cxb_s3_xml(const cxb_http_answer *answer, const char *tag, char *out, size_t room);
@@ -57,6 +57,7 @@ int cxb_s3_headers(const uint8_t sum[32], cxb_buf *out);
 
 /* s3_file.c */
 void cxb_s3_open(cxb_s3_put *put, cxb_s3_then then); /* size */
+void cxb_s3_look(cxb_s3_put *put, cxb_s3_then then); /* CXB_ENOENT: it is not there any more */
 void cxb_s3_hash(cxb_s3_put *put, cxb_s3_then then); /* sum of from, len */
 void cxb_s3_feed(void *put);                         /* on_want: the next piece */
 void cxb_s3_free(cxb_s3_put *put);                   /* when no job runs; else when it has ended */

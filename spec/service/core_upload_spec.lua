@@ -105,6 +105,43 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Store).serve_forever()
     box:close()
   end)
 
+  it("whose file is erased while it is on its way leaves nothing in the store", function()
+    local port, file = world:port(), file_of(5000)
+    local keeper = world:start({ "python3", "-u", "-c", [[
+import http.server, os, sys
+class Store(http.server.BaseHTTPRequestHandler):
+    def answer(self, status, length):
+        signed = "AWS4-HMAC-SHA256" in self.headers.get("authorization", "")
+        print(self.command, self.path, "signed" if signed else "bare", flush=True)
+        self.send_response(status)
+        self.send_header("content-length", str(length))
+        self.end_headers()
+    def do_PUT(self):
+        self.rfile.read(int(self.headers["content-length"]))
+        os.unlink(sys.argv[2])
+        self.answer(200, 0)
+    def do_HEAD(self):
+        self.answer(200, 5000)
+    def do_DELETE(self):
+        self.answer(204, 0)
+    def log_message(self, *words):
+        pass
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Store).serve_forever()
+]], tostring(port), file }, cxb.process.environ())
+    World.wait_until("the store", function()
+      return cxb.http.request({ url = "http://127.0.0.1:" .. port, method = "HEAD" })
+    end)
+    local box = open_box()
+    put(box, file, "http://127.0.0.1:" .. port)
+    assert.matches("the file was erased meanwhile$", await(box, "dead").last_error)
+    local key = "/recordings/recordings/s1.wav signed\n"
+    World.wait_until("what the store was asked", function()
+      return keeper:output():find(("PUT %sHEAD %sDELETE %s"):format(key, key, key:sub(1, -2)), 1,
+        true)
+    end)
+    box:close()
+  end)
+
   -- Workers --------------------------------------------------------------------------------------
 
   local host
