@@ -122,15 +122,16 @@ describe("the do-not-call list", function()
     assert.equal("csv", site:ask("GET", "/dnc?q=9860000002").answer.items[1].source)
   end)
 
-  it("ends the waiting contacts of campaigns that run, and nobody else's", function()
+  it("ends the waiting contacts of campaigns that are not over, and nobody else's", function()
     local function running(config)
       local id = site:campaign(config).id
       assert.equal(200, site:upload(id, site.numbers(6, 71000000)).status)
       site:set(id, { status = "running", started_at = cxb.time.now() })
       return id
     end
-    local here, paused, done = running(), running(), running()
+    local here, paused, draft, done = running(), running(), running(), running()
     site:set(paused, { status = "paused" })
+    site:set(draft, { status = "draft" })
     site:set(done, { status = "completed" })
     local function state(id)
       local out = {}
@@ -140,7 +141,7 @@ describe("the do-not-call list", function()
       return out
     end
     local wanted = { "retry_scheduled", "callback_scheduled", "dialling", "completed", "pending", "pending" }
-    for _, id in ipairs({ here, paused, done }) do
+    for _, id in ipairs({ here, paused, draft, done }) do
       for i, contact in ipairs(site:contacts(id)) do
         assert(site.store:update("campaign_calls", contact._id, { set = { status = wanted[i],
           callback = i == 2 and { status = "scheduled", active = true } or nil } }))
@@ -148,7 +149,8 @@ describe("the do-not-call list", function()
     end
     add({ numbers = { "9871000001", "9871000002", "9871000003", "9871000004" } })
     local changed = { "dnc", "dnc", "dialling", "completed", "pending", "pending" }
-    assert.same({ changed, changed, wanted }, { state(here), state(paused), state(done) })
+    assert.same({ changed, changed, changed, wanted },
+      { state(here), state(paused), state(draft), state(done) })
     local contact = site:contacts(here)[2]
     assert.same({ "dnc", "cancelled", false }, { contact.last_outcome, contact.callback.status,
       contact.callback.active })

@@ -1,13 +1,14 @@
--- Numbers that came on the do-not-call list while campaigns run: their waiting contacts end as
--- `dnc` (dialler.md §3.2, row 19). One that is being dialled meanwhile meets the Dialler's gate,
--- which asks the list itself; so does one that a crash between the list and this leaves waiting.
+-- Numbers that came on the do-not-call list after an upload: the waiting contacts of campaigns that
+-- are not over end as `dnc` (dialler.md §3.2, row 19). One that is being dialled meanwhile meets
+-- the Dialler's gate, which asks the list itself; so does one that a crash between the list and
+-- this leaves waiting.
 local campaign_steps = require("services.campaigns.steps")
 local states = require("cxb.campaign.states")
 
 local M = {}
 
 local BATCH, WAIT_MS = 200, 10000
-local unfinished = { ["in"] = { "running", "paused" } }
+local unfinished = { ["in"] = { "draft", "running", "paused" } }
 local waiting, called_back = { ["in"] = {} }, "callback_scheduled"
 for _, status in ipairs(states.waiting) do
   states.check(status, "dnc", "A")
@@ -16,7 +17,7 @@ for _, status in ipairs(states.waiting) do
   end
 end
 
----(waits) Campaigns whose contacts are dialled, or will be when they go on.
+---(waits) Campaigns whose contacts are dialled, or will be when they start or go on.
 ---@param scope string "global" or the id of a campaign
 ---@return table[]? campaigns, table? err
 function M.campaigns(app, scope)
