@@ -16,6 +16,7 @@ import time
 import websockets
 
 LIMIT = 65536  # what test_ws.c serves with
+PATIENCE = 60  # s; a busy machine is slow, and the server has its own idea of how long is too long
 
 
 def check(what, ok):
@@ -43,7 +44,7 @@ async def fragments(port):
         check("text of fragments", await ws.recv() == "€uro und mehr")
         await ws.send([b"x" * 30000, b"y" * 30000, b"z"])
         check("binary of fragments", await ws.recv() == b"x" * 30000 + b"y" * 30000 + b"z")
-        await asyncio.wait_for(await ws.ping(b"payload"), 5)
+        await asyncio.wait_for(await ws.ping(b"payload"), PATIENCE)
 
 
 async def offers_deflate(port):
@@ -66,7 +67,7 @@ async def closed_by_server(port):
 # ---- raw clients -----------------------------------------------------------------------------
 
 def upgrade(port, early=b""):
-    s = socket.create_connection(("127.0.0.1", int(port)), timeout=5)
+    s = socket.create_connection(("127.0.0.1", int(port)), timeout=PATIENCE)
     key = base64.b64encode(os.urandom(16)).decode()
     s.sendall(f"GET /echo HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
               f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode() + early)
@@ -118,7 +119,6 @@ def expect_close(s, code):
     check(f"close frame, got {opcode} {data[:2].hex()}", opcode == 8)
     check(f"code {struct.unpack('!H', data[:2])[0]} should be {code}",
           struct.unpack("!H", data[:2])[0] == code)
-    s.settimeout(5)
     while s.recv(65536):
         pass
 
@@ -190,8 +190,7 @@ def silent(port):
     s = upgrade(port)
     s.sendall(frame(1, b"close me"))
     check("close frame", read_frame(s)[0] == 8)
-    s.settimeout(5)
-    check("end of file within 5 s", s.recv(1) == b"")
+    check("end of file", s.recv(1) == b"")
 
 
 def wait_until_full(s):

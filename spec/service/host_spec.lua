@@ -269,8 +269,8 @@ describe("containment", function()
     local answer = control { verb = "spin" }
     assert.matches("stalled at .*service.lua:%d+", answer.message)
     assert.is_true(control({ verb = "status" }).ok)
-    local line = cjson.decode(expect_line(child, "a task does not yield"))
-    assert.equal("spin", line.task)
+    -- Of the service's own tasks one may be as slow, on a busy machine.
+    local line = cjson.decode(expect_line(child, 'a task does not yield.*"task":"spin"'))
     assert.matches("service.lua$", line.file)
     assert.is_number(line.line)
   end)

@@ -8,7 +8,7 @@ describe("the outbox", function()
   local world, dir, box, receiver, url
 
   -- What the receiver does is in the path: /<status>/<how often>[/<Retry-After>], then 200. At
-  -- /die it dies without answering, once.
+  -- /die it dies without answering, once; /shut is answered 503 until MARK is there.
   local HANDLER = [[
     local count = {}
     return function(req, seen, body)
@@ -22,6 +22,8 @@ describe("the outbox", function()
         return cxb.time.sleep(60000)
       elseif status == "die" then
         status = 200
+      elseif status == "shut" then
+        status = io.open(MARK) and 200 or 503
       end
       if wait == "date" then
         wait = os.date("!%a, %d %b %Y %H:%M:%S GMT", math.ceil(cxb.time.now() / 1000) + 2)
@@ -31,7 +33,7 @@ describe("the outbox", function()
 
   local function receive(port)
     receiver = world:server("tcp:127.0.0.1:" .. port,
-      (HANDLER:gsub("MARK", ("%q"):format(dir .. "/died"))))
+      (HANDLER:gsub("MARK", ("%q"):format(dir .. "/mark"))))
     url = "http://127.0.0.1:" .. port
   end
 
@@ -66,8 +68,8 @@ describe("the outbox", function()
     end
   end
 
-  local function await(id, wanted, timeout_ms)
-    World.wait_until(wanted, function() return state(id) == wanted end, timeout_ms)
+  local function await(id, wanted)
+    World.wait_until(wanted, function() return state(id) == wanted end)
   end
 
   it("delivers a row with its key, the secret of the moment and nothing else of its own", function()
@@ -99,7 +101,7 @@ describe("the outbox", function()
     for i, status in ipairs({ "500", "503", "408", "425", "302" }) do
       ids[i] = assert(put("s" .. i, "/" .. status .. "/2"))
     end
-    for _, id in ipairs(ids) do await(id, "done", 20000) end
+    for _, id in ipairs(ids) do await(id, "done") end
     local keys = {}
     for _, request in ipairs(receiver.seen()) do
       local key = request.headers["idempotency-key"]
@@ -138,7 +140,7 @@ describe("the outbox", function()
   it("waits as long as it is asked to, in seconds or until a date", function()
     local ids = { assert(put("s1", "/429/1/2")), assert(put("s2", "/503/1/date")) }
     local from = cxb.time.mono()
-    for _, id in ipairs(ids) do await(id, "done", 20000) end
+    for _, id in ipairs(ids) do await(id, "done") end
     assert.is_true(cxb.time.mono() - from >= 1900)
     assert.equal(4, #receiver.seen())
   end)
@@ -146,8 +148,9 @@ describe("the outbox", function()
   it("delivers again what a receiver stored without answering", function()
     local id = assert(put("s1", "/silent/1"))
     await(id, "sending")
-    assert(put("s2", "/200")) -- others are not held up
-    await(id, "done", 40000)
+    World.wait_until("the request", function() return receiver.seen()[1] end)
+    await(assert(put("s2", "/200")), "done") -- others are not held up
+    await(id, "done")
     local seen = receiver.seen()
     assert.equal(3, #seen)
     assert.equal(seen[1].body, seen[3].body)
@@ -165,8 +168,8 @@ describe("the outbox", function()
     end)
     assert.equal(2, box:stats().ready + box:stats().sending)
     receive(url:match("%d+$"))
-    await(id, "done", 60000)
-    await(later, "done", 60000)
+    await(id, "done")
+    await(later, "done")
     assert.equal(2, #receiver.seen())
   end)
 
@@ -182,12 +185,13 @@ describe("the outbox", function()
   end)
 
   it("tries every row once more when it is flushed", function()
-    local id = assert(put("s1", "/503/4"))
-    World.wait_until("some failures", function()
+    local id = assert(put("s1", "/shut"))
+    World.wait_until("a long wait", function()
       local _, row = state(id)
-      return row and row.attempts >= 4 and row.state == "ready"
+      return row and row.state == "ready" and row.next_at > cxb.time.iso(cxb.time.now() + 3000)
     end)
-    assert.is_true(box:flush(10000))
+    assert(io.open(dir .. "/mark", "w")):close() -- at once: no attempt is under way
+    assert.is_true(box:flush(60000))
     assert.equal("done", (state(id)))
   end)
 
@@ -197,10 +201,11 @@ describe("the outbox", function()
     receiver:wait()
     world:write(dir .. "/worker.lua", ([[
       local box = assert(cxb.outbox.open(%q))
-      for i = 1, math.huge do
+      for i = 1, 3000 do
         assert(box:put { kind = "result", session_id = "k" .. i, url = %q, body = "{}" })
         cxb.process.print(i .. "\n")
-      end]]):format(path, url .. "/200"))
+      end
+      cxb.time.sleep(600000)]]):format(path, url .. "/200"))
     local worker = world:start({ World.program, dir .. "/worker.lua" })
     World.wait_until("some rows", function() return #worker.log >= 30 end)
     local busy, code = cxb.outbox.open(path)
@@ -270,6 +275,6 @@ describe("the outbox", function()
     end)
     assert.same({}, receiver.seen())
     newer:close()
-    await(id, "done", 20000)
+    await(id, "done")
   end)
 end)

@@ -215,8 +215,8 @@ describe("a socket that a script opens", function()
     local conn, other = assert(cxb.ws.connect(url .. "/audio")), assert(cxb.ws.connect(base .. "/echo"))
     conn:pipe_json(other:sink(), { path = "audio" })
     for n = 0, 19 do
-      assert.equal(('{"audio":4,"n":%d}'):format(n), select(2, conn:receive(5000)))
-      assert.equal("\0\1\2\3", select(2, other:receive(5000)))
+      assert.equal(('{"audio":4,"n":%d}'):format(n), select(2, conn:receive(30000)))
+      assert.equal("\0\1\2\3", select(2, other:receive(30000)))
     end
     conn:close()
     other:close()
