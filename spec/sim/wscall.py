@@ -138,6 +138,7 @@ class Call:
         self.log, self.turns, self.replies = [], [], []
         self.arrivals = []         # ms of each bot frame
         self.bot_bytes = self.clears = self.marks = self.chunk_gaps = 0
+        self.sent_ms = 0           # of the caller's audio
         self.played_ms = 0         # since the last mark
         self.dry = 0               # frames the queue ran dry in the middle of speech
         self.voice_at = None       # ms of the last voiced frame that was played
@@ -316,6 +317,7 @@ class Call:
             for message in [*self.replies, *media]:
                 if message is not None:
                     await ws.send(message)
+            self.sent_ms += FRAME_MS * len(media)
             self.replies.clear()
             if self.ms() > self.args.max_s * 1000:
                 self.failure = "too_long"
@@ -387,7 +389,7 @@ class Call:
             "close_reason": getattr(self, "close_reason", None), "closed_by": self.closed_by,
             "duration_ms": round(self.ms()), "turns": self.turns, "turns_left": len(self.todo),
             "first_bot_ms": None if self.first_voice is None else round(self.first_voice),
-            "bot_frames": len(self.arrivals),
+            "sent_ms": self.sent_ms, "bot_frames": len(self.arrivals),
             "bot_ms": round(self.bot_bytes / 2 / self.wire.rate * 1000), "bursts": bursts,
             "gap_ms": {"p50": percentile([g for g in gaps if g < 300], 50),
                        "p99": percentile([g for g in gaps if g < 300], 99),
