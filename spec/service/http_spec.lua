@@ -352,7 +352,10 @@ end)
 
 describe("a guarded request", function()
   local function used() return json.decode(get("/slot").body).used end
-  after_each(function() cxb.fs.remove(dir .. "/release") end)
+  after_each(function()
+    cxb.fs.remove(dir .. "/release")
+    world:wait_until("the slot is free", function() return used() == 0 end)
+  end)
 
   it("holds the slot while it runs; the next is refused in JSON without reaching Lua", function()
     local first = cxb.task.spawn("first", get, "/start?held", { method = "POST" })
