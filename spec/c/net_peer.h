@@ -16,6 +16,9 @@
 /* Where the peers' scripts are (CMakeLists.txt names the folder). */
 static const char peer_dir[] = CXB_SPEC_C_DIR;
 
+/* Who waits in vain fails anyway; a busy machine is slow. */
+enum { PEER_PATIENCE_MS = 30000 };
+
 static inline void peer_setup(void) {
   signal(SIGPIPE, SIG_IGN);
 }
@@ -124,7 +127,7 @@ static inline void peer_server_start(peer_server *s, uv_loop_t *loop, const char
 static inline void peer_server_stop(peer_server *s) {
   close(s->in);
   uv_process_kill(&s->process.process, SIGTERM);
-  peer_run_until(s->loop, peer_exited, &s->process, 5000);
+  peer_run_until(s->loop, peer_exited, &s->process, PEER_PATIENCE_MS);
   peer_close_process(s->loop, &s->process);
   s->running = false;
 }

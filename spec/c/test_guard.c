@@ -284,7 +284,7 @@ static int set_up(void **state) {
 /* The server's ends of the connections notice that ours are gone; then nothing is left. */
 static int tear_down(void **state) {
   cxb_http_client_close();
-  uint64_t until = uv_now(&loop) + 10000;
+  uint64_t until = uv_now(&loop) + 30000;
   while (uv_loop_alive(&loop) && uv_now(&loop) < until)
     uv_run(&loop, UV_RUN_ONCE);
   return uv_loop_close(&loop);

@@ -117,7 +117,7 @@ static void what_was_appended_is_read_back_in_order(void **state) {
 static void without_a_sync_it_is_on_disk_soon(void **state) {
   made m = create(in_folder("soon.jnl"));
   append_number(m.j, 1);
-  int64_t until = cxb_mono_ms() + 5000;
+  int64_t until = cxb_mono_ms() + 20000;
   while (numbers_in(in_folder("soon.jnl"), NULL) < 1 && cxb_mono_ms() < until)
     uv_run(&loop, UV_RUN_NOWAIT);
   assert_int_equal(numbers_in(in_folder("soon.jnl"), NULL), 1);

@@ -152,14 +152,14 @@ static void peer_read(talk *t) {
 
 #define RUN_UNTIL(t, reads, condition)                                                             \
   do {                                                                                             \
-    int64_t end_ = cxb_mono_ms() + 8000;                                                           \
+    int64_t end_ = cxb_mono_ms() + 30000;                                                          \
     while (!(condition) && cxb_mono_ms() < end_) {                                                 \
       uv_run(&(t)->loop, UV_RUN_ONCE);                                                             \
       if (reads)                                                                                   \
         peer_read(t);                                                                              \
     }                                                                                              \
     if (!(condition))                                                                              \
-      fail_msg("in 8 s not: %s\nlog:\n%s", #condition, (t)->log.data);                             \
+      fail_msg("in 30 s not: %s\nlog:\n%s", #condition, (t)->log.data);                            \
   } while (0)
 
 static talk *begin(const char *wire, const char *head) {

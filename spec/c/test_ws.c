@@ -242,7 +242,7 @@ static bool is_set(void *arg) {
 static void context_close(uv_loop_t *loop, cxb_ws_context *ctx) {
   bool done = false;
   cxb_ws_context_close(ctx, set_flag, &done);
-  peer_run_until(loop, is_set, &done, 5000);
+  peer_run_until(loop, is_set, &done, PEER_PATIENCE_MS);
 }
 
 static void serve_stop(served *s) {
@@ -264,7 +264,7 @@ static void client_case(const char *name, served *s) {
   char port[16];
   snprintf(port, sizeof port, "%d", s->port);
   assert_int_equal(peer_run_script(&loop, "ws_peer.py", name, port, 60000), 0);
-  peer_run_until(&loop, all_closed, s, 5000);
+  peer_run_until(&loop, all_closed, s, PEER_PATIENCE_MS);
   serve_stop(s);
   peer_loop_close(&loop);
 }
@@ -374,7 +374,7 @@ static void two_loops_on_two_threads_do_not_meet_run(void *arg) {
   char port[16];
   snprintf(port, sizeof port, "%d", s->port);
   s->agains = peer_run_script(&loop, "ws_peer.py", "echo", port, 60000);
-  peer_run_until(&loop, all_closed, s, 5000);
+  peer_run_until(&loop, all_closed, s, PEER_PATIENCE_MS);
   serve_stop(s);
   peer_loop_close(&loop);
 }
@@ -476,7 +476,7 @@ static void outbound_connect(outbound *o, const char *url) {
   assert_int_equal(cxb_ws_connect(o->ctx, url, "X-Key: 42\r\n", "v1", 3000, NULL, &client_handler,
                                   &o->c, &o->ws),
                    0);
-  peer_run_until(&o->loop, opened_or_closed, &o->c, 5000);
+  peer_run_until(&o->loop, opened_or_closed, &o->c, PEER_PATIENCE_MS);
 }
 
 static void outbound_path(outbound *o, const char *path) {
@@ -497,17 +497,17 @@ static void client_echoes_all_sizes(void **state) {
     for (int binary = 0; binary < 2; binary++) {
       o.c.got = false;
       assert_int_equal(cxb_ws_send(o.ws, binary, data, sizes[i]), 0);
-      peer_run_until(&o.loop, got_or_closed, &o.c, 5000);
+      peer_run_until(&o.loop, got_or_closed, &o.c, PEER_PATIENCE_MS);
       assert_int_equal(o.c.len, sizes[i]);
       assert_int_equal(o.c.binary, binary);
       assert_memory_equal(o.c.data, data, sizes[i]);
     }
   }
   cxb_ws_ping(o.ws);
-  peer_run_until(&o.loop, client_ponged, &o.c, 5000);
+  peer_run_until(&o.loop, client_ponged, &o.c, PEER_PATIENCE_MS);
   cxb_ws_close(o.ws, 1000, "bye");
   assert_int_equal(cxb_ws_send(o.ws, true, "x", 1), CXB_ECLOSED);
-  peer_run_until(&o.loop, client_closed, &o.c, 2000);
+  peer_run_until(&o.loop, client_closed, &o.c, PEER_PATIENCE_MS);
   assert_int_equal(o.c.code, 1000);
   outbound_stop(&o);
 }
@@ -516,7 +516,7 @@ static void client_sends_headers_and_host(void **state) {
   outbound o;
   outbound_start(&o, "tcp");
   outbound_path(&o, "/headers");
-  peer_run_until(&o.loop, got_or_closed, &o.c, 5000);
+  peer_run_until(&o.loop, got_or_closed, &o.c, PEER_PATIENCE_MS);
   char expected[64];
   snprintf(expected, sizeof expected, "42|localhost:%d", o.server.port);
   assert_int_equal(o.c.len, strlen(expected));
@@ -528,7 +528,7 @@ static void client_reassembles_fragments(void **state) {
   outbound o;
   outbound_start(&o, "tcp");
   outbound_path(&o, "/fragments");
-  peer_run_until(&o.loop, got_or_closed, &o.c, 5000);
+  peer_run_until(&o.loop, got_or_closed, &o.c, PEER_PATIENCE_MS);
   assert_int_equal(o.c.len, 15);
   assert_memory_equal(o.c.data, "in three pieces", 15);
   outbound_stop(&o);
@@ -544,7 +544,7 @@ static void client_reports_how_it_ended(void **state) {
   outbound_start(&o, "tcp");
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     outbound_path(&o, cases[i].path);
-    peer_run_until(&o.loop, client_closed, &o.c, 5000);
+    peer_run_until(&o.loop, client_closed, &o.c, PEER_PATIENCE_MS);
     if (o.c.code != cases[i].code)
       print_message("%s: %s\n", cases[i].path, o.c.reason);
     assert_int_equal(o.c.code, cases[i].code);
@@ -557,7 +557,7 @@ static void client_close_does_not_wait_for_a_deaf_peer(void **state) {
   outbound_start(&o, "tcp");
   outbound_path(&o, "/deaf");
   cxb_ws_close(o.ws, 1000, NULL);
-  peer_run_until(&o.loop, client_closed, &o.c, 2000);
+  peer_run_until(&o.loop, client_closed, &o.c, PEER_PATIENCE_MS);
   assert_int_equal(o.c.code, 1006);
   outbound_stop(&o);
 }
@@ -586,7 +586,7 @@ static void client_speaks_over_a_unix_socket(void **state) {
   outbound o;
   outbound_start(&o, address);
   outbound_connect(&o, url);
-  peer_run_until(&o.loop, got_or_closed, &o.c, 5000);
+  peer_run_until(&o.loop, got_or_closed, &o.c, PEER_PATIENCE_MS);
   assert_memory_equal(o.c.data, "42|localhost", 12);
   outbound_stop(&o);
   unlink(address + 5);
@@ -616,10 +616,10 @@ static void client_checks_certificates(void **state) {
       assert_memory_equal(o.c.reason, "tls", 3);
     if (trusted) {
       assert_int_equal(cxb_ws_send(o.ws, true, "over tls", 8), 0);
-      peer_run_until(&o.loop, got_or_closed, &o.c, 5000);
+      peer_run_until(&o.loop, got_or_closed, &o.c, PEER_PATIENCE_MS);
       assert_memory_equal(o.c.data, "over tls", 8);
       cxb_ws_close(o.ws, 1000, NULL);
-      peer_run_until(&o.loop, client_closed, &o.c, 3000);
+      peer_run_until(&o.loop, client_closed, &o.c, PEER_PATIENCE_MS);
       snprintf(url, sizeof url, "wss://127.0.0.1:%d/", o.server.port);
       outbound_connect(&o, url);
       assert_memory_equal(o.c.reason, "tls", 3); /* the certificate names another host */
