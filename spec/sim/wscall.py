@@ -139,6 +139,7 @@ class Call:
         self.arrivals = []         # ms of each bot frame
         self.bot_bytes = self.clears = self.marks = self.chunk_gaps = 0
         self.sent_ms = 0           # of the caller's audio
+        self.behind_ms = 0         # at most, by its own clock: somebody kept it waiting
         self.played_ms = 0         # since the last mark
         self.dry = 0               # frames the queue ran dry in the middle of speech
         self.voice_at = None       # ms of the last voiced frame that was played
@@ -310,7 +311,9 @@ class Call:
         tick = 0
         while not self.finished.is_set():
             tick += 1
-            await asyncio.sleep(max(0, self.began + tick * FRAME_MS / 1000 - time.monotonic()))
+            due = self.began + tick * FRAME_MS / 1000
+            await asyncio.sleep(max(0, due - time.monotonic()))
+            self.behind_ms = max(self.behind_ms, round((time.monotonic() - due) * 1000))
             self.play()
             self.next_turn()
             media = [] if self.args.mute else [self.wire.media(self.caller_frame())]
@@ -389,7 +392,7 @@ class Call:
             "close_reason": getattr(self, "close_reason", None), "closed_by": self.closed_by,
             "duration_ms": round(self.ms()), "turns": self.turns, "turns_left": len(self.todo),
             "first_bot_ms": None if self.first_voice is None else round(self.first_voice),
-            "sent_ms": self.sent_ms, "bot_frames": len(self.arrivals),
+            "sent_ms": self.sent_ms, "behind_ms": self.behind_ms, "bot_frames": len(self.arrivals),
             "bot_ms": round(self.bot_bytes / 2 / self.wire.rate * 1000), "bursts": bursts,
             "gap_ms": {"p50": percentile([g for g in gaps if g < 300], 50),
                        "p99": percentile([g for g in gaps if g < 300], 99),
