@@ -39,7 +39,7 @@ local function upgrade(path, headers)
     return 101
   end
   local answer = assert(cxb.http.request({ url = "http+unix:" .. socket .. ":" .. path,
-    headers = all, timeout_ms = 5000 }))
+    headers = all, timeout_ms = 30000 }))
   return answer.status, (json.decode(answer.body) or {}).error
 end
 
@@ -129,7 +129,7 @@ describe("a worker", function()
     end
     local client = world:start({ "/usr/bin/python3", cxb.root .. "/spec/sim/wscall.py",
       "--transport", "audiosocket", "--tcp", "127.0.0.1:" .. port, "--json" })
-    assert(client:wait(20000))
+    assert(client:wait(60000))
     local report = json.decode(client.log[#client.log])
     assert.equal("hangup", report.events[1].event)
     assert.is_false(cxb.fs.stat(dir .. "/state/results") ~= nil)

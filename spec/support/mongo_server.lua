@@ -48,7 +48,7 @@ function server:start()
   World.wait_until("the Mongo server", function()
     if self.process.ended then error(self.process:output(), 0) end
     return self.process.log[1]
-  end, 30000)
+  end)
   return self
 end
 

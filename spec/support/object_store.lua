@@ -45,7 +45,7 @@ function store:start()
     self.dir .. "/data" }, cxb.process.environ())
   World.wait_until("the S3 server", function()
     return cxb.http.request({ url = self.url .. "/", timeout_ms = 1000 })
-  end, 30000)
+  end)
 end
 
 function store:stop()
