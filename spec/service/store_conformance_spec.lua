@@ -233,6 +233,19 @@ describe("the document store on " .. backend.name, function()
     end)
   end)
 
+  it("lists what was made in one millisecond in its turn", function()
+    for _ = 1, 200 do
+      put({ at = 7 })
+    end
+    for _, sort in ipairs({ "at", "-at" }) do
+      local docs = store:find("things", { at = 7 }, { sort = { sort }, limit = 200 })
+      for i, doc in ipairs(docs) do
+        assert.equal("n" .. (sort == "at" and i or 201 - i), doc.name)
+      end
+      assert.equal(200, #docs)
+    end
+  end)
+
   it("pages through equal and absent sort values without a gap or a repeat", function()
     for i = 1, 23 do
       put({ rank = i % 4 > 0 and i % 4 or nil, at = math.floor(i / 5) })
