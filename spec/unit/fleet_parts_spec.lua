@@ -87,6 +87,64 @@ describe("a polled host's answer", function()
     assert.is_nil(poll.read({ status = 200, body = "<html>" }))
     assert.is_nil(poll.read(nil))
   end)
+
+  it("counts no more once the host was taken off the list", function()
+    local fleet, poll = require("services.fleet"), require("services.fleet.poll")
+    local app = api.app({ FLEET_HEALTH_TIMEOUT_SECONDS = 10 })
+    local base, meanwhile = "http://host-1.example.net", nil
+    local function list(urls)
+      assert(app.store:upsert("system_settings", { _id = "system" },
+        { set = { core_fleet = json.array(urls) } }))
+      require("services.system.settings").drop(app)
+    end
+    rawset(cxb, "http", { request = function()
+      if meanwhile then meanwhile() end
+      return { status = 200, body = '{"status":"ok","fleet_max":4,"fleet_available":4,'
+        .. '"fleet_calls":0,"workers":[]}' }
+    end })
+    list({ base })
+    poll.all(app, {})
+    assert.equal(1, #fleet.hosts(app))
+    fleet.step(app, "leave", poll.host_id(base))
+    meanwhile = function() list({}) end
+    poll.all(app, {})
+    assert.equal(0, #fleet.hosts(app))
+  end)
+end)
+
+describe("carriers at LiveKit", function()
+  before_each(api.install)
+  after_each(api.restore)
+
+  it("are not made twice by the look at all of them while one is mirrored", function()
+    local livekit, sync = require("cxb.livekit"), require("services.carriers.sync")
+    local app, twirp, made, meanwhile = api.app(), livekit.twirp, 0, nil
+    function livekit.twirp(_, _, method)
+      if method:match("^Create") then
+        made = made + 1
+        return { sip_trunk_id = "ST_" .. made, sip_dispatch_rule_id = "SDR_" .. made }
+      end
+      if meanwhile then meanwhile() end
+      return { items = {} }
+    end
+    local carrier = assert(app.store:insert("carriers", { name = "C", sip_address = "sip.example.net",
+      lk_sync_status = "pending", dids = { { id = "d", number = "+912212345678",
+        direction = "inbound" } } }))
+    local function look()
+      api.now = api.now + 60000
+      assert(sync.all(app))
+      return made
+    end
+    function meanwhile() -- once all have been listed as they were before
+      meanwhile = nil
+      api.now = api.now + 5
+      assert(sync.run(app, carrier))
+    end
+    local first, second = { pcall(look) }, { pcall(look) }
+    livekit.twirp = twirp
+    assert.same({ true, 2 }, first) -- a trunk and its rule
+    assert.same({ true, 4 }, second) -- nothing is there: made anew
+  end)
 end)
 
 describe("the rate of a carrier", function()

@@ -250,9 +250,11 @@ function M.soon(app, id)
   end)
 end
 
----(waits) Looks after all carriers: what LiveKit lost or holds otherwise is made anew.
+---(waits) Looks after all carriers: what LiveKit lost or holds otherwise is made anew. A carrier
+---that changed, or was mirrored, since the objects were listed is left for the next look.
 ---@return true?, string? why
 function M.all(app)
+  local from = cxb.time.now()
   local objects, why = M.objects(app)
   local after
   repeat
@@ -262,7 +264,7 @@ function M.all(app)
     end
     for _, carrier in ipairs(list) do
       local due = not carrier.lk_retry_at or carrier.lk_retry_at <= cxb.time.now()
-      if objects and due and not running[carrier._id] then
+      if objects and due and not running[carrier._id] and carrier.updated_at < from then
         M.run(app, carrier, objects)
       elseif not objects and due and carrier.lk_sync_status == "pending" then
         failed(app, carrier, why)

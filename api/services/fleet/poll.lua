@@ -47,7 +47,16 @@ function M.read(answer)
   return good and body or nil
 end
 
--- (waits) One poll of one host.
+local function is_listed(app, base)
+  for _, listed in ipairs(M.urls(app)) do
+    if listed == base then
+      return true
+    end
+  end
+  return false
+end
+
+-- (waits) One poll of one host. An answer that comes once it was taken off the list counts no more.
 local function poll(app, base)
   local began = cxb.time.now()
   local answer, code, message = cxb.http.request({
@@ -58,6 +67,8 @@ local function poll(app, base)
   if not said then
     cxb.log.debug("a host of the URL list gives no good answer", { host = base,
       error = answer and "status " .. answer.status or message or code })
+    return nil
+  elseif not is_listed(app, base) then
     return nil
   end
   local kept = require("services.fleet").step(app, "poll", M.host_id(base), base,
