@@ -90,11 +90,20 @@ function host:beat(options)
   return body
 end
 
----(waits) Registers, and again each half second until leave().
+-- (waits) Until no heartbeat is on its way: none may arrive behind what is said or done after it.
+local function told(self)
+  World.wait_until("a heartbeat's answer", function() return not self.telling end)
+end
+
+---(waits) Registers, and again each half second until silence().
 function host:register(api, options)
   self.options = options
   local function tell()
-    return api:ask("POST", "/api/v1/fleet/register", { body = self:beat(self.options) })
+    told(self)
+    self.telling = true
+    local answer = api:ask("POST", "/api/v1/fleet/register", { body = self:beat(self.options) })
+    self.telling = false
+    return answer
   end
   local first = tell()
   if not self.task then
@@ -107,11 +116,12 @@ function host:register(api, options)
   return first
 end
 
----Silent from now on.
+---(waits) Silent from now on.
 function host:silence()
   if self.task then
     local task = self.task
     self.task = false
+    told(self)
     task:cancel()
     task:wait(5000)
   end
