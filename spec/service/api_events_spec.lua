@@ -96,8 +96,10 @@ describe("the stream of live events", function()
     local from, sent, publishing = #seen, 0, true
     local publisher = cxb.task.spawn("publisher", function()
       while publishing do
-        sent = sent + 1
-        tell("calls", sent)
+        if sent < #seen + 100 then -- a page that is away finds the last 256
+          sent = sent + 1
+          tell("calls", sent)
+        end
         cxb.time.sleep(20)
       end
     end)
@@ -147,11 +149,15 @@ describe("the stream of live events", function()
       return api:ask("GET", "/metrics").body:match("cxb_sse_streams 2\n")
     end)
     local text = ("x"):rep(4000)
-    for n = 1, 800 do cache:publish("calls", "turn", { n = n, text = text }) end
-    process.wait_until("the quick one", function()
-      local last = quick.events[#quick.events]
-      return last.name == "turn" and last.data.data.n == 800
-    end)
+    for n = 1, 800 do
+      cache:publish("calls", "turn", { n = n, text = text })
+      if n % 100 == 0 then -- who reads all the time is never 256 events behind
+        process.wait_until("the quick one", function()
+          local last = quick.events[#quick.events]
+          return last.name == "turn" and last.data.data.n == n
+        end)
+      end
+    end
     process.wait_until("the slow one's end", function()
       return api:ask("GET", "/metrics").body:match("cxb_sse_streams 1\n")
     end)

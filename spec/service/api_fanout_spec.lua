@@ -20,6 +20,7 @@ end
 
 describe("a result's consequences", function()
   local world, site, api, server, url, bot
+  local started_at = cxb.time.iso(cxb.time.now() - 3600000)
 
   setup(function()
     world = support.new()
@@ -46,7 +47,7 @@ describe("a result's consequences", function()
   local function result(id)
     return json.encode({
       session_id = id, bot_id = bot, caller_id = "+919876543210", disconnected_by = "customer",
-      call_duration_seconds = 42.3, started_at = "2026-04-24T09:00:00.000Z",
+      call_duration_seconds = 42.3, started_at = started_at,
       recording_key = "recordings/" .. id .. ".wav",
       post_call_analysis = { DISPOSITION = "Paid", do_not_call = true },
     })
@@ -124,7 +125,7 @@ describe("a result's consequences", function()
     end)
     assert.same({ 3, 1, 1 }, { contact_of("hundred").v, contact_of("hundred").attempts_made,
       site.store:count("campaign_attempts", { session_id = "hundred" }) })
-    local calls = api:ask("GET", "/api/v1/calls?from=2026-01-01T00:00:00Z&bot_id=" .. bot).answer
+    local calls = api:ask("GET", "/api/v1/calls?bot_id=" .. bot).answer
     assert.equal(1, calls.total)
     assert.equal('{"id":"hundred","outcome":"Paid"}', got("hundred")[1].body)
     assert.equal("crm-token-of-the-spec", got("hundred")[1].headers["x-token"])

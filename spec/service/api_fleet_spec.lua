@@ -29,6 +29,9 @@ describe("the fleet", function()
     end
   end
 
+  -- What is told of a host, if anything.
+  local function told(id) return row(id) or {} end
+
   local function reserve(key, more)
     local body = { key = key, purpose = "attach" }
     for name, value in pairs(more or {}) do body[name] = value end
@@ -240,21 +243,21 @@ describe("the fleet", function()
       CXB_API_CONFIG_URL = front .. "/api/v1/config", CXB_HOST_ID = "real",
       CXB_HOST_URL = "http://127.0.0.1:1" } })
     host:start(1)
-    wait_until("the host", function()
-      local one = row("real")
-      return one and one.available == 1
-    end)
+    wait_until("the host", function() return told("real").available == 1 end)
     host:start(2)
-    wait_until("the second worker", function() return row("real").available == 2 end)
+    wait_until("the second worker", function() return told("real").available == 2 end)
 
     local call = assert(host:call(1))
     wait_until("the call", function()
-      local one = row("real")
+      local one = told("real")
       return one.calls == 1 and one.available == 1 and one.workers[1].state == "call"
     end)
-    wait_until("its session", function() return row("real").workers[1].session_id end)
+    wait_until("its session", function()
+      local workers = told("real").workers
+      return workers and workers[1].session_id
+    end)
     call:hangup()
-    wait_until("the free slot", function() return row("real").available == 2 end)
+    wait_until("the free slot", function() return told("real").available == 2 end)
 
     -- A start request that names its reservation uses it up, whatever becomes of the call.
     local slot = reserve("r-0", { ttl_ms = 120000 }).answer.reservations[1]
@@ -263,7 +266,7 @@ describe("the fleet", function()
       url = "http+unix:" .. host:socket(2) .. ":/livekit/dialout",
       headers = { ["x-cxbcore-secret"] = process.SECRET, ["x-cxb-reservation"] = slot.id } }))
     assert.equal(503, answer.status) -- it has no LiveKit
-    wait_until("the reservation's end", function() return row("real").reservations == 0 end)
+    wait_until("the reservation's end", function() return told("real").reservations == 0 end)
     wait_until("the host's figure", function()
       return api:ask("GET", "/metrics").body:find('cxb_fleet_available{host="real"} 2', 1, true)
     end)
@@ -273,19 +276,19 @@ describe("the fleet", function()
       return host:get(1, "/health/fleet").fleet_available == 0
     end)
     api:ask("POST", "/api/v1/fleet/hosts/real/drain", { body = { drain = false } })
-    wait_until("the end of the drain", function() return row("real").available == 2 end)
+    wait_until("the end of the drain", function() return told("real").available == 2 end)
 
     host:kill(1) -- it held the lock, or the other does
     wait_until("what is left", function()
-      local one = row("real")
-      return one and one.available == 1 and one.max == 1
+      local one = told("real")
+      return one.available == 1 and one.max == 1
     end)
     host.workers[2]:stop() -- the last one that ends in order takes the host out
     wait_until("the host has left", function() return row("real") == nil end)
     host:start(1)
     wait_until("the host again", function() return row("real") end)
     host:kill(1)
-    wait_until("nobody", function() return row("real").status == "Unreachable" end)
+    wait_until("nobody", function() return told("real").status == "Unreachable" end)
     assert.equal(503, reserve("r-1").status)
     relay:stop()
   end)

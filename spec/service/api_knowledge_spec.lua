@@ -226,12 +226,19 @@ describe("a knowledge base", function()
       return ask(question, more).answer
     end
 
+    -- A caller waits a second for meaning, no more: a busy machine may be slower, and is asked again.
+    local function meant(question, more)
+      return support.wait_until("an answer by meaning", function()
+        local answer = asked(question, more)
+        return answer.mode == "hybrid" and answer
+      end)
+    end
+
     it("finds by meaning what shares no word, and first what both find", function()
-      local answer = asked("vehicle")
-      assert.equal("hybrid", answer.mode)
+      local answer = meant("vehicle")
       assert.matches("automobile", answer.results[1].text .. answer.results[2].text)
-      assert.equal("two.txt", asked("doctor").results[1].title)
-      assert.equal("three.txt", asked("car wash").results[1].title)
+      assert.equal("two.txt", meant("doctor").results[1].title)
+      assert.equal("three.txt", meant("car wash").results[1].title)
       local seen = support.get_json(url .. "/_seen")
       for _, request in ipairs(seen) do
         assert.equal(request.path:match("^/v1/") and "Bearer model-key-of-the-spec" or cxb.null,
@@ -245,12 +252,12 @@ describe("a knowledge base", function()
       local answer = asked("hail")
       assert.same({ "fts_fallback", "one.txt" }, { answer.mode, answer.results[1].title })
       os.remove(stall)
-      assert.equal("hybrid", asked("hail").mode)
+      meant("hail")
       local document = api:ask("GET", ("/api/v1/knowledge-bases/%s/documents"):format(own.id))
         .answer.items[1]
       assert.equal(204, api:ask("DELETE", ("/api/v1/knowledge-bases/%s/documents/%s"):format(
         own.id, document.id)).status)
-      for _, result in ipairs(asked("vehicle", { score_threshold = 0, top_k = 10 }).results) do
+      for _, result in ipairs(meant("vehicle", { score_threshold = 0, top_k = 10 }).results) do
         assert.not_equal(document.id, result.document_id)
       end
       simulator:kill("KILL")

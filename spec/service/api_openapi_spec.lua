@@ -24,7 +24,7 @@ describe("the published document", function()
     local file = world:folder() .. "/openapi.json"
     assert(cxb.fs.write(file, got.body))
     local judge = world:start({ "node", folder .. "/judge.mjs", file }, nil, folder)
-    assert.equal(0, judge:wait(120000), judge:output())
+    assert.equal(0, judge:wait(240000), judge:output())
     local report = json.decode_object(judge.log[#judge.log])
     assert.same({ valid = true, errors = {}, type_errors = {} },
       { valid = report.valid, errors = report.errors, type_errors = report.type_errors })
@@ -43,7 +43,7 @@ describe("the published document", function()
 
   it("comes from a command too, without a running API", function()
     local p = world:start({ cxb.program, cxb.root .. "/api/openapi.lua" })
-    assert.equal(0, p:wait(30000))
+    assert.equal(0, p:wait(60000))
     local said = {}
     for _, line in ipairs(p.log) do
       if not line:match('^{"ts":') then -- a log line, when the machine is busy

@@ -59,9 +59,15 @@ describe("an API on MongoDB", function()
     end)
   end
 
+  -- The store's second is short for a busy machine: who is answered 503 asks again.
   local function all_there(api, run)
     for _, id in ipairs(run.accepted) do
-      assert.equal(200, api:ask("GET", "/api/v1/calls/" .. id).status, id)
+      local status
+      World.wait_until(id, function()
+        status = api:ask("GET", "/api/v1/calls/" .. id).status
+        return status ~= 503
+      end)
+      assert.equal(200, status, id)
     end
   end
 
@@ -88,7 +94,9 @@ describe("an API on MongoDB", function()
         lines = lines + (line:find('"msg":"store unavailable"', 1, true) and 1 or 0)
       end
       assert.is_true(lines >= 2 and lines < run.refused, lines)
-      assert.equal(200, api:ask("GET", "/health", { secret = false }).status)
+      World.wait_until("good health", function()
+        return api:ask("GET", "/health", { secret = false }).status == 200
+      end)
     end)
 
   it("answers 503 while it stands still, and goes on with it", function()
@@ -127,7 +135,7 @@ describe("an API on MongoDB", function()
           changed[other] = changed[other] or given
         end
         local api = process.start(world, { env = changed, wait = false })
-        assert.equal(1, api.process:wait(30000), name)
+        assert.equal(1, api.process:wait(60000), name)
         assert.matches(name .. ": ", api.process:output(), 1, true)
         assert.is_nil(api.process:output():find("hidden-word", 1, true))
       end

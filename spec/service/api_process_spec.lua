@@ -78,7 +78,7 @@ describe("the API's process", function()
       CXB_OUTBOUND_ALLOW = { "10.0.0.0/33", "CIDRs" },
     }) do
       local api = process.start(world, { env = { [name] = case[1] }, wait = false })
-      assert.equal(1, api.process:wait(30000), name)
+      assert.equal(1, api.process:wait(60000), name)
       assert.matches(name .. ": ", api.process:output(), 1, true)
       assert.matches(case[2], api.process:output(), 1, true)
       if name:match("SECRET") then
@@ -91,7 +91,7 @@ describe("the API's process", function()
     local first = process.start(world, { env = { CXB_ADMIN_EMAIL = "", CXB_ADMIN_PASSWORD = "" } })
     local second = process.start(world, { wait = false, env = { CXB_ADMIN_EMAIL = "",
       CXB_ADMIN_PASSWORD = "", CXB_API_LISTEN = first.env.CXB_API_LISTEN } })
-    assert.equal(1, second.process:wait(30000))
+    assert.equal(1, second.process:wait(60000))
     assert.matches("CXB_API_LISTEN: listen: ", second.process:output(), 1, true)
     assert.is_nil(second.process:output():find("setup:", 1, true))
     second.env.CXB_API_LISTEN = "localhost:" .. world:port()
@@ -111,7 +111,7 @@ describe("the API's process", function()
         given[key] = key ~= name and value or ""
       end
       local api = process.start(world, { env = given, wait = false })
-      assert.equal(1, api.process:wait(30000), name)
+      assert.equal(1, api.process:wait(60000), name)
       assert.matches(name .. ": is not set, expected with MONGODB_URI", api.process:output(), 1, true)
     end
   end)
@@ -130,7 +130,7 @@ describe("the API's process", function()
       CXB_API_LISTEN = "unix:" .. dir .. "/api.sock", CXB_RUN_DIR = dir,
       CXB_STATE_DIR = dir .. "/state", PATH = cxb.process.env("PATH"),
     })
-    assert.equal(1, p:wait(30000))
+    assert.equal(1, p:wait(60000))
     assert.matches("CXB_STATE_DIR: ", p:output(), 1, true)
     assert.matches(dir .. "/state", p:output(), 1, true)
   end)

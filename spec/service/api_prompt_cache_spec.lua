@@ -1,4 +1,5 @@
 -- stores: both
+-- waits: 8
 -- Prompts that a provider keeps: the API, and a simulated Gemini over its wire.
 local llm_sim = require("support.llm_sim")
 local process = require("support.api_process")
@@ -17,6 +18,11 @@ describe("the lasting part of a bot's prompt", function()
     api = process.start(world, { env = { CXB_OUTBOUND_ALLOW = "127.0.0.1" } })
     assert.equal(200, api:ask("PUT", "/api/v1/settings/api-keys",
       { body = { google = "AIza-test-key-0123456789" } }).status)
+    -- At its first look at the clock the API makes up for the day so far: not amid a test.
+    support.wait_until("the runs of the day", function()
+      local log = api.process:output()
+      return log:find('"run":"prewarm"', 1, true) and log:find('"run":"cleanup"', 1, true)
+    end)
   end)
 
   teardown(function()

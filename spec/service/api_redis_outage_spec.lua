@@ -103,7 +103,7 @@ describe("the API while its Redis is away", function()
     for _, id in ipairs(load.kept) do
       assert.equal("completed", api:ask("GET", API .. "/calls/" .. id).answer.status)
     end
-    assert.is_true(api:ask("GET", "/health").answer.cache.ok)
+    support.wait_until("the cache", function() return api:ask("GET", "/health").answer.cache.ok end)
   end)
 
   it("lets nobody in who signed out at this process or was seen to have", function()

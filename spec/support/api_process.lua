@@ -87,7 +87,7 @@ function api:ask(method, path, options)
   end
   local answer, code, message = cxb.http.request({
     url = "http+unix:" .. self.socket .. ":" .. path, method = method, headers = headers,
-    body = body, timeout_ms = options.timeout_ms or 20000, max_body = 64 * 1024 * 1024,
+    body = body, timeout_ms = options.timeout_ms or 60000, max_body = 64 * 1024 * 1024,
   })
   if not answer then
     return { status = 0, code = code, message = message, answer = {} }
