@@ -196,6 +196,7 @@ end
 
 -- What belongs to the generation that takes calls. An outbox itself outlives generations.
 local function active()
+  published.catch_up(c)
   if not outboxes.box then
     outboxes.open(c, c.worker)
   end

@@ -39,7 +39,7 @@ end
 ]]
 
 describe("published flows", function()
-  local world, url, env, dir, first
+  local world, url, env, dir, first, second
   local revision = 0
 
   setup(function()
@@ -59,12 +59,16 @@ describe("published flows", function()
     world:close()
   end)
 
-  local function start(n)
+  local function env_of(n)
     local own = { CXB_WORKER_ID = tostring(n) }
     for name, value in pairs(env) do
       own[name] = value
     end
-    return world:service("core.lua", own, ("%s/core-%d.sock"):format(dir, n))
+    return own
+  end
+
+  local function start(n)
+    return world:service("core.lua", env_of(n), ("%s/core-%d.sock"):format(dir, n))
   end
 
   -- The next revision; workers are told of it at the next heartbeat.
@@ -120,8 +124,7 @@ describe("published flows", function()
 
   it("are fetched by the host and loaded by every worker; they go before shipped ones", function()
     publish({ mine = say("one"), echo = say("copy") })
-    first = start(1)
-    start(2)
+    first, second = start(1), start(2)
     loaded()
     assert.same({ "one", "one", "copy" }, { call(1, "mine"), call(2, "mine"), call(1, "echo") })
     publish({ mine = say("two") })
@@ -169,6 +172,32 @@ describe("published flows", function()
       assert.is_nil(loaded().workers[1].flows_error)
       assert.equal("better", call(2, "mine"))
     end)
+
+  it("that come while a worker starts are what it runs", function()
+    second:kill("KILL")
+    second:wait()
+    local held = support.wait_until("the outbox that a start waits for", function()
+      return (cxb.outbox.open(dir .. "/state/outbox-2.db", {}))
+    end)
+    second = world:start({ support.program, "core.lua" }, env_of(2))
+    local function row_of(id)
+      for _, worker in ipairs(told().workers) do
+        if worker.id == id then
+          return worker
+        end
+      end
+    end
+    support.wait_until("the worker that starts", function()
+      return row_of("2").pid == second.pid
+    end)
+    publish({ mine = say("better") })
+    support.wait_until("the other's flows", function()
+      return row_of("1").flows_revision == revision
+    end)
+    held:close()
+    loaded()
+    assert.equal("better", call(2, "mine"))
+  end)
 
   it("whose bytes are others than were published are not taken", function()
     local good = revision

@@ -86,6 +86,14 @@ function M.load(c)
   return {}
 end
 
+---(waits) Takes what was put in place while this worker started: it hears no HUP before it serves.
+function M.catch_up(c)
+  local manifest = cxb.generation == 1 and not M.problem and M.manifest(c)
+  if manifest and manifest.revision ~= M.revision then
+    cxb.process.kill(cxb.process.pid, "HUP")
+  end
+end
+
 ---What this worker says of its flows, for the host's report.
 function M.state()
   local reload, why = cxb.process.reload_state()
