@@ -39,7 +39,7 @@ end
 ---@param silent? boolean no keys
 function M.run(socket, bot, stream, ms, silent)
   media = media or json.encode({ event = "media", payload = tone() })
-  local ws = cxb.ws.connect(("ws+unix:%s:/ws/%s"):format(socket, bot), { timeout_ms = 3000 })
+  local ws = cxb.ws.connect(("ws+unix:%s:/ws/%s"):format(socket, bot), { timeout_ms = 30000 })
   if not ws then return false end
   local state = {}
   local reader = cxb.task.spawn("caller", follow, ws, state)
