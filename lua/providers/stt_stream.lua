@@ -129,7 +129,8 @@ function M:final(said, asked)
   if request and request.forget then
     self.discarding = nil
     return
-  elseif not request and (said.text == "" or self.discarding or (late and late.given)) then
+  elseif not request and (said.text == "" or self.discarding
+    or (late and (late.given or late.forget))) then
     return
   end
   self.on_event({
