@@ -13,10 +13,10 @@ from net import Channel
 PIECE_MS = 100
 
 
-@functools.lru_cache(maxsize=256)
-def tone(hz, ms, rate):
-    n = rate * ms // 1000
-    return array.array("h", (int(8000 * math.sin(2 * math.pi * hz * i / rate)) for i in range(n))).tobytes()
+@functools.lru_cache(maxsize=4096)
+def tone(hz, rate, first, last):
+    """Samples first … last - 1 of a sentence."""
+    return array.array("h", (int(8000 * math.sin(2 * math.pi * hz * i / rate)) for i in range(first, last))).tobytes()
 
 
 class Voice:
@@ -42,14 +42,14 @@ class Voice:
                  "asked_ms": int(time.monotonic() * 1000)}
         world.said.append(entry)
         await asyncio.sleep((world.tts_ms + self.slow["ms"]) / 1000)
-        pcm, began = tone(hz, ms, self.rate), time.monotonic()
-        step = self.rate * PIECE_MS // 1000 * 2
-        for at in range(0, len(pcm), step):
+        samples, began = self.rate * ms // 1000, time.monotonic()
+        step = self.rate * PIECE_MS // 1000
+        for at in range(0, samples, step):
             if self.cut and (time.monotonic() - began) * 1000 >= self.cut["after_ms"]:
                 return None
             if self.stall and at > step:
                 return False
-            await send(pcm[at:at + step], at * 1000 // 2 // self.rate)
+            await send(tone(hz, self.rate, at, min(at + step, samples)), at * 1000 // self.rate)
             entry["sent_ms"] += PIECE_MS
             await asyncio.sleep(PIECE_MS / 1000 / 10)  # ten times as fast as it is spoken
         return True
