@@ -451,9 +451,8 @@ class Audiosocket:
         if kind == self.kind:
             self.call.bot_audio(payload)
             call = self.call
-            ahead = call.bot_bytes / 2 / self.rate * 1000 - (call.ms() - call.arrivals[0])
-            if ahead > 100:
-                call.note("bad_lead", {"ms": ahead})
+            call.lead_ms = max(call.lead_ms, call.bot_bytes / 2 / self.rate * 1000
+                               - (call.ms() - call.arrivals[0]))
         elif kind == 0x00:
             self.call.note("hangup", {})
             self.call.hang_up_asked = True

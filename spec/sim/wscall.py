@@ -9,7 +9,7 @@ files in turn and prints one JSON line about the call.
             --wav question.wav --dtmf 1234# --record-bot bot.wav --json
 
 A turn (--wav, --dtmf, --text, --barge, --press) begins when the bot has spoken and then been silent for --gap
-seconds; --barge S FILE and --press S KEYS begin S seconds into the bot's next words. After the last turn the bot is
+seconds; --barge S FILE and --press S KEYS begin when S seconds of the bot's next words were played. After the last turn the bot is
 heard out and the call hung up. Exit status: 0 the call was carried, 1 it was not, 2 refused."""
 import argparse
 import asyncio
@@ -142,8 +142,10 @@ class Call:
         self.behind_ms = 0         # at most, by its own clock: somebody kept it waiting
         self.played_ms = 0         # since the last mark
         self.dry = 0               # frames the queue ran dry in the middle of speech
+        self.lead_ms = 0           # how much audio came ahead of its time, at most (wires that count it)
         self.voice_at = None       # ms of the last voiced frame that was played
         self.voice_began = None    # ms of the beginning of the bot's current words
+        self.voice_ms = 0          # of them played
         self.first_voice = None
         self.todo = list(args.turns)
         self.speaking = b""
@@ -207,11 +209,12 @@ class Call:
         frame = self.queue.pop(0) if self.queue else None
         if frame is not None:
             self.played_ms += FRAME_MS
+            self.voice_ms += FRAME_MS
             if audioop.rms(frame, 2) > VOICE:
                 if self.first_voice is None:
                     self.first_voice = now
                 if self.voice_began is None:
-                    self.voice_began = now
+                    self.voice_began, self.voice_ms = now, FRAME_MS
                     for turn in reversed(self.turns):
                         if turn.get("response_ms") is None and turn.get("voiced_end_ms"):
                             turn["response_ms"] = round(now - turn["voiced_end_ms"])
@@ -227,15 +230,14 @@ class Call:
 
     # -- what the caller does next
     def next_turn(self):
-        if self.speaking:
+        if self.speaking or (not self.todo and self.args.until_cleared and not self.clears):
             return
         waiting = (self.ms() - (self.turns[-1]["ended_ms"] if self.turns else 0)) / 1000
         silent = self.bot_silent()
         patient = self.args.patience if self.turns else self.args.first_wait
         kind = self.todo[0][0] if self.todo else None
         if kind in ("barge", "press"):
-            ready = self.voice_began is not None and (
-                self.ms() - self.voice_began >= float(self.todo[0][1]) * 1000)
+            ready = self.voice_began is not None and self.voice_ms >= float(self.todo[0][1]) * 1000
         else:
             ready = silent is not None and silent >= self.args.gap
         quiet = silent is None or silent >= self.args.gap
@@ -376,6 +378,8 @@ class Call:
             pass
         await asyncio.wait([receiving], timeout=3)
         self.close_code, self.close_reason = ws.close_code, ws.close_reason
+        if self.lead_ms > 100 + self.behind_ms:  # what waited for us has not come too early
+            self.note("bad_lead", {"ms": self.lead_ms})
 
     def report(self):
         gaps = [b - a for a, b in zip(self.arrivals, self.arrivals[1:])]
@@ -442,6 +446,7 @@ def arguments():
     p.add_argument("--first-wait", type=float, default=6, help="at most this long for the greeting, s")
     p.add_argument("--patience", type=float, default=15, help="at most this long for an answer, s")
     p.add_argument("--wait-end", type=float, default=0, help="let the bot hang up, at most this long, s")
+    p.add_argument("--until-cleared", action="store_true", help="hang up only once the bot was cut short")
     p.add_argument("--max-s", type=float, default=120)
     p.add_argument("--noise-db", type=float, help="white noise under the speech at this ratio, dB")
     p.add_argument("--rate", type=int, help="Hz, where the wire leaves a choice")
