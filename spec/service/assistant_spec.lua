@@ -69,10 +69,8 @@ describe("the assistant on a real worker", function()
     local n = #d.audio
     support.wait_until("the answer's first second", function() return #d.audio > n + 50 end)
     d:says(talk:say("Stop, that is enough for me, thank you."))
-    support.wait_until("the flush", function() return (d.count["reverse-media-stop"] or 0) > 0 end,
-      30000)
-    support.wait_until("the second request", function() return #talk:requests() >= before + 2 end,
-      30000)
+    support.wait_until("the flush", function() return (d.count["reverse-media-stop"] or 0) > 0 end)
+    support.wait_until("the second request", function() return #talk:requests() >= before + 2 end)
     d:hangup()
     local result = talk:result()
     local answer
@@ -97,7 +95,7 @@ describe("the assistant on a real worker", function()
     local d = talk:call("asha")
     talk.bot_silent(d)
     d:says(talk:say("That is all, goodbye."))
-    assert.is_true(d:wait_closed(40000))
+    assert.is_true(d:wait_closed(60000))
     local result = talk:result()
     assert.equal("bot", result.disconnected_by)
     assert.equal("Thank you for calling. Goodbye.", result.transcript[#result.transcript].text)

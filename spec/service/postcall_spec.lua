@@ -110,7 +110,7 @@ end
 
 describe("a call that is over", function()
   it("frees its slot first, is analysed, and leaves as one result with everything in it", function()
-    sim:script { ttft_ms = 1500, rules = {
+    sim:script { hold = true, rules = {
       { match_any = "Judge", text = '{"overall_score": 8}' },
       { match_any = "Analyse", text = '```json\n{"DISPOSITION": "Paid", "callback_requested": false}\n```' } } }
     local here = site()
@@ -123,6 +123,7 @@ describe("a call that is over", function()
       return World.get_json("http+unix:" .. here.socket .. ":/health").worker_calls == 0
     end)
     assert.same({}, results("live"))
+    sim:script { hold = false }
     local body = wait_result("live")
     assert.same({ DISPOSITION = "Paid", callback_requested = false }, body.post_call_analysis)
     assert.same({ overall_score = 8 }, body.qc_analysis)
@@ -133,7 +134,7 @@ describe("a call that is over", function()
     assert.same({ 0, 0 }, { requests[1].temperature, requests[2].temperature })
     assert.equal("Analyse Asha.", requests[1].messages[1].content)
     assert.matches("callback_requested", requests[1].messages[2].content)
-    assert.equal(0, worker:stop(15000))
+    assert.equal(0, worker:stop(60000))
     assert.equal(1, #results("live"))
     assert.is_nil(worker:output():find("s3cret-key", 1, true))
   end)
@@ -172,7 +173,7 @@ describe("what is left to do after calls", function()
     close(box)
     local worker = here.start()
     world:wait_until("the model's request", function() return asked("case drain") > 0 end)
-    assert.equal(0, worker:stop(20000))
+    assert.equal(0, worker:stop(60000))
     assert.same({ drained = true }, results("drain")[1].post_call_analysis)
   end)
 

@@ -8,7 +8,8 @@ Prints its port, then serves until it is stopped:
     POST …/chat/completions             OpenAI, streamed or whole
     POST …:streamGenerateContent        Gemini (API key or bearer), POST …/cachedContents beside it
     POST /token                         an OAuth token for a service account's assertion
-    POST /_script {answers, rules, ttft_ms, token_ms}    what to answer (also --script FILE)
+    POST /_script {answers, rules, ttft_ms, token_ms, hold}    what to answer (also --script FILE);
+                                        while `hold` is true nothing is
     GET  /_seen                         the requests so far
 
 `answers` are given in turn, each once. When there are none, the first of `rules` whose `match` is in
@@ -35,7 +36,7 @@ class Gone(Exception):
 class Sim:
     def __init__(self, args):
         self.ttft_ms, self.token_ms = args.ttft_ms, args.token_ms
-        self.answers, self.rules, self.seen, self.caches = [], [], [], {}
+        self.answers, self.rules, self.seen, self.caches, self.hold = [], [], [], {}, False
         self.connections = self.ids = 0
         if args.script:
             with open(args.script) as f:
@@ -46,6 +47,7 @@ class Sim:
         self.rules = script.get("rules", self.rules)
         self.ttft_ms = script.get("ttft_ms", self.ttft_ms)
         self.token_ms = script.get("token_ms", self.token_ms)
+        self.hold = script.get("hold", self.hold)
         for name in script.get("drop_caches", []):
             self.caches.pop(name, None)
 
@@ -186,6 +188,8 @@ class Model:
         if self.cache_is_gone():
             return await self.connection.reply(
                 403, {"error": {"code": 403, "status": "PERMISSION_DENIED"}})
+        while self.sim.hold:
+            await self.connection.pause(20)
         answer = self.plan = self.sim.choose(self.texts())
         fault = answer.get("fault")
         if isinstance(fault, int):

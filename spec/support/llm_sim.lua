@@ -14,7 +14,7 @@ function M.start(world, args)
     "--token-ms", "0" }
   for _, arg in ipairs(args or {}) do command[#command + 1] = arg end
   local process = world:start(command)
-  local port = world:wait_until("the simulator's port", function() return tonumber(process.log[1]) end, 20000)
+  local port = world:wait_until("the simulator's port", function() return tonumber(process.log[1]) end)
   return setmetatable({ url = "http://127.0.0.1:" .. port, port = port, process = process }, sim)
 end
 

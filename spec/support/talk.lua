@@ -49,7 +49,7 @@ function M.start(world, bots, o)
   for name, value in pairs(o.env or {}) do env[name] = value end
   support.wait_until("the model's server", function()
     return support.get_json(self.llm .. "/_seen")
-  end, 20000)
+  end)
   self.worker = world:service("core.lua", env, self.socket)
   return self
 end
@@ -100,7 +100,8 @@ function M:call(bot, o)
   return d
 end
 
----(waits) Until the bot has been silent for a second after more than `after` frames of its audio.
+---(waits) Until the bot has been silent for two seconds after more than `after` frames of its audio:
+---a busy worker pauses between sentences, too.
 ---@return integer frames so far
 function M.bot_silent(d, after)
   local last, at = -1, cxb.time.mono()
@@ -108,8 +109,8 @@ function M.bot_silent(d, after)
     if #d.audio ~= last then
       last, at = #d.audio, cxb.time.mono()
     end
-    return last > (after or 0) and cxb.time.mono() - at > 1000
-  end, 60000)
+    return last > (after or 0) and cxb.time.mono() - at > 2000
+  end)
   return last
 end
 
@@ -132,7 +133,7 @@ function M:heard(d)
 end
 
 ---(waits) The result of the latest call, from its file.
-function M:result(timeout_ms)
+function M:result()
   local list
   support.wait_until("a result", function()
     list = {}
@@ -144,7 +145,7 @@ function M:result(timeout_ms)
     end
     look(self.dir .. "/state/results")
     return #list >= self.calls
-  end, timeout_ms or 30000)
+  end)
   local newest, body
   for _, path in ipairs(list) do
     local text = self.world:read(path)

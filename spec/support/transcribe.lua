@@ -13,7 +13,7 @@ local WORDS = { "zero", "one", "two", "three", "four", "five", "six", "seven", "
 return function(socket, wav)
   local pcm, rate = assert(cxb.media.read_wav(wav))
   local url = ("ws+unix:%s:/stt?rate=%d&stop_ms=900"):format(socket, rate)
-  local conn = assert(cxb.ws.connect(url, { timeout_ms = 5000 }))
+  local conn = assert(cxb.ws.connect(url, { timeout_ms = 60000 }))
   local heard, waiting, ids = {}, 0, 0
   assert(conn:send(json.encode { type = "hints", words = WORDS }))
 
