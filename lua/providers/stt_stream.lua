@@ -17,7 +17,8 @@ M.__index = M
 
 -- A provider that was asked for a final text and has nothing to say may keep silent; one that says
 -- nothing at all, asked so often, is gone, and so is one that talks nonsense.
-local answer_ms, most_unanswered, most_errors = 1000, 2, 20
+M.answer_ms = 1000
+local most_unanswered, most_errors = 2, 20
 
 -- False when it was closed before.
 local function shut(self)
@@ -175,7 +176,7 @@ local function ask(self, request)
   self.asked[#self.asked + 1] = request
   self.wire.finalize(self)
   cxb.task.spawn("stt_final", function()
-    cxb.time.sleep(answer_ms)
+    cxb.time.sleep(self.answer_ms)
     if request.over or self.closed then
       return
     end
