@@ -41,14 +41,16 @@ local function le(n, bytes)
   return table.concat(out)
 end
 
--- The microphone runs from before the call: some seconds of silence first, then the words.
+-- The microphone runs from before the call: some seconds of silence first, then the words; once
+-- more for a page that was not in the call yet.
 local function speech(world, text, silence)
   support.need("espeak-ng")
   local path = world:folder() .. "/question.wav"
   local p = world:start({ "espeak-ng", "-v", "en-us", "-s", "140", "-w", path, text })
   assert.equal(0, p:wait(30000))
   local words, rate = assert(cxb.media.read_wav(path))
-  local pcm = ("\0\0"):rep(silence * rate) .. words
+  local function quiet(seconds) return ("\0\0"):rep(seconds * rate) end
+  local pcm = quiet(silence) .. words .. quiet(12) .. words
   return world:write(path, "RIFF" .. le(36 + #pcm, 4) .. "WAVEfmt " .. le(16, 4) .. le(1, 2)
     .. le(1, 2) .. le(rate, 4) .. le(rate * 2, 4) .. le(2, 2) .. le(16, 2) .. "data"
     .. le(#pcm, 4) .. pcm)
@@ -70,7 +72,8 @@ describe("a test call from the browser", function()
   setup(function()
     world = support.new()
     need_driver(world)
-    site = platform.up(world, { workers = 1 })
+    -- a call without audio keeps the worker busy until the page has found out
+    site = platform.up(world, { workers = 1, env = { CXB_MEDIA_TIMEOUT_SECONDS = "600" } })
   end)
 
   teardown(function()
@@ -109,6 +112,7 @@ describe("a test call from the browser", function()
     busy:send(json.encode({ event = "connected", callerId = "+919876543210", did = "+911",
       callDirection = "incoming", streamId = "busy" }))
     busy:send(json.encode({ event = "start", streamId = "busy" }))
+    busy:send(json.encode({ event = "answer" })) -- nobody lets it ring for ever
     support.wait_until("the worker to be busy", function()
       return support.get_json(site.url .. "/health/fleet").fleet_available == 0
     end)

@@ -71,10 +71,13 @@ function server:stop()
   self.process:stop()
 end
 
----What a service needs to use it.
+---What an API needs to use it. People come by a program each, which takes its time to start on a
+---busy machine: the desk waits long for them.
 ---@return table<string, string>
 function server:env()
-  return self.settings
+  local env = { AGENT_DESK_JOIN_TIMEOUT = "600", AGENT_DESK_HEARTBEAT_TTL = "600" }
+  for name, value in pairs(self.settings) do env[name] = value end
+  return env
 end
 
 ---(waits) Objects of its SIP interface by name.
