@@ -123,12 +123,13 @@ local function died(p, call, by_us)
 end
 
 -- How long the caller of a named step talks. Steps of a call that goes on are passed when disk and
--- machine let them, and end it; the others need its end.
+-- machine let them, and end it; the others need its end. Calls of five seconds are judged, from
+-- their answer, which may be late.
 local function talk_ms(name, bot)
   if name:find("^journal%.") and name ~= "journal.end" and name ~= "journal.removed" then
     return 30000
   end
-  return bot == "judged" and 5400 or 900
+  return bot == "judged" and 10000 or 900
 end
 
 -- (waits) One life of worker n that ends at a named step.
