@@ -59,6 +59,7 @@ describe("reloading", function()
       return cxb.process.control(control, { verb = "status" }).generations == 1
     end)
 
+    support.wait_until("the free slot", function() return site:health().worker_calls == 0 end)
     local second = site:call()
     support.wait_until("the second call's flow", function()
       for _, record in ipairs(site:journal() or {}) do
