@@ -29,7 +29,7 @@ local LONGEST_SOCKET = 107 -- a Unix socket's path, Linux
 -- Something that listens on the port already.
 local function port_taken(port)
   local _, code = cxb.http.request({ url = ("http://127.0.0.1:%d/health"):format(port),
-    timeout_ms = 1000, connect_timeout_ms = 1000 })
+    timeout_ms = 5000, connect_timeout_ms = 5000 })
   return code ~= "refused"
 end
 
