@@ -30,12 +30,12 @@ typedef struct sending {
   char piece[PIECE];
 } sending;
 
-/* Digits at *p as a number, CXB_EINVAL when there are none or too many. */
+/* Digits at *p as a number, CXB_EINVAL when there are none; what no file has bytes for is that. */
 static int64_t number(const char **p) {
   int64_t n = 0;
   const char *start = *p;
-  while (**p >= '0' && **p <= '9' && *p - start < 18)
-    n = n * 10 + (*(*p)++ - '0');
+  for (; **p >= '0' && **p <= '9'; (*p)++)
+    n = n < INT64_MAX / 10 ? n * 10 + (**p - '0') : INT64_MAX / 10;
   return *p == start ? CXB_EINVAL : n;
 }
 
