@@ -183,7 +183,7 @@ describe("a URL that an operator sets", function()
 
   it("may have placeholders behind its host but not in it", function()
     for _, target in ipairs({ "https://{{crm.host}}/x", "https://x.{{crm.host}}/", "{{crm.base}}/x",
-      "nonsense" }) do
+      "nonsense", "http:///crm.example/x" }) do
       assert.equal("url_not_allowed",
         make(api, { crm_prefetch = { url = target } }).answer.error, target)
     end

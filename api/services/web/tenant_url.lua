@@ -32,7 +32,7 @@ function M.refused(app, text, options)
   if options and options.base and text:match("^{{%s*[%w_.%-]+%s*}}[/?]?") then
     return nil
   end
-  local authority = text:match("^%a[%w+.-]*://([^/?#]*)")
+  local authority = text:match("^%a[%w+.-]*://([^/?#]+)")
   if not authority then
     return "must be an http or https URL"
   elseif authority:find("[{}]") then
