@@ -48,7 +48,7 @@ M.register = {
   required = { "host_id", "boot_id", "base_url", "fleet_max", "fleet_calls", "fleet_available" },
   properties = {
     host_id = M.host_id, base_url = M.base_url,
-    boot_id = { type = "string", minLength = 8, maxLength = 64 },
+    boot_id = { type = "string", minLength = 1, maxLength = 64 },
     version = { type = "string", maxLength = 64 }, generation = { type = "integer", minimum = 0 },
     fleet_max = count, fleet_calls = count, fleet_available = count,
     workers = { type = "array", maxItems = 512, items = M.worker, default = {} },

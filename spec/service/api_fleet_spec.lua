@@ -94,8 +94,10 @@ describe("the fleet", function()
         since = cxb.time.iso(cxb.time.now() + hours * 3600000) } } }).status)
       assert.equal("Healthy", status().workers[1].status)
     end
-    local taken = beat({ boot_id = "another boot" })
-    assert.same({ 409, "host_id_taken" }, { taken.status, taken.answer.error })
+    for _, boot_id in ipairs({ "another boot", "2" }) do
+      local taken = beat({ boot_id = boot_id })
+      assert.same({ 409, "host_id_taken" }, { taken.status, taken.answer.error })
+    end
     assert.equal(403, api:ask("POST", "/api/v1/fleet/register", { secret = false,
       body = host:beat() }).status)
     leave(host)
