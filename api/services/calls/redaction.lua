@@ -1,5 +1,6 @@
 -- Erasing what a call tells of a person (api.md §5.8): words, variables, numbers, recording. What
 -- is counted stays. A result that comes later brings nothing of it back.
+local erasures = require("services.recordings.erasures")
 local fleet_hosts = require("services.fleet.hosts")
 local recording_store = require("services.recordings.store")
 
@@ -50,14 +51,18 @@ end
 ---@param call table as stored
 ---@return table? call after
 ---@return table? err of the store, or {code = "recording", away = code, message}; of a success the
----addresses of hosts that could not be asked for their copy of its recording
+---addresses of hosts that could not be asked for their copy of its recording yet
 function M.erase(app, call)
-  local silent = recording_store.key(call) and fleet_hosts.silent(app) or {}
+  local key = recording_store.key(call)
+  local silent = key and fleet_hosts.silent(app) or {}
   local ok, why, away = recording_store.remove(app, call)
   if not ok then
     return nil, { code = "recording", message = why, away = away }
   end
-  local done, err = elsewhere(app.store, call._id)
+  local done, err = erasures.remember(app, key, silent)
+  if done then
+    done, err = elsewhere(app.store, call._id)
+  end
   if not done then
     return nil, err
   end

@@ -161,6 +161,31 @@ function M.find(app, call)
   return nil, errors.new(404, "recording_missing", "There is no recording of this call here.")
 end
 
+-- (waits) Takes a key out of the object store, if there is one; nil, else what is wrong.
+local function erase_object(app, key)
+  local there = M.object(app, key)
+  if not there then
+    return nil
+  end
+  local answer, code = cxb.http.request({
+    url = there.url, method = "DELETE", headers = there.headers, s3 = there.s3,
+    timeout_ms = HEAD_MS,
+  })
+  if not answer then
+    return ("the object store does not answer (%s)"):format(code)
+  elseif answer.status >= 300 and answer.status ~= 404 then
+    return ("the object store answered %d"):format(answer.status)
+  end
+end
+
+---(waits) Erases what one host has of a recording, and has uploaded of it.
+---@param base_url string of the host
+---@return boolean gone, string? why
+function M.remove_copy(app, base_url, key)
+  local wrong = erase_on(app, { base_url = base_url }, key) or erase_object(app, key)
+  return not wrong, wrong
+end
+
 ---(waits) Erases the recording of a call wherever it is: on the hosts that are there, in the object
 ---store, in the local folder.
 ---@return true?, string? why, string? code of an answer
@@ -173,16 +198,9 @@ function M.remove(app, call)
   if not clear then
     return nil, failed, "fleet_unavailable"
   end
-  local there = M.object(app, key)
-  if there then
-    local answer, code = cxb.http.request({
-      url = there.url, method = "DELETE", headers = there.headers, s3 = there.s3,
-      timeout_ms = HEAD_MS,
-    })
-    if not answer or (answer.status >= 300 and answer.status ~= 404) then
-      return nil, answer and ("the object store answered %d"):format(answer.status)
-        or ("the object store does not answer (%s)"):format(code), "object_store_unavailable"
-    end
+  failed = erase_object(app, key)
+  if failed then
+    return nil, failed, "object_store_unavailable"
   end
   local removed, code, message = cxb.fs.remove(local_path(app, key))
   if not removed and code ~= "not_found" then

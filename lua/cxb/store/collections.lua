@@ -100,6 +100,14 @@ M.recording_tokens = {
   indexes = { { "session_id" } },
 }
 
+-- Recordings that a host has still to erase.
+M.erasures = {
+  prefix = "era",
+  fields = { base_url = "s", key = "s", expires_at = "t" },
+  unique = { { "base_url", "key" } },
+  indexes = { { "expires_at" } },
+}
+
 -- The calls of an hour that agree in what the key names, counted by its quarters: zones differ by
 -- quarters of an hour.
 M.call_stats = {
