@@ -3,13 +3,15 @@
 # spec/bench/fastapi/requirements.txt) on a copy of the same SQLite file: one core for the server,
 # another for the load (wrk, 64 connections kept alive), rounds in turn, ratios of one run: of requests
 # a second, which other work on the machine disturbs, and of requests per second of the server's own CPU
-# time, which it disturbs less. Then the latency of ours at half of the load it can take.
+# time, which it disturbs less. Then the latency of ours at half of the requests a second it can take,
+# which fall due by chance, each measured from the moment it was due (spec/bench/fastapi/pace.c).
 #   spec/bench/api.sh [ROUNDS [SECONDS]]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-bin=${CXB_BIN:-$PWD/build/cxbrt} rounds=${1:-3} seconds=${2:-4} connections=64
+bin=${CXB_BIN:-$PWD/build/cxbrt} pace=build/bench/pace rounds=${1:-3} seconds=${2:-4} connections=64
 venv=$PWD/.cache/fastapi want=spec/bench/fastapi/requirements.txt
 command -v wrk >/dev/null || { echo "wrk is missing: apt-get install wrk" >&2; exit 1; }
+[ -x "$pace" ] || { echo "$pace is missing: cmake --build build --target benches" >&2; exit 1; }
 [ "$(nproc)" -ge 2 ] || { echo "two cores are needed" >&2; exit 1; }
 if ! cmp -s "$want" "$venv/.installed"; then
   rm -rf "$venv"
@@ -76,21 +78,30 @@ ticks() { # of CPU a process has used, user and system
   awk '{sub(/.*\) /, ""); print $12 + $13}' "/proc/$1/stat"
 }
 
-load() { # PID PORT KIND [WAIT_MS]: requests a second, requests per CPU second, p50 and p99 in us
+without_errors() { # ERRORS KIND PORT
+  [ "$1" = 0 ] || { echo "$2 on port $3: ${1:-no figures,} errors" >&2; tail -n 3 "$dir"/*.log >&2; exit 1; }
+}
+
+load() { # PID PORT KIND: requests a second, requests per CPU second, p50 and p99 in us
   local rate p50 p99 errors before
-  local pid=$1
-  before=$(ticks "$pid")
-  shift
+  before=$(ticks "$1")
   read -r rate p50 p99 errors < <(taskset -c 1 wrk -t1 -c$connections -d"${seconds}s" --timeout 30s \
-    -s spec/bench/fastapi/load.lua "http://127.0.0.1:$1" -- "$2" "${3:-}" "$RANDOM$RANDOM" |
-    grep '^FIGURES' | cut -d' ' -f2-)
-  [ "$errors" = 0 ] || { echo "$2 on port $1: $errors errors" >&2; tail -n 3 "$dir"/*.log >&2; exit 1; }
-  awk -v r="$rate" -v s="$seconds" -v t=$(($(ticks "$pid") - before)) -v hz="$(getconf CLK_TCK)" \
+    -s spec/bench/fastapi/load.lua "http://127.0.0.1:$2" -- "$3" "$RANDOM$RANDOM" | sed -n 's/^FIGURES //p')
+  without_errors "$errors" "$3" "$2"
+  awk -v r="$rate" -v s="$seconds" -v t=$(($(ticks "$1") - before)) -v hz="$(getconf CLK_TCK)" \
     -v a="$p50" -v b="$p99" 'BEGIN {printf "%d %d %d %d\n", r, r * s / (t / hz), a, b}'
 }
 
+half() { # PORT KIND RATE: p50 and p99 in us at half of that rate, and how late the load itself was
+  local p50 p99 errors late
+  read -r _ p50 p99 errors late < <(taskset -c 1 "$pace" spec/bench/fastapi/load.lua "$2" 127.0.0.1 "$1" \
+    $connections $(($3 / 2)) "$seconds" "$RANDOM$RANDOM" | sed -n 's/^FIGURES //p')
+  without_errors "$errors" "$2" "$1"
+  echo "$p50 $p99 $late"
+}
+
 compare() { # NAME KIND PID PORT AIM [KIND OF THEIRS]
-  local ratios=() rate cpu p50 p99 other other_cpu half
+  local ratios=() rate cpu p50 p99 other other_cpu late
   for round in $(seq "$rounds"); do
     read -r other other_cpu p50 p99 < <(load "$theirs_pid" "$theirs" "${6:-$2}")
     read -r rate cpu p50 p99 < <(load "$3" "$4" "$2")
@@ -100,9 +111,9 @@ compare() { # NAME KIND PID PORT AIM [KIND OF THEIRS]
       'BEGIN {printf "%.1f %.1f", a / b, c / d}') $rate")
   done
   read -r cpu other rate < <(printf '%s\n' "${ratios[@]}" | sort -n | sed -n "$(((rounds + 1) / 2))p")
-  half=$(awk -v r="$rate" -v c=$connections 'BEGIN {printf "%d", c * 2000 / r}')
-  read -r half other_cpu p50 p99 < <(load "$3" "$4" "$2" "$half")
-  echo "= $1 / FastAPI: $cpu x per CPU second, $other x by requests a second ($5); $rate/s; at $half/s p50 $p50 us, p99 $p99 us"
+  read -r p50 p99 late < <(half "$4" "$2" "$rate")
+  echo "= $1 / FastAPI: $cpu x per CPU second, $other x by requests a second ($5); $rate/s;" \
+    "at $((rate / 2))/s p50 $p50 us, p99 $p99 us (the load itself late by $late us at p99)"
 }
 
 compare "JSON without store" json "$json_pid" "$json" "aim 3; p99 1 ms at half load"

@@ -1,7 +1,7 @@
--- luacheck: globals wrk done request delay init
--- wrk: one kind of request, named by the first argument, its figures as one line. The second is how
--- long a connection waits between two requests, ms.
-local kind, wait = "json", nil
+-- luacheck: globals wrk done request init
+-- wrk, and pace beside it: one kind of request, named by the first argument, its figures as one line.
+-- The second is what tells the results of one run from those of another.
+local kind = "json"
 local secret, token, bot = os.getenv("CXBCORE_SECRET"), os.getenv("BENCH_TOKEN"), os.getenv("BENCH_BOT")
 local n, tag = 0, 0
 
@@ -51,13 +51,10 @@ local requests = {
 }
 
 function init(args)
-  kind, wait, tag = args[1], tonumber(args[2]), args[3] or "0"
-  if not wait then delay = nil end
+  kind, tag = args[1], args[2] or "0"
 end
 
 function request() return requests[kind]() end
--- By chance about the time asked for: connections that wait alike would come all at once.
-function delay() return wait and wait * 2 * math.random() or 0 end
 
 function done(summary, latency)
   local errors = summary.errors
