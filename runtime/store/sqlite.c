@@ -43,6 +43,7 @@ struct cxb_sqlite {
   uv_async_t wake;   /* answers have come */
   uv_check_t gather; /* the turn is over: give what was gathered to the threads */
   uv_idle_t no_sleep;
+  uv_prepare_t turn; /* the next one begins: looks are counted anew */
   queue gathered;
   int64_t gathered_at;
   cxb_sqlite_looker looker;
@@ -344,10 +345,18 @@ int cxb_sqlite_run(cxb_sqlite *db, cxb_sql *sql, void (*done)(void *, cxb_sql *)
   return 0;
 }
 
+static void on_next_turn(uv_prepare_t *prepare) {
+  cxb_sqlite *db = prepare->data;
+  db->looker.count = 0;
+  uv_prepare_stop(prepare);
+}
+
 bool cxb_sqlite_look(cxb_sqlite *db, cxb_sql *sql) {
-  return !db->closing && db->state == OPEN && has_readers(db) && !sql->out_of_memory &&
-         sql->count == 1 && cxb_sql_looks_reading(sql) &&
-         cxb_sqlite_looker_read(&db->looker, db->path, &db->options, uv_now(db->wake.loop), sql);
+  if (db->closing || db->state != OPEN || !has_readers(db) || sql->out_of_memory ||
+      sql->count != 1 || !cxb_sql_looks_reading(sql))
+    return false;
+  uv_prepare_start(&db->turn, on_next_turn);
+  return cxb_sqlite_looker_read(&db->looker, db->path, &db->options, uv_now(db->wake.loop), sql);
 }
 
 static void tell_openers(cxb_sqlite *db) {
@@ -408,6 +417,7 @@ static void close_handles(cxb_sqlite *db) {
   uv_close((uv_handle_t *)&db->wake, on_handle_closed);
   uv_close((uv_handle_t *)&db->gather, on_handle_closed);
   uv_close((uv_handle_t *)&db->no_sleep, on_handle_closed);
+  uv_close((uv_handle_t *)&db->turn, on_handle_closed);
 }
 
 static void begin_close(cxb_sqlite *db) {
@@ -496,8 +506,9 @@ static cxb_sqlite *new_db(uv_loop_t *loop, char *path, const cxb_sqlite_options 
   uv_async_init(loop, &db->wake, on_wake);
   uv_check_init(loop, &db->gather);
   uv_idle_init(loop, &db->no_sleep);
-  db->wake.data = db->gather.data = db->no_sleep.data = db;
-  db->handles = 3;
+  uv_prepare_init(loop, &db->turn);
+  db->wake.data = db->gather.data = db->no_sleep.data = db->turn.data = db;
+  db->handles = 4;
   return db;
 }
 

@@ -36,8 +36,8 @@ bool cxb_sqlite_conn_read(cxb_sqlite_conn *conn, cxb_sql *sql);
 typedef struct cxb_sqlite_looker {
   cxb_sqlite_conn conn;
   bool open;
-  int count;               /* reads of this tick */
-  uint64_t tick, again_at; /* the loop's clock, ms */
+  int count;         /* reads of this turn of the loop: its owner begins anew */
+  uint64_t again_at; /* the loop's clock, ms */
 } cxb_sqlite_looker;
 
 /* Runs one read; false: it is untouched (see cxb_sqlite_look()). */

@@ -5,11 +5,10 @@
 #include "sqlite_internal.h"
 
 /* What a key finds takes some dozen instructions; after some thousands (a millisecond) it was
- * something else. PER_TICK: of one millisecond of the loop's clock. A look saves the way to a
- * thread and back, but scattered between requests it finds the caches cold: of many, a thread reads
- * the rest in one go for half of that. And a script that goes on reading without an end then waits
- * like everybody. */
-enum { LOOK_OPS = 10000, PER_TICK = 16, AGAIN_MS = 1000 };
+ * something else. PER_TURN: of one turn of the loop. A look saves the way to a thread and back, but
+ * scattered between requests it finds the caches cold: of many, a thread reads the rest in one go
+ * for half of that. And a script that goes on reading without an end then waits like everybody. */
+enum { LOOK_OPS = 10000, PER_TURN = 16, AGAIN_MS = 1000 };
 
 static int too_long(void *arg) {
   (void)arg;
@@ -34,11 +33,7 @@ static bool open_looker(cxb_sqlite_looker *l, const char *path, const cxb_sqlite
 
 bool cxb_sqlite_looker_read(cxb_sqlite_looker *l, const char *path,
                             const cxb_sqlite_options *options, uint64_t now, cxb_sql *sql) {
-  if (l->tick != now) {
-    l->tick = now;
-    l->count = 0;
-  }
-  if (l->count >= PER_TICK || (!l->open && !open_looker(l, path, options, now)))
+  if (l->count >= PER_TURN || (!l->open && !open_looker(l, path, options, now)))
     return false;
   l->count++;
   if (!cxb_sqlite_conn_read(&l->conn, sql))
