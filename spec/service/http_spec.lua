@@ -62,6 +62,7 @@ return {
       local body = req:body()
       return req:respond(200, { body = body, headers = req.headers })
     elseif path == "/whole" then
+      io.open(dir .. "/begun", "w"):close()
       local body, code = req:body()
       local f = io.open(dir .. "/whole", "w") f:write(tostring(body), " ", tostring(code)) f:close()
       return
@@ -284,10 +285,12 @@ time.sleep(0.05); s.sendall(b"X-Admin: yes\r\n\r\n"); print(s.recv(4000).decode(
   end)
 
   it("whose body breaks off in garbage is 400 for its peer and no body for its handler", function()
-    local text = raw [[
+    local text = raw(([[
+import os
 s = connect()
 s.sendall(b"POST /whole HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
-time.sleep(0.05); s.sendall(b"nonsense\r\n"); print(drain(s).split("\r\n")[0])]]
+while not os.path.exists(%q): time.sleep(0.01)
+s.sendall(b"nonsense\r\n"); print(drain(s).split("\r\n")[0])]]):format(dir .. "/begun"))
     assert.equal("HTTP/1.1 400 Bad Request", text)
     World.wait_until("the handler ends", function() return cxb.fs.read(dir .. "/whole") end)
     assert.equal("nil closed", cxb.fs.read(dir .. "/whole"))

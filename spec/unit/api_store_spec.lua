@@ -2,6 +2,7 @@
 -- spec/service/store_conformance_spec.lua.
 local api = require("spec.support.api")
 local json = require("cxb.json")
+local World = require("support.world")
 
 local collections = {
   things = {
@@ -181,13 +182,7 @@ describe("the document store on SQLite", function()
     assert.equal(100, store:count("things", { terms = { has_all = { "w" } } }))
     assert.equal(0, waiting())
     add(101, 400)
-    for _ = 1, 500 do
-      if waiting() < 300 then
-        break
-      end
-      cxb.time.sleep(10)
-    end
-    assert.truthy(waiting() < 300)
+    World.wait_until("the words of hundreds", function() return waiting() < 300 end)
     local again = api.store(collections, store.path)
     assert.equal(400, again:count("things", { terms = { has_all = { "w" } } }))
   end)

@@ -32,7 +32,7 @@ describe("the end of a task", function()
     for _ = 1, 20 do assert.same({ nil, "timeout" }, { task:wait(1) }) end -- places are used again
     assert.same({ nil, "timeout" }, seen[2])
     go:unpark("a", nil, "c")
-    for i = 1, 5 do waiters[i]:wait(5000) end
+    for i = 1, 5 do waiters[i]:wait(60000) end
     for _, i in ipairs({ 1, 3, 4, 5 }) do assert.same({ "a", nil, "c" }, seen[i]) end
     assert.same({ "a", nil, "c" }, { task:wait() })
   end)
@@ -53,7 +53,7 @@ describe("the end of a task", function()
     end
     cxb.time.sleep(1)
     go:unpark()
-    for i = 1, 2 do waiters[i]:wait(5000) end
+    for i = 1, 2 do waiters[i]:wait(60000) end
     assert.same({ { "error", "string" }, { "error", "string" } }, seen)
   end)
 end)
