@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "../base/err.h"
+#include "../base/time.h"
 #include "redis_internal.h"
 
 enum { TIMEOUT_MS = 2000, RETRY_MIN_MS = 50, RETRY_MAX_MS = 2000 };
@@ -37,7 +38,8 @@ struct cxb_redis {
   uv_timer_t deadline, retry;
   int open_handles; /* timers and the resolver */
   int failures;
-  command *first, *last; /* under way, in order */
+  command *first, *last;  /* under way, in order */
+  const command *overdue; /* its time was up once */
   char why[160];
   cxb_redis *next_open, *prev_open;
   bool kept; /* its owner may still ask: not freed */
@@ -50,6 +52,8 @@ static void begin(cxb_redis *r);
 
 static void unlink_command(command *c) {
   cxb_redis *r = c->redis;
+  if (r->overdue == c)
+    r->overdue = NULL;
   *(c->prev ? &c->prev->next : &r->first) = c->next;
   *(c->next ? &c->next->prev : &r->last) = c->prev;
 }
@@ -158,16 +162,21 @@ static void on_connect(const redisAsyncContext *ctx, int status) {
   retry_later(r, ctx->errstr && *ctx->errstr ? ctx->errstr : "connection refused");
 }
 
-/* The first command under way is the oldest: when its time is up the server is taken for gone. */
+/* The first command under way is the oldest: when its time is up the server is taken for gone. But
+ * timers come before sockets: what has arrived while we were busy is read first. */
 static void on_deadline(uv_timer_t *timer) {
   cxb_redis *r = timer->data;
   if (!r->first)
     return;
-  int64_t left = r->first->deadline_ms - (int64_t)uv_now(r->loop);
-  if (left > 0)
+  int64_t left = r->first->deadline_ms - cxb_mono_ms();
+  if (left > 0) {
     uv_timer_start(timer, on_deadline, (uint64_t)left, 0);
-  else
+  } else if (r->overdue != r->first) {
+    r->overdue = r->first;
+    uv_timer_start(timer, on_deadline, 1, 0);
+  } else {
     drop(r, "no answer in time");
+  }
 }
 
 /* ---- a new connection ---- */
@@ -179,7 +188,7 @@ static command *new_command(cxb_redis *r, cxb_redis_reply_cb fn, void *arg) {
   c->redis = r;
   c->fn = fn;
   c->arg = arg;
-  c->deadline_ms = (int64_t)uv_now(r->loop) + r->options.timeout_ms;
+  c->deadline_ms = cxb_mono_ms() + r->options.timeout_ms; /* the loop's clock may be behind */
   c->prev = r->last;
   *(r->last ? &r->last->next : &r->first) = c;
   r->last = c;

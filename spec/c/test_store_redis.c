@@ -3,6 +3,8 @@
 #include "store_support.h"
 
 #include <hiredis/hiredis.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 
 #include "store/redis.h"
 #include "store/redis_internal.h"
@@ -124,6 +126,49 @@ static void a_server_that_says_nothing_is_given_up(void **state) {
   run_dry();
 }
 
+/* Once the client has sent something. */
+static void answer(int fd, const char *text) {
+  char bytes[256];
+  ssize_t n;
+  int64_t until = cxb_mono_ms() + 20000;
+  while ((n = recv(fd, bytes, sizeof bytes, MSG_DONTWAIT)) < 0 && cxb_mono_ms() < until)
+    uv_run(&loop, UV_RUN_NOWAIT);
+  assert_true(n > 0);
+  assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+}
+
+static void an_answer_counts_however_busy_the_loop_was(void **state) {
+  (void)state;
+  struct sockaddr_un addr = {.sun_family = AF_UNIX};
+  snprintf(addr.sun_path, sizeof addr.sun_path, "%s", in_folder("late.sock"));
+  int server = socket(AF_UNIX, SOCK_STREAM, 0);
+  assert_int_equal(bind(server, (struct sockaddr *)&addr, sizeof addr), 0);
+  assert_int_equal(listen(server, 1), 0);
+  char url[300];
+  snprintf(url, sizeof url, "unix:%s", addr.sun_path);
+  enum { TIMEOUT_MS = 1000, BUSY_US = 1100000 };
+  cxb_redis *r = open_at(url, TIMEOUT_MS);
+  outcome o;
+  assert_int_equal(ping(r, &o), 0);
+  int fd = accept(server, NULL, NULL);
+  answer(fd, "+PONG\r\n+PONG\r\n");
+  usleep(BUSY_US); /* it is here in time, and read late */
+  run_until(&o.done);
+  assert_int_equal(o.err, 0);
+
+  usleep(BUSY_US); /* asked when the loop's clock is behind */
+  assert_int_equal(ping(r, &o), 0);
+  for (int64_t until = cxb_mono_ms() + 50; cxb_mono_ms() < until;)
+    uv_run(&loop, UV_RUN_NOWAIT);
+  answer(fd, "+PONG\r\n");
+  run_until(&o.done);
+  assert_int_equal(o.err, 0);
+  cxb_redis_close(r);
+  close(fd);
+  close(server);
+  run_dry();
+}
+
 static cxb_redis *to_close;
 
 static void closing_reply(void *arg, const redisReply *reply, int err, const char *why) {
@@ -161,6 +206,7 @@ int main(void) {
       cmocka_unit_test(an_address_is_read_or_refused_with_its_rule),
       cmocka_unit_test(who_waits_for_a_connection_that_is_refused_is_told),
       cmocka_unit_test(a_server_that_says_nothing_is_given_up),
+      cmocka_unit_test(an_answer_counts_however_busy_the_loop_was),
       cmocka_unit_test(may_be_closed_by_who_is_told_of_its_end),
       cmocka_unit_test(closed_while_its_name_is_looked_up_it_tells_who_waits),
   };
