@@ -115,6 +115,41 @@ describe("the document store on SQLite", function()
     assert.same({ 2, 2 }, { found(newest, {}) })
   end)
 
+  it("keeps a document out of the indexes of what it lacks, and finds it all the same", function()
+    local store = api.store(collections)
+    for i = 1, 4 do
+      assert(store:insert("things", { owner = "o", name = "n" .. i, at = i,
+        rank = i > 2 and i or nil, terms = ({ {}, { "w" }, nil, { "w", "x" } })[i] }))
+    end
+    local function one(text)
+      return store.backend.db:exec(text)[1].n
+    end
+    local function names(filter)
+      local out = {}
+      for i, doc in ipairs(store:find("things", filter, { sort = { "at" } })) do
+        out[i] = doc.name
+      end
+      return table.concat(out, " ")
+    end
+    local with_w = { terms = { has_all = { "w" } } }
+    assert.equal(2, one("SELECT count(*) AS n FROM things_words_new"))
+    assert.equal(2, one("SELECT sum(ncell) AS n FROM dbstat WHERE name='things_lists_rank'"))
+    assert.equal("n1 n2", names({ rank = json.null }))
+    assert.equal("n1 n2", names({ rank = { exists = false } }))
+    assert.equal("n1 n2 n4", names({ rank = { ne = 3 } }))
+    assert.equal("n2 n4", names(with_w))
+    assert(store:update("things", store:find("things", { name = "n1" })[1]._id,
+      { set = { rank = 3, terms = { "w" } } }))
+    assert(store:update("things", store:find("things", { name = "n2" })[1]._id,
+      { unset = { "terms" } }))
+    assert(store:delete("things", store:find("things", { name = "n3" })[1]._id))
+    assert.equal("n1 n4", names(with_w))
+    assert.equal("n1", names({ rank = 3 }))
+    assert(store:delete("things", store:find("things", { name = "n1" })[1]._id))
+    assert.equal("n4", names(with_w))
+    assert.equal("n2", names({ rank = json.null }))
+  end)
+
   -- From here on the next statement is explained: fun(): how it was carried out.
   local function explain(store)
     local seen

@@ -6,6 +6,7 @@
 -- in hexadecimal. Words go to NAME_words_new first and from there, those of many documents at once,
 -- into the index (settling): one at a time costs it thrice as much. Without `words` there is none
 -- of both.
+local json = require("cxb.json")
 local sql = require("cxb.store.sql")
 
 local quote = sql.quote
@@ -15,10 +16,14 @@ M.__index = M
 
 local BITS, SETTLED = 20, 500
 
--- NULL for a document without them.
 local function words_sql(self, row)
   return ("(SELECT group_concat(hex(value),' ') FROM json_each(%s.doc,%s))"):format(row,
     sql.json_path(self.words))
+end
+
+-- Whether a document has any: without, it is neither in the index nor among what waits for it.
+local function has_words(self, row)
+  return ("json_array_length(%s.doc,%s)>0"):format(row, sql.json_path(self.words))
 end
 
 local function extract(row, field)
@@ -79,15 +84,15 @@ local function add_row(self, row, when)
 end
 
 local function add_words(self, row)
-  return ("INSERT INTO %s(docid,words) SELECT docid,%s FROM %s WHERE _id=%s._id"):format(
-    self.fresh, words_sql(self, row), self.table, row)
+  return ("INSERT INTO %s(docid,words) SELECT docid,%s FROM %s WHERE _id=%s._id AND %s"):format(
+    self.fresh, words_sql(self, row), self.table, row, has_words(self, row))
 end
 
 -- Out of the index or, if they are not in it yet, out of what waits for it.
 local function remove_words(self)
   return ("INSERT INTO %s(%s,rowid,words) SELECT 'delete',docid,%s FROM %s l WHERE _id=old._id "
-    .. "AND NOT EXISTS (SELECT 1 FROM %s n WHERE n.docid=l.docid)"):format(self.index, self.index,
-    words_sql(self, "old"), self.table, self.fresh)
+    .. "AND %s AND NOT EXISTS (SELECT 1 FROM %s n WHERE n.docid=l.docid)"):format(self.index,
+    self.index, words_sql(self, "old"), self.table, has_words(self, "old"), self.fresh)
 end
 
 local function forget_words(self)
@@ -131,7 +136,7 @@ local function triggers(self)
 end
 
 -- A wide index also holds what else rows are judged by, in the order of time: what a filter passes
--- over is not looked up in the table.
+-- over is not looked up in the table. Rows without the field are not in its index.
 local function indexes(self)
   local judged = {}
   for _, field in ipairs(self.fields) do
@@ -149,8 +154,8 @@ local function indexes(self)
       end
     end
     if kind then
-      out[#out + 1] = ("CREATE INDEX %s ON %s(%s)"):format(
-        quote(self.name .. "_lists_" .. field), self.table, table.concat(keys, ","))
+      out[#out + 1] = ("CREATE INDEX %s ON %s(%s) WHERE %s IS NOT NULL"):format(
+        quote(self.name .. "_lists_" .. field), self.table, table.concat(keys, ","), quote(field))
     end
   end
   return out
@@ -171,8 +176,8 @@ local function fill(self)
   }
   if self.words then
     texts[2] = ("INSERT INTO %s(rowid,words) SELECT l.docid,%s FROM %s l JOIN %s t "
-      .. "ON t._id=l._id ORDER BY l.docid"):format(self.index, words_sql(self, "t"), self.table,
-      quote(self.name))
+      .. "ON t._id=l._id WHERE %s ORDER BY l.docid"):format(self.index, words_sql(self, "t"),
+      self.table, quote(self.name), has_words(self, "t"))
   end
   return texts
 end
@@ -273,7 +278,7 @@ end
 local function hint(self, conditions)
   local by_field = {}
   for _, condition in ipairs(conditions) do
-    local narrow = condition.op == "eq" and type(condition.value) ~= "table"
+    local narrow = condition.op == "eq" and condition.value ~= json.null
       or condition.op == "prefix" and condition.value ~= ""
     by_field[condition.field or ""] = narrow and self.indexed[condition.field] or nil
   end
