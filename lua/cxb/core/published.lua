@@ -11,6 +11,8 @@ local M = {
   revision = 0,
 }
 
+local seen -- the revision that `current` named when it was loaded, or did not load
+
 ---@return string
 function M.folder(c)
   return c.CXB_FLOWS_DIR and c.CXB_FLOWS_DIR .. "/.published" or c.CXB_STATE_DIR .. "/flows"
@@ -67,6 +69,9 @@ function M.load(c)
   local why
   for _, which in ipairs(cxb.generation == 1 and { "current", "previous" } or { "current" }) do
     local manifest = M.manifest(c, which)
+    if which == "current" then
+      seen = manifest and manifest.revision
+    end
     local flows, problem = nil, nil
     if manifest then
       flows, problem = load_manifest(c, manifest)
@@ -88,8 +93,8 @@ end
 
 ---(waits) Takes what was put in place while this worker started: it hears no HUP before it serves.
 function M.catch_up(c)
-  local manifest = cxb.generation == 1 and not M.problem and M.manifest(c)
-  if manifest and manifest.revision ~= M.revision then
+  local manifest = cxb.generation == 1 and M.manifest(c)
+  if manifest and manifest.revision ~= seen then
     cxb.process.kill(cxb.process.pid, "HUP")
   end
 end
