@@ -317,7 +317,12 @@ describe("contacts of a campaign", function()
     assert.equal(7, #report.days)
     assert.same({ answered_person = 2, abandoned = 1, percent = 50, cap = 3, over = true,
       days = 7 }, report.window)
-    assert.equal(2, report.days[7].answered_person)
+    local times, answered = require("cxb.times"), {} -- it may be midnight by now
+    for _, row in ipairs(report.days) do
+      answered[row.day] = row.answered_person
+    end
+    local india = math.floor((now - 1000) / 86400000 + 5.5 / 24)
+    assert.equal(2, answered[("%04d-%02d-%02d"):format(times.date(india))])
     assert.matches("\r\n7d,2,1,50,3,true\r\n$",
       site:ask("GET", path("abandon-report?days=7&format=csv")).body)
   end)

@@ -130,7 +130,7 @@ describe("cxbrt test", function()
       package.preload["busted.core"] = function() error("module not found") end
       return assert(loadfile(%q))()]]):format(cxb.root .. "/lua/test.lua"))
     local p = world:start({ World.program, "without.lua" }, { CXB_FLOWS_DIR = dir .. "/flows" }, dir)
-    assert.equal(1, p:wait())
+    assert.equal(1, p:wait(120000))
     assert.matches("apt-get install lua-busted", p:output(), 1, true)
   end)
 end)
@@ -147,6 +147,6 @@ describe("the example flows", function()
       CXB_RUN_DIR = dir, CXB_STATE_DIR = dir .. "/state", CXB_API_CONFIG_URL = "http://127.0.0.1:1",
       PATH = cxb.process.env("PATH"),
     })
-    assert.equal(0, p:wait(), p:output())
+    assert.equal(0, p:wait(120000), p:output())
   end)
 end)
