@@ -1,4 +1,5 @@
 -- waits: 115
+-- timeout: 600
 -- Every wire of the call worker: one real worker, an independent client (spec/sim/wscall.py), real
 -- flows. The caller's tone must be in the recording, the bot's in the client's ear.
 
@@ -161,15 +162,15 @@ local function recorded_hz(r)
     return cxb.fs.stat(path) and world:read(path)
   end)
   local rate = wav:byte(25) + wav:byte(26) * 256 + wav:byte(27) * 65536
-  local crossings, seconds, step = 0, 0, rate / 50 * 4
+  local crossings, seconds, last, step = 0, 0, 0, rate / 50 * 4
   for from = 45, #wav - step + 1, step do
-    local turns, sum, last = 0, 0, 0
+    local turns, sum = 0, 0
     for at = from, from + step - 4, 4 do
       local v = wav:byte(at) + wav:byte(at + 1) * 256
       v = v >= 32768 and v - 65536 or v
       turns, last, sum = turns + (last * v < 0 and 1 or 0), v ~= 0 and v or last, sum + math.abs(v)
     end
-    if sum / (step / 4) > 3000 then
+    if sum / (step / 4) > 4000 then -- of 5093
       crossings, seconds = crossings + turns, seconds + 0.02
     end
   end

@@ -9,8 +9,8 @@ files in turn and prints one JSON line about the call.
             --wav question.wav --dtmf 1234# --record-bot bot.wav --json
 
 A turn (--wav, --dtmf, --text, --barge, --press) begins when the bot has spoken and then been silent for --gap
-seconds; --barge S FILE and --press S KEYS begin when S seconds of the bot's next words were played. After the last turn the bot is
-heard out and the call hung up. Exit status: 0 the call was carried, 1 it was not, 2 refused."""
+seconds; --barge S FILE and --press S KEYS begin when S seconds of the bot's next words were played. After the
+last turn the bot is heard out and the call hung up. Exit status: 0 the call was carried, 1 it was not, 2 refused."""
 import argparse
 import asyncio
 import json
@@ -105,12 +105,14 @@ def tones(digits, rate, on_ms=100, off_ms=100):
 
 
 def pitch(pcm, rate):
-    """Hz of a tone, by the zero crossings of its loud frames; None without one."""
+    """Hz of a tone, by the zero crossings of the frames that are full of it; None without one."""
     size, crossings, seconds = rate // 50 * 2, 0, 0.0
-    for at in range(0, len(pcm) - size + 1, size):
-        frame = pcm[at:at + size]
-        if audioop.rms(frame, 2) > VOICE * 5:
-            crossings += audioop.cross(frame, 2)
+    starts = range(0, len(pcm) - size + 1, size)
+    loud = [audioop.rms(pcm[at:at + size], 2) for at in starts]
+    full = max(VOICE * 5, max(loud, default=0) * 0.9)
+    for at, rms in zip(starts, loud):
+        if rms >= full:
+            crossings += audioop.cross(pcm[max(0, at - 2):at + size], 2)  # with the step into it
             seconds += FRAME_MS / 1000
     return round(crossings / 2 / seconds) if seconds > 0.1 else None
 
