@@ -38,6 +38,20 @@ local function keeps_super(ctx, user)
   return others or nil, not others and last_super or nil
 end
 
+-- Somebody whom the principal may lower or switch off: never the last super_admin, who is told so,
+-- or themself.
+local function removable(ctx, user)
+  local first, second = changeable, keeps_super
+  if user._id == ctx.principal.id then
+    first, second = second, first
+  end
+  local ok, refused = first(ctx, user)
+  if ok then
+    ok, refused = second(ctx, user)
+  end
+  return ok, refused
+end
+
 -- Two may take each other's rank at once: who leaves nobody behind gives it back.
 local function undo_if_last(ctx, before, after)
   local n, err = ctx.app.store:count("users", { role = "super_admin", is_active = true },
@@ -83,20 +97,14 @@ end
 local function update(ctx)
   local patch = ctx.body
   local user, err = change(ctx, function(found)
-    local self = found._id == ctx.principal.id
+    local may, refused = true, nil
     if demotes(found, patch) then
-      local kept, refused = keeps_super(ctx, found)
-      if not kept then
-        return nil, refused
-      elseif self then
-        return nil, rank_error("Nobody demotes themself.")
-      end
+      may, refused = removable(ctx, found)
+    elseif found._id ~= ctx.principal.id then
+      may, refused = changeable(ctx, found)
     end
-    if not self then
-      local may, refused = changeable(ctx, found)
-      if not may then
-        return nil, refused
-      end
+    if not may then
+      return nil, refused
     end
     if patch.role and not ranks.may_give(ctx.principal, patch.role) then
       return nil, rank_error("A role above your own cannot be given.")
@@ -111,11 +119,8 @@ end
 
 local function toggle(ctx)
   local user, err = change(ctx, function(found)
-    local kept, refused = keeps_super(ctx, found)
-    if kept then
-      kept, refused = changeable(ctx, found)
-    end
-    if not kept then
+    local may, refused = removable(ctx, found)
+    if not may then
       return nil, refused
     end
     return { set = { is_active = not found.is_active, token_version = found.token_version + 1 },
@@ -153,11 +158,8 @@ end
 -- First switched off, so that two who remove each other leave one behind.
 local function remove(ctx)
   local user, err = change(ctx, function(found)
-    local ok, refused = keeps_super(ctx, found)
-    if ok then
-      ok, refused = changeable(ctx, found)
-    end
-    if not ok then
+    local may, refused = removable(ctx, found)
+    if not may then
       return nil, refused
     end
     local busy, failed = on_call(ctx, found._id)

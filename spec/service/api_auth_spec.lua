@@ -251,6 +251,12 @@ describe("a person", function()
       lone:ask("POST", path .. "/deactivate").answer.error,
       lone:ask("PUT", path, { body = { role = "agent" } }).answer.error,
       lone:ask("DELETE", path).answer.error })
+    assert.equal(201, lone:ask("POST", "/api/v1/auth/register", { body = { email = "c@example.org",
+      name = "C", role = "admin", password = PASSWORD } }).status)
+    local below = process.token("c@example.org")
+    assert.same({ "rank", "rank" }, {
+      lone:ask("POST", path .. "/deactivate", { token = below }).answer.error,
+      lone:ask("PUT", path, { token = below, body = { role = "agent" } }).answer.error })
     local second = lone:ask("POST", "/api/v1/auth/register", { body = { email = "b@example.org",
       name = "B", role = "super_admin", password = PASSWORD } }).answer
     -- Each switches the other off at the same moment.
