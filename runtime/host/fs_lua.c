@@ -210,7 +210,8 @@ static int l_free_mb(lua_State *L) {
 
 /* The descriptor stays open on purpose: the lock is the process's for life, in every generation. */
 static int l_lock(lua_State *L) {
-  static struct { char *path; } held[16];
+  enum { MOST = 64 };
+  static struct { char *path; } held[MOST];
   static int count;
   const char *path = luaL_checkstring(L, 1);
   for (int i = 0; i < count; i++)
@@ -218,7 +219,8 @@ static int l_lock(lua_State *L) {
       lua_pushboolean(L, 1);
       return 1;
     }
-  int fd = count < 16 ? open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640) : -1;
+  errno = EMFILE;
+  int fd = count < MOST ? open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640) : -1;
   if (fd < 0)
     return cxb_push_error(L, cxb_err_from_errno(errno), "%s: %s", path, strerror(errno));
   if (flock(fd, LOCK_EX | LOCK_NB) != 0) {

@@ -5,8 +5,8 @@
 local json = require("cjson.safe")
 
 local M = {}
--- A lock file for each port that a spec was given (a process may hold sixteen; more ports are taken
--- at their looks), and those of this process.
+-- A lock file for each port that a spec was given (a process may hold sixty-four; more ports are
+-- taken at their looks), and those of this process.
 local PORTS, given = "/tmp/cxb-spec-ports", {}
 
 local world = {}
