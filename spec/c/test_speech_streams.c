@@ -14,7 +14,7 @@
 #include "speech/speaker.h"
 #include "speech_support.h"
 
-enum { RATE = 16000, PATIENCE_SECONDS = 60 };
+enum { RATE = 16000, PATIENCE_SECONDS = 150 };
 
 static cxb_engine *engine;
 
