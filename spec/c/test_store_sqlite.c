@@ -180,7 +180,7 @@ static void a_long_read_does_not_delay_commits(void **state) {
   run(db, "CREATE TABLE t(a)", NULL);
   asked slow, fast;
   ask(db, &slow,
-      request("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<40000000) "
+      request("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<4000000000) "
               "SELECT sum(i) FROM n"));
   for (int i = 0; i < 20; i++) {
     ask(db, &fast, request("INSERT INTO t VALUES(1)"));
@@ -201,7 +201,7 @@ static void a_long_read_does_not_delay_one_of_the_same_turn(void **state) {
   cxb_sqlite *db = open_plain("turn.db");
   asked slow, fast;
   ask(db, &slow,
-      request("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<40000000) "
+      request("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<4000000000) "
               "SELECT sum(i) FROM n"));
   ask(db, &fast, request("SELECT 1"));
   run_until(&fast.done);
