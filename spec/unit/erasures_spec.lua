@@ -59,6 +59,14 @@ describe("a copy of an erased recording on a host that was away", function()
     assert.same({ {}, 0 }, { run(), left() })
   end)
 
+  it("is asked for, too, when the host had left in order", function()
+    local host = assert(app.store:find("fleet_hosts", {}, {}))[1]
+    assert(app.store:update("fleet_hosts", host._id, { set = { left = true } }))
+    redact("r1")
+    here[2] = FAR
+    assert.same({ "DELETE http://far:1/recordings/recordings/r1.wav" }, run())
+  end)
+
   it("is asked for again until it is gone, or was never there", function()
     redact("r1")
     redact("r2")

@@ -169,7 +169,8 @@ function M.drain(app, host_id, drain)
 end
 
 -- Hosts that were there lately, or are on the list, and say nothing now; `hosts` are those that do.
-local function silent_rows(app, hosts)
+-- One that left in order may come back, too, but is not missed.
+local function silent_rows(app, hosts, with_left)
   local now, known = cxb.time.now(), {}
   for _, host in ipairs(hosts) do
     known[host.base_url], known[host.id] = true, true
@@ -177,7 +178,8 @@ local function silent_rows(app, hosts)
   local docs = app.store:find("fleet_hosts", { seen_at = { gt = now - SHOWN_MS } }, { limit = 500 })
   local rows = {}
   for _, doc in ipairs(docs or {}) do
-    if not known[doc.base_url] and not known[doc.host_id] and not doc.left then
+    local away = with_left or not doc.left
+    if away and not known[doc.base_url] and not known[doc.host_id] then
       rows[#rows + 1] = { host_id = doc.host_id, base_url = doc.base_url, source = doc.source,
         status = "Unreachable", version = doc.version, draining = doc.draining == true,
         age = (now - doc.seen_at) / 1000 }
@@ -194,7 +196,7 @@ local function silent_rows(app, hosts)
 end
 
 ---(waits) Addresses of hosts that were there in the last day, or are on the list, and say nothing
----now.
+---now, whether they left or went silent.
 ---@return string[]? addresses, api.error? err
 function M.silent(app)
   local hosts, err = fleet.hosts(app)
@@ -202,7 +204,7 @@ function M.silent(app)
     return nil, err
   end
   local out = {}
-  for i, row in ipairs(silent_rows(app, hosts)) do
+  for i, row in ipairs(silent_rows(app, hosts, true)) do
     out[i] = row.base_url
   end
   return out
