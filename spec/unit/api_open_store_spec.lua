@@ -55,6 +55,22 @@ describe("the store of the settings", function()
     assert.same({ 0, 2 }, { slept, tries })
   end)
 
+  it("is told of while it is brought up to date, not while its file is new", function()
+    rawset(cxb, "sqlite", nil) -- the host's
+    local folder, told = os.tmpname(), 0
+    os.remove(folder)
+    assert(cxb.fs.mkdir(folder))
+    local function open()
+      assert(open_store.open({ CXB_STATE_DIR = folder }, function()
+        told = told + 1
+      end)):close()
+      return told
+    end
+    assert.equal(0, open())
+    assert.is_true(open() > 10)
+    os.execute("rm -rf " .. folder)
+  end)
+
   it("is opened once, like the cache, however often a start is tried", function()
     local folder, opened = os.tmpname(), 0
     os.remove(folder)

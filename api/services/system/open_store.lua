@@ -28,13 +28,14 @@ local function passes(err)
 end
 
 ---(waits) Opens it and makes what is missing in it, for 30 s if need be.
----@param step? fun(collection: string) told what is looked at, and made where it is missing
+---@param step? fun(collection: string) told what is looked at, and made where it is missing; not of
+---a file that is new, which has nothing to be brought up to date
 ---@return table? store, string? why naming the variable
 function M.open(settings, step)
   local path = settings.CXB_STATE_DIR .. "/cxb.db"
   local where = settings.MONGODB_URI
     and { uri = settings.MONGODB_URI, database = settings.MONGODB_DB } or { path = path }
-  where.observe, where.step = observe, step
+  where.observe, where.step = observe, (where.uri or cxb.fs.stat(path)) and step or nil
   local deadline, told = cxb.time.mono() + RETRY_MS, false
   while true do
     local store, err = require("cxb.store").open(where)
