@@ -483,6 +483,26 @@ describe("the document store on " .. backend.name, function()
     end)
   end)
 
+  it("finds any string in a list of words", function()
+    local odd = { '"', ',', '","', 'a","b', "\\", '\\"', '\\","', "\194\162", '"\194\162', "2\194\162",
+      '["', '"]', "\n", "é", "22", "2 C", "2" }
+    for i = 1, #odd do
+      local others = {}
+      for k, word in ipairs(odd) do
+        others[#others + 1] = k ~= i and word or nil
+      end
+      put({ terms = others })
+    end
+    for i, word in ipairs(odd) do
+      local found = store:find("things", { terms = { has_all = { word } } }, { sort = { "-at" } })
+      assert.equal(#odd - 1, #found, word)
+      for _, doc in ipairs(found) do
+        assert.not_equal("n" .. i, doc.name, word)
+      end
+    end
+    assert.equal(0, store:count("things", { terms = { has_all = { "a" } } }))
+  end)
+
   it("finds elements of a list that no index holds", function()
     assert(store:insert("others", { n = 1, tags = { "a", "b" } }))
     assert(store:insert("others", { n = 2, tags = { "b" } }))

@@ -3,9 +3,9 @@
 -- document need no declaration, times inside them do ("lease.until"). Indexes: "-" descending;
 -- unique keys only over fields that are always present. `prefix` begins the ids that the store
 -- makes. `lists`: what the long lists of a collection are ordered (`by`) and filtered by (`fields`,
--- those that leave the fewest first; with "?": only whether it is there), with the array field
--- whose elements has_all looks up (`words`). `bulk`: large fields that only readers of the whole
--- document want: no filter, order or sum names them, and SQLite keeps them apart.
+-- those that leave the fewest first; with "?": only whether it is there), with the field, a list of
+-- strings, whose elements has_all looks up (`words`). `bulk`: large fields that only readers of the
+-- whole document want: no filter, order or sum names them, and SQLite keeps them apart.
 local M = {}
 
 M.users = {
