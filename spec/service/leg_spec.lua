@@ -1,4 +1,4 @@
--- waits: 31
+-- waits: 35
 -- cxb.media and the leg object: calls carried by an independent client (spec/sim/wscall.py, Python)
 -- over real sockets, on each wire.
 
@@ -114,18 +114,22 @@ describe("a leg", function()
   for _, transport in ipairs({ "cxb", "twilio", "browser" }) do
     it("carries a call with an independent client both ways, on " .. transport, function()
       serve(ECHO)
-      local report = call(transport, { "--wav", SPEECH, "--first-wait", "0.2", "--patience", "2" })
+      local report = call(transport, { "--wav", SPEECH, "--first-wait", "1.5", "--patience", "2" })
       assert.is_true(report.ok)
       assert.equal(1000, report.close_code)
       assert.equal(0, report.chunk_gaps)
-      -- Whoever is kept waiting is behind at the end, by less than the silence after the words.
+      -- Whoever is kept waiting is behind at the end, by less than the silence around the words.
       local spoken = report.turns[1]
-      assert.is_true(report.bot_ms >= spoken.ended_ms - spoken.began_ms)
+      local words_ms = spoken.ended_ms - spoken.began_ms
+      assert.is_true(report.bot_ms >= words_ms, ("%d ms of %d came back of %d ms"):format(
+        report.bot_ms, words_ms, report.sent_ms))
       assert.is_number(report.first_bot_ms)
       assert.equal(1, #events("start"))
-      assert.equal(1, #events("speech"))
       assert.equal(1, #events("stop"))
       local stats = logged("stats")
+      -- Who is late for longer than a gap that is filled has silence in the middle of the words.
+      local whole = math.max(report.behind_ms, stats.pacing_us_max / 1000) < 200
+      assert.is_true(#events("speech") == 1 or not whole and #events("speech") > 1)
       assert.equal(0, stats.drops)
       assert.is_true(stats.frames_in >= report.sent_ms / 20 - 5)
       assert.equal("closed", logged("done").code)
