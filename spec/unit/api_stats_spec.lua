@@ -110,6 +110,28 @@ describe("statistics of calls", function()
       totals.connected_rate })
   end)
 
+  it("are read a day at a time, without a gap, as months of them are many", function()
+    for hours = 1, 120, 7 do
+      call(api.now - hours * HOUR)
+    end
+    assert(call_stats.run(app))
+    local group, spans = app.store.group, {}
+    rawset(app.store, "group", function(store, collection, filter, ...)
+      if collection == "call_stats" then
+        spans[#spans + 1] = { filter.hour.gte, filter.hour.lt }
+      end
+      return group(store, collection, filter, ...)
+    end)
+    local from = api.now - 119.5 * HOUR
+    assert.equal(17, series(from, api.now).totals.calls)
+    assert.equal(from - from % HOUR, spans[1][1])
+    for i, span in ipairs(spans) do
+      assert.is_true(span[2] - span[1] <= 24 * HOUR)
+      assert.equal(span[2], (spans[i + 1] or { call_stats.live_from(api.now) })[1])
+    end
+    assert.is_true(#spans >= 5)
+  end)
+
   it("refuse a time with too many hours", function()
     local _, err = call_series.of(app, { from = api.now - 1001 * HOUR, to = api.now,
       bucket = "hour", group_by = "status", tz = "UTC", filter = {} })

@@ -86,9 +86,10 @@ local function collector(list, query)
   end, totals, groups
 end
 
--- (waits) Whole hours out of call_stats, by their quarters.
+-- (waits) Whole hours out of call_stats, by their quarters: a day at a time, as months of them are
+-- many, and others want their turn.
 local function stored(store, query, from, to, take)
-  local filter = { hour = { gte = from - from % HOUR_MS, lt = to } }
+  local filter = {}
   for name, value in pairs(query.filter) do
     filter[name] = value
   end
@@ -99,20 +100,26 @@ local function stored(store, query, from, to, take)
     end
   end
   local keys = { "hour", "status", field ~= "status" and field or nil }
-  local rows, err = store:group("call_stats", filter, keys, sums)
-  for _, row in ipairs(rows or {}) do
-    for quarter = 0, 3 do
-      local at = row.by.hour + quarter * QUARTER_MS
-      if row.sum["calls_" .. quarter] > 0 and at >= from and at < query.to then
-        take(at, {
-          by = row.by, calls = row.sum["calls_" .. quarter],
-          seconds = row.sum["seconds_" .. quarter],
-          transferred = row.sum["transferred_" .. quarter],
-        })
+  for first = from - from % HOUR_MS, to - 1, DAY_MS do
+    filter.hour = { gte = first, lt = math.min(first + DAY_MS, to) }
+    local rows, err = store:group("call_stats", filter, keys, sums)
+    if not rows then
+      return nil, err
+    end
+    for _, row in ipairs(rows) do
+      for quarter = 0, 3 do
+        local at = row.by.hour + quarter * QUARTER_MS
+        if row.sum["calls_" .. quarter] > 0 and at >= from and at < query.to then
+          take(at, {
+            by = row.by, calls = row.sum["calls_" .. quarter],
+            seconds = row.sum["seconds_" .. quarter],
+            transferred = row.sum["transferred_" .. quarter],
+          })
+        end
       end
     end
   end
-  return rows and true, err
+  return true
 end
 
 -- (waits) From the calls themselves, bucket by bucket.
