@@ -17,7 +17,8 @@ local wire_of = require("providers.wire")
 local M = {}
 M.__index = M
 
-local first_byte_ms, stall_ms, request_ms = 2000, 3000, 60000
+M.first_byte_ms, M.stall_ms = 2000, 3000
+local request_ms = 60000
 
 -- Answers that another way of asking would not change.
 local final_codes = { http_401 = true, http_402 = true, http_403 = true, http_429 = true }
@@ -83,7 +84,7 @@ end
 
 -- The sentence's answers, until it is over. Returns true, or nil, code, message.
 local function listen(self, ws, say, early)
-  local wait = first_byte_ms
+  local wait = self.first_byte_ms
   while true do
     local kind, data, status, reason = "text", early, nil, nil
     if not early then
@@ -105,7 +106,7 @@ local function listen(self, ws, say, early)
       return over, code, why
     end
     if say.bytes > 0 then
-      wait = stall_ms
+      wait = self.stall_ms
     end
   end
 end
@@ -164,12 +165,12 @@ local function over_http(self, say, sink)
     task:cancel()
     inbox:push("cancelled")
   end
-  local what = inbox:pop(first_byte_ms)
+  local what = inbox:pop(self.first_byte_ms)
   if what == "bytes" then
     say.on_audio()
   end
   while what == "bytes" do
-    what = inbox:pop(stall_ms)
+    what = inbox:pop(self.stall_ms)
   end
   if say.cancelled then
     return nil, "cancelled"

@@ -1,4 +1,4 @@
--- waits: 60
+-- waits: 70
 -- The assistant with real speech in both directions and a language model's server on a socket: a
 -- recorded caller asks, what the bot says is judged by transcribing its audio.
 

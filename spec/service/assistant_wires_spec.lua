@@ -1,4 +1,4 @@
--- waits: 33
+-- waits: 41
 -- The assistant over the wires of paid providers, simulated on real sockets: turns that a recogniser
 -- ends, voices that tell the times of words, and what happens when they break off.
 

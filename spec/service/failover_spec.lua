@@ -1,4 +1,4 @@
--- waits: 22
+-- waits: 26
 -- Providers killed in turn in the middle of a call, all of them real processes: another takes over
 -- and no turn is lost.
 

@@ -217,7 +217,7 @@ describe("a request", function()
   it("to Vertex with a service account's key carries a token got for a signed assertion", function()
     local dir = world:folder()
     local function openssl(...)
-      assert.equal(0, world:start({ "openssl", ... }):wait(30000))
+      assert.equal(0, world:start({ "openssl", ... }):wait(60000))
     end
     openssl("genrsa", "-out", dir .. "/key.pem", "2048")
     openssl("rsa", "-in", dir .. "/key.pem", "-pubout", "-out", dir .. "/pub.pem")
@@ -267,7 +267,7 @@ describe("TLS", function()
     local dir = world:folder()
     assert.equal(0, world:start({ "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
       "-keyout", dir .. "/key.pem", "-out", dir .. "/cert.pem", "-subj", "/CN=localhost",
-      "-addext", "subjectAltName=DNS:localhost" }):wait(30000))
+      "-addext", "subjectAltName=DNS:localhost" }):wait(60000))
     world:write(dir .. "/both.pem", world:read(dir .. "/key.pem") .. world:read(dir .. "/cert.pem"))
     local tls = llm_sim.start(world, { "--tls", dir .. "/both.pem" })
     local script = dir .. "/turns.lua"
@@ -287,7 +287,7 @@ describe("TLS", function()
     ]])
     local p = world:start({ World.program, script, ("https://localhost:%d"):format(tls.port) },
       { SSL_CERT_FILE = dir .. "/cert.pem" })
-    assert.equal(0, p:wait(30000), p:output())
+    assert.equal(0, p:wait(60000), p:output())
     local turns = 0
     for _, seen in ipairs(json.decode(p:output())) do
       turns = turns + (seen.method == "POST" and 1 or 0)

@@ -89,13 +89,13 @@ describe("speech to text", function()
         local c = open("/stt")
         c:feed(Speech.recording(files[(i - 1) % 4 + 1]) .. silence)
         c:send({ type = "finalize", id = i })
-        local final = c:expect("final", 60000)
+        local final = c:expect("final", 120000)
         c:close()
         return final.text
       end)
     end
     for i = 1, 8 do
-      assert.equal(texts[(i - 1) % 4 + 1], Speech.plain(tasks[i]:wait(60000)))
+      assert.equal(texts[(i - 1) % 4 + 1], Speech.plain(tasks[i]:wait(120000)))
     end
   end)
 end)
@@ -229,7 +229,7 @@ describe("bad input", function()
     local c = open("/tts")
     for _ = 1, 100 do c:send("x") end
     local kind, why, code
-    repeat kind, why, code = c.conn:receive(30000) until not kind
+    repeat kind, why, code = c.conn:receive(60000) until not kind
     assert.equal("closed", why)
     assert.equal(1008, code)
     other:feed(Speech.recording("cards/003.wav") .. silence)
@@ -242,7 +242,7 @@ describe("bad input", function()
     local c = open("/stt")
     c.conn:send_binary(("\0"):rep(262146))
     local kind, _, code
-    repeat kind, _, code = c.conn:receive(30000) until not kind
+    repeat kind, _, code = c.conn:receive(60000) until not kind
     assert.equal(1009, code)
   end)
 end)
@@ -314,12 +314,12 @@ describe("the process", function()
     local env = { CXB_RUN_DIR = dir, CXB_SPEECH_URL = "unix:" .. dir .. "/speech.sock",
       CXB_SPEECH_MODELS = dir }
     local p = world:start({ World.program, "speech.lua" }, env)
-    assert.equal(1, p:wait(30000))
+    assert.equal(1, p:wait(60000))
     assert.matches(dir .. "/libonnxruntime.so", p:output(), nil, true)
   end)
 
   it("stops at a TERM with exit code 0", function()
     local mine = Speech.start(world)
-    assert.equal(0, mine:stop(30000))
+    assert.equal(0, mine:stop(60000))
   end)
 end)

@@ -56,7 +56,7 @@ end
 
 ---(waits) Messages until one of this type has come; that one. Audio on the way is kept.
 function client:expect(kind, timeout_ms)
-  local deadline = cxb.time.mono() + (timeout_ms or 30000)
+  local deadline = cxb.time.mono() + (timeout_ms or 60000)
   while true do
     local what, data, code, reason = self.conn:receive(math.max(1, deadline - cxb.time.mono()))
     if what == "binary" then
