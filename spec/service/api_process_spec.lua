@@ -221,7 +221,7 @@ describe("the API's process", function()
       refused.headers["retry-after"] })
     support.wait_until("the store", function()
       return api:ask("GET", "/health/ready").status == 200
-    end)
+    end, 240000) -- 60,000 calls are made new
     local found = api:ask("GET", "/api/v1/calls?from=1970-01-01T00:00:00Z&limit=1").answer
     assert.same({ 10000, false }, { found.total, found.total_exact })
     support.wait_until("the log", function()
