@@ -36,8 +36,9 @@ describe("a host of real workers", function()
       World.wait_until("three calls", function() return fleet_calls() == 3 end)
       for n, d in ipairs(calls) do
         talking[n] = cxb.task.spawn("caller " .. n, function()
+          d:hear_self()
           d:speak(dialler.tone(1500, 300 + 100 * n))
-          World.wait_until("the whole echo", function() return #d:heard() >= 1500 * 16 end)
+          World.wait_until("the whole echo", function() return #d:heard() >= 1700 * 16 end)
           local own = dialler.tone(200, 300 + 100 * n)
           assert(d:heard():find(own, 1, true), "the echo is somebody else's")
           return true

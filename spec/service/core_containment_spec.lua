@@ -55,14 +55,14 @@ describe("a flow", function()
   -- A call on worker 2 that talks; the function waits for its whole echo and ends it.
   local function neighbour()
     host:start(2)
-    local d = assert(host:call(2))
+    local d = assert(host:call(2)):hear_self()
     local talking = cxb.task.spawn("neighbour", function()
       d:speak(dialler.tone(4000))
       return true
     end)
     return function()
       assert.is_true(talking:wait(60000))
-      World.wait_until("the neighbour's whole echo", function() return #d:heard() >= 4000 * 16 end)
+      World.wait_until("the neighbour's whole echo", function() return #d:heard() >= 4200 * 16 end)
       d:hangup()
     end
   end

@@ -118,9 +118,7 @@ end
 ---(waits) One short call from its beginning to its end; its caller hears himself, so it was answered
 ---and recorded.
 function host:short_call(n)
-  local d = assert(self:call(n))
-  d:speak(dialler.tone(200))
-  World.wait_until("the echo", function() return #d:heard() > 0 or d.closed end)
+  local d = assert(self:call(n)):hear_self()
   d:hangup()
   d:wait_closed()
   return d

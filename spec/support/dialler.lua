@@ -75,6 +75,17 @@ function M:speak(pcm)
   end
 end
 
+---(waits) Speaks for 200 ms until he hears himself, by a flow that plays back what it hears. From now
+---on all of it comes back; before the answer only a second of it is kept.
+function M:hear_self()
+  self:speak(M.tone(200))
+  local deadline = cxb.time.mono() + 60000
+  while #self.audio == 0 and not self.closed and cxb.time.mono() < deadline do
+    cxb.time.sleep(10)
+  end
+  return self
+end
+
 ---A tone of so many milliseconds.
 function M.tone(ms, hz)
   local out = {}
