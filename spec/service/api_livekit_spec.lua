@@ -136,6 +136,9 @@ describe("LiveKit's webhook", function()
     api:ask("PUT", "/api/v1/settings/fleet", { body = { core_fleet = { hosts[1].url,
       hosts[2].url } } })
     for i = 1, 2 do hosts[i]:answer("/livekit/dispatch", 429, { error = "at_capacity" }) end
+    support.wait_until("both hosts", function()
+      return api:ask("GET", "/api/v1/fleet/status").answer.total_capacity == 8
+    end)
     local event, found = joined(), {}
     assert.equal(200, post(event).status)
     for _, sent in ipairs(dispatched()) do
