@@ -32,6 +32,7 @@ enum { STREAM_HIGH = 64 << 10 }; /* more than this for on_data: the sender waits
 
 /* Woken from the loop, never inside one of libcurl's callbacks: the script may end the request. */
 static uv_idle_t later;
+static bool stopped; /* the calls are gone, whoever still names one */
 static pending *woken;
 
 static void wake_now(pending *p) {
@@ -113,10 +114,14 @@ static void on_done(void *arg, int err, const char *message, const cxb_http_answ
   wake(p);
 }
 
+static cxb_http_call *call_of(const pending *p) {
+  return stopped ? NULL : p->call;
+}
+
 static int l_gc(lua_State *L) {
   pending *p = lua_touserdata(L, 1);
   forget(p);
-  if (p->call)
+  if (call_of(p))
     cxb_http_call_cancel(p->call);
   p->call = NULL;
   cxb_buf_free(&p->data);
@@ -242,7 +247,7 @@ static int l_next(lua_State *L) {
     lua_pushliteral(L, "data");
     lua_pushlstring(L, p->data.data, p->data.len);
     cxb_buf_clear(&p->data);
-    if (p->full && p->call) {
+    if (p->full && call_of(p)) {
       p->full = false;
       cxb_http_call_resume(p->call);
     }
@@ -271,14 +276,14 @@ static int l_send(lua_State *L) {
   pending *p = luaL_checkudata(L, 1, PENDING_MT);
   size_t len = 0;
   const char *piece = luaL_optlstring(L, 2, "", &len);
-  if (p->call)
+  if (call_of(p))
     cxb_http_call_send(p->call, piece, len);
   return 0;
 }
 
 static int l_cancel(lua_State *L) {
   pending *p = luaL_checkudata(L, 1, PENDING_MT);
-  if (p->call)
+  if (call_of(p))
     cxb_http_call_cancel(p->call);
   p->call = NULL;
   p->done = true;
@@ -390,6 +395,7 @@ static int start(uv_loop_t *loop) {
 
 static void stop(void) {
   cxb_http_client_close();
+  stopped = true;
   uv_close((uv_handle_t *)&later, NULL);
 }
 

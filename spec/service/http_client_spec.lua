@@ -263,6 +263,36 @@ describe("a URL that somebody else set", function()
   end)
 end)
 
+describe("the end of a process", function()
+  it("lets go of what it requests, also when its tasks have no memory left to end by", function()
+    local addr = world:folder() .. "/silent.sock"
+    world:server("unix:" .. addr, [[
+      return function(req)
+        req:start(200)
+        while req:write(("x"):rep(1000)) do cxb.time.sleep(5) end
+      end]])
+    local p = world:start({ World.program, world:write(world:folder() .. "/full.lua", [[
+      local begun = 0
+      for _ = 1, 20 do
+        cxb.task.spawn("request", cxb.http.request, { url = cxb.args[1], on_data = function()
+          begun = begun + 1
+          cxb.task.park(60000)
+        end })
+      end
+      while begun < 20 do cxb.time.sleep(5) end
+      local held = {}
+      package.loaded.held = held
+      for _, size in ipairs({ 1000, 3 }) do
+        pcall(function()
+          while true do held[#held + 1] = ("x"):rep(size) .. #held end
+        end)
+      end
+      error("over")
+    ]]), "http+unix:" .. addr .. ":/" }, { CXB_MAX_SCRIPT_MB = "16" })
+    assert.equal(1, p:wait(60000))
+  end)
+end)
+
 describe("TLS", function()
   it("refuses a certificate nobody vouches for, and does not show the query", function()
     local dir = world:folder()
