@@ -5,7 +5,7 @@ local json = require("cjson.safe")
 
 local M = {}
 
-local FRAME_MS, KEY_EVERY = 20, 3
+local FRAME_MS, KEY_EVERY, LONGEST_MS = 20, 3, 60000
 local KEYS = "123456789"
 
 local function tone()
@@ -37,7 +37,8 @@ end
 ---@param stream string
 ---@param ms number
 ---@param silent? boolean no keys
-function M.run(socket, bot, stream, ms, silent)
+---@param answered? fun(): any goes on until then, if that is later
+function M.run(socket, bot, stream, ms, silent, answered)
   media = media or json.encode({ event = "media", payload = tone() })
   local ws = cxb.ws.connect(("ws+unix:%s:/ws/%s"):format(socket, bot), { timeout_ms = 30000 })
   if not ws then return false end
@@ -47,9 +48,10 @@ function M.run(socket, bot, stream, ms, silent)
     callDirection = "incoming", streamId = stream }))
   ws:send(json.encode({ event = "start", streamId = stream }))
   ws:send(json.encode({ event = "answer" }))
-  local due, pressed = cxb.time.mono(), 0
-  for frame = 1, ms / FRAME_MS do
-    if state.closed then break end
+  local due, pressed, frame = cxb.time.mono(), 0, 0
+  while not state.closed and (frame + 1 <= ms / FRAME_MS
+    or answered and frame < LONGEST_MS / FRAME_MS and not answered()) do
+    frame = frame + 1
     ws:send(media)
     if frame % KEY_EVERY == 0 and not silent then
       local at = pressed % #KEYS + 1

@@ -138,7 +138,9 @@ local function named_life(n, step)
   local call = new_call(name)
   local p = spawn(n, name)
   local connected = ready(p, n) and fault_call.run(socket(n), bot ~= "" and bot or "plain",
-    call.stream, talk_ms(name, bot))
+    call.stream, talk_ms(name, bot), false, function()
+      return cxb.fs.stat(state .. "/progress/" .. call.stream) -- by the flow, at its beginning
+    end)
   call.accepted = connected and name == "journal.synced" -- of later steps the rest bears witness
   died(p, call)
   named = named + 1
