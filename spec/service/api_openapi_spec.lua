@@ -42,14 +42,10 @@ describe("the published document", function()
   end)
 
   it("comes from a command too, without a running API", function()
-    local p = world:start({ cxb.program, cxb.root .. "/api/openapi.lua" })
+    -- Without its log: on a busy machine a line of that follows the document, which ends in none.
+    local p = world:start({ "/bin/sh", "-c", 'exec "$0" "$1" 2>/dev/null', cxb.program,
+      cxb.root .. "/api/openapi.lua" })
     assert.equal(0, p:wait(60000))
-    local said = {}
-    for _, line in ipairs(p.log) do
-      if not line:match('^{"ts":') then -- a log line, when the machine is busy
-        said[#said + 1] = line
-      end
-    end
-    assert.is_true(api:ask("GET", "/openapi.json").body == table.concat(said))
+    assert.is_true(api:ask("GET", "/openapi.json").body == table.concat(p.log))
   end)
 end)
