@@ -78,6 +78,21 @@ describe("a copy of an erased recording on a host that was away", function()
     assert.equal(0, left())
   end)
 
+  it("does not keep others on the host when it cannot be erased", function()
+    for i = 1, 4 do
+      redact("r" .. i)
+    end
+    function fleet.call(_, _, method, path)
+      return { status = method == "DELETE" and path:find("/r[12]%.wav$") and 500 or 204 }
+    end
+    here[2] = FAR
+    for _ = 1, 3 do
+      api.now = api.now + 60000
+      run()
+    end
+    assert.equal(2, left())
+  end)
+
   it("goes out of the object store, where the host may have put it since", function()
     local vault = require("services.identity.vault")
     assert(app.store:upsert("system_settings", { _id = "system" }, { set = { minio = {

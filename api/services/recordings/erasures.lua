@@ -23,10 +23,12 @@ function M.remember(app, key, addresses)
   return true
 end
 
--- (waits) What a host that is there was not asked for yet, up to what fails.
+-- (waits) What a host that is there was not asked for yet, up to what fails: that comes after all
+-- others the next time.
 local function ask(app, base_url)
   repeat
-    local rows, err = app.store:find("erasures", { base_url = base_url }, { limit = BATCH })
+    local rows, err = app.store:find("erasures", { base_url = base_url },
+      { sort = { "updated_at" }, limit = BATCH })
     if not rows then
       return nil, err
     end
@@ -34,7 +36,9 @@ local function ask(app, base_url)
       local gone, why = recording_store.remove_copy(app, base_url, row.key)
       if not gone then
         cxb.log.warn("a copy of an erased recording stays for now", { error = why })
-        return true
+        local last, failed = app.store:update("erasures", row._id,
+          { set = { expires_at = row.expires_at } })
+        return last and true, failed
       end
       local done, failed = app.store:delete("erasures", row._id)
       if not done and failed.code ~= "not_found" then
