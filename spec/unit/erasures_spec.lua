@@ -67,6 +67,23 @@ describe("a copy of an erased recording on a host that was away", function()
     assert.same({ "DELETE http://far:1/recordings/recordings/r1.wav" }, run())
   end)
 
+  it("leaves the recording where it is while nobody can say which hosts are away", function()
+    local doc = assert(app.store:insert("calls", { _id = "r1", call_type = "bot",
+      status = "completed", started_at = api.now, recording_key = "recordings/r1.wav" }))
+    local find = app.store.find
+    function app.store.find(store, name, ...)
+      if name == "fleet_hosts" then
+        return nil, { code = "unavailable", message = "away" }
+      end
+      return find(store, name, ...)
+    end
+    local done, err = require("services.calls.redaction").erase(app, doc)
+    app.store.find = nil
+    assert.is_nil(done)
+    assert.same({ code = "recording", message = "away", away = "fleet_unavailable" }, err)
+    assert.same({ {}, 0 }, { asked, left() })
+  end)
+
   it("is asked for again until it is gone, or was never there", function()
     redact("r1")
     redact("r2")

@@ -54,7 +54,13 @@ end
 ---addresses of hosts that could not be asked for their copy of its recording yet
 function M.erase(app, call)
   local key = recording_store.key(call)
-  local silent = key and fleet_hosts.silent(app) or {}
+  local silent, unknown = {}, nil
+  if key then
+    silent, unknown = fleet_hosts.silent(app)
+  end
+  if not silent then
+    return nil, { code = "recording", message = unknown, away = "fleet_unavailable" }
+  end
   local ok, why, away = recording_store.remove(app, call)
   if not ok then
     return nil, { code = "recording", message = why, away = away }

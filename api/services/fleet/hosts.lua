@@ -169,13 +169,14 @@ function M.drain(app, host_id, drain)
 end
 
 -- Hosts that were there lately, or are on the list, and say nothing now; `hosts` are those that do.
--- One that left in order may come back, too, but is not missed.
+-- One that left in order may come back, too, but is not missed. With the store's error: not all.
 local function silent_rows(app, hosts, with_left)
   local now, known = cxb.time.now(), {}
   for _, host in ipairs(hosts) do
     known[host.base_url], known[host.id] = true, true
   end
-  local docs = app.store:find("fleet_hosts", { seen_at = { gt = now - SHOWN_MS } }, { limit = 500 })
+  local docs, err = app.store:find("fleet_hosts", { seen_at = { gt = now - SHOWN_MS } },
+    { limit = 500 })
   local rows = {}
   for _, doc in ipairs(docs or {}) do
     local away = with_left or not doc.left
@@ -192,19 +193,23 @@ local function silent_rows(app, hosts, with_left)
         status = "Unreachable", draining = false }
     end
   end
-  return rows
+  return rows, not docs and err or nil
 end
 
 ---(waits) Addresses of hosts that were there in the last day, or are on the list, and say nothing
 ---now, whether they left or went silent.
----@return string[]? addresses, api.error? err
+---@return string[]? addresses, string? why
 function M.silent(app)
-  local hosts, err = fleet.hosts(app)
+  local hosts, refused = fleet.hosts(app)
   if not hosts then
-    return nil, err
+    return nil, refused.message
+  end
+  local rows, err = silent_rows(app, hosts, true)
+  if err then
+    return nil, err.message
   end
   local out = {}
-  for i, row in ipairs(silent_rows(app, hosts, true)) do
+  for i, row in ipairs(rows) do
     out[i] = row.base_url
   end
   return out
@@ -242,7 +247,7 @@ function M.status(app)
   for i, host in ipairs(hosts) do
     rows[i] = row_of(host)
   end
-  for _, row in ipairs(silent_rows(app, hosts)) do
+  for _, row in ipairs((silent_rows(app, hosts))) do
     rows[#rows + 1] = row
   end
   table.sort(rows, function(a, b)
