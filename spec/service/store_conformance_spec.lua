@@ -485,7 +485,7 @@ describe("the document store on " .. backend.name, function()
 
   it("finds any string in a list of words", function()
     local odd = { '"', ',', '","', 'a","b', "\\", '\\"', '\\","', "\194\162", '"\194\162', "2\194\162",
-      '["', '"]', "\n", "é", "22", "2 C", "2" }
+      '",', 'x",', ',"', '\\",', "x\\", "\\\\", '["', '"]', "\n", "é", "22", "2 C", "2" }
     for i = 1, #odd do
       local others = {}
       for k, word in ipairs(odd) do
