@@ -80,7 +80,8 @@ describe("a copy of an erased recording on a host that was away", function()
     local done, err = require("services.calls.redaction").erase(app, doc)
     app.store.find = nil
     assert.is_nil(done)
-    assert.same({ code = "recording", message = "away", away = "fleet_unavailable" }, err)
+    assert.same({ code = "recording", message = "which hosts may have a copy is not known",
+      away = "fleet_unavailable" }, err)
     assert.same({ {}, 0 }, { asked, left() })
   end)
 

@@ -54,12 +54,10 @@ end
 ---addresses of hosts that could not be asked for their copy of its recording yet
 function M.erase(app, call)
   local key = recording_store.key(call)
-  local silent, unknown = {}, nil
-  if key then
-    silent, unknown = fleet_hosts.silent(app)
-  end
+  local silent = not key and {} or fleet_hosts.silent(app)
   if not silent then
-    return nil, { code = "recording", message = unknown, away = "fleet_unavailable" }
+    return nil, { code = "recording", message = "which hosts may have a copy is not known",
+      away = "fleet_unavailable" }
   end
   local ok, why, away = recording_store.remove(app, call)
   if not ok then

@@ -198,15 +198,15 @@ end
 
 ---(waits) Addresses of hosts that were there in the last day, or are on the list, and say nothing
 ---now, whether they left or went silent.
----@return string[]? addresses, string? why
+---@return string[]? addresses, api.error? err
 function M.silent(app)
-  local hosts, refused = fleet.hosts(app)
+  local hosts, err = fleet.hosts(app)
   if not hosts then
-    return nil, refused.message
+    return nil, err
   end
-  local rows, err = silent_rows(app, hosts, true)
-  if err then
-    return nil, err.message
+  local rows, failed = silent_rows(app, hosts, true)
+  if failed then
+    return nil, errors.of_store(failed)
   end
   local out = {}
   for i, row in ipairs(rows) do
