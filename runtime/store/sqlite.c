@@ -17,7 +17,7 @@
 #include "../host/fs.h"
 #include "sqlite_internal.h"
 
-enum { READERS = 3, GATHER_MS = 2, TOGETHER = 512 };
+enum { READERS = 3, GATHER_MS = 2, TOGETHER = 512, STEPS = 4096 };
 
 typedef struct queue {
   cxb_sql *head, **tail;
@@ -54,8 +54,8 @@ struct cxb_sqlite {
   queue writes, reads, done;
   int reads_waiting;              /* in `reads` */
   int reader_count, readers_free; /* free: started, and with no read */
-  bool stop, stop_readers, writer_open, writer_done;
-  sqlite3 *reading[READERS]; /* to interrupt */
+  bool stop, writer_open, writer_done;
+  _Atomic bool stop_readers; /* also ends what they read, without the lock */
   /* the writer's, read after writer_open */
   int lock_fd, open_err;
   const char *open_code;
@@ -158,9 +158,6 @@ static cxb_sql *next_writes(cxb_sqlite *db) {
 static void end_readers(cxb_sqlite *db) {
   uv_mutex_lock(&db->lock);
   db->stop_readers = true;
-  for (int i = 0; i < db->reader_count; i++)
-    if (db->reading[i])
-      sqlite3_interrupt(db->reading[i]);
   uv_cond_broadcast(&db->read);
   int count = db->reader_count;
   uv_mutex_unlock(&db->lock);
@@ -221,28 +218,21 @@ static void give_to_writer(cxb_sqlite *db, cxb_sql *sql) {
   uv_mutex_unlock(&db->lock);
 }
 
-static void set_reading(cxb_sqlite *db, int index, sqlite3 *handle) {
-  uv_mutex_lock(&db->lock);
-  db->reading[index] = handle;
-  uv_mutex_unlock(&db->lock);
+/* Ends a long read with the file, also one that sqlite3_interrupt() finds not begun yet. */
+static int is_over(void *arg) {
+  return ((cxb_sqlite *)arg)->stop_readers;
 }
 
-typedef struct reader_arg {
-  cxb_sqlite *db;
-  int index;
-} reader_arg;
-
 static void reader_main(void *arg) {
-  reader_arg a = *(reader_arg *)arg;
-  free(arg);
-  cxb_sqlite *db = a.db;
+  cxb_sqlite *db = arg;
   cxb_sqlite_conn c = {0};
   const char *code;
   char message[PATH_MAX + 128];
   /* Without a connection of its own (no descriptors left …) the writer reads. */
   bool can =
       cxb_sqlite_conn_open(&c, db->path, &db->options, true, &code, message, sizeof message) == 0;
-  set_reading(db, a.index, c.db);
+  if (can)
+    sqlite3_progress_handler(c.db, STEPS, is_over, db);
   cxb_sql *sql;
   for (bool has_read = false; (sql = next_read(db, has_read)); has_read = true) {
     if (can && cxb_sqlite_conn_read(&c, sql))
@@ -250,7 +240,6 @@ static void reader_main(void *arg) {
     else
       give_to_writer(db, sql);
   }
-  set_reading(db, a.index, NULL);
   cxb_sqlite_conn_close(&c);
 }
 
@@ -265,14 +254,8 @@ static void may_sleep(cxb_sqlite *db) {
 }
 
 static bool start_reader(cxb_sqlite *db) {
-  reader_arg *a = malloc(sizeof *a);
-  if (!a)
+  if (uv_thread_create(&db->readers[db->reader_count], reader_main, db) != 0)
     return false;
-  *a = (reader_arg){db, db->reader_count};
-  if (uv_thread_create(&db->readers[db->reader_count], reader_main, a) != 0) {
-    free(a);
-    return false;
-  }
   db->reader_count++;
   db->readers_free++;
   return true;
