@@ -68,6 +68,7 @@ typedef struct cxb_outbox_options {
   int64_t keep_files_ms;     /* an uploaded file stays for so long, then it is deleted */
   int64_t (*utc_ms)(void);   /* NULL: the system's */
   int64_t (*mono_ms)(void);
+  double (*chance)(void); /* in [0, 1): how much of a delay is waited; NULL: random */
 } cxb_outbox_options;
 
 typedef void (*cxb_outbox_opened)(void *arg, cxb_outbox *box, int err, const char *code,

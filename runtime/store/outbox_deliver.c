@@ -13,7 +13,9 @@
 
 enum { DISK_RETRY_MS = 1000, LOOK_MS = 5000, SHOW_MS = 1000, DAY_MS = 86400000, TIDY_MS = 3600000 };
 
-static double chance(void) {
+static double chance(const cxb_outbox *box) {
+  if (box->options.chance)
+    return box->options.chance();
   uint32_t r;
   cxb_random(&r, sizeof r);
   return (double)r / 4294967296.0;
@@ -119,7 +121,7 @@ static void judge(outbox_row *row, const cxb_outbox_reply *reply) {
   if (row->verdict != CXB_OUTBOX_RETRY)
     return;
   int64_t floor = reply->err ? 0 : cxb_outbox_retry_after(reply->retry_after, cxb_outbox_utc(box));
-  int64_t delay = cxb_outbox_delay(row->attempts - 1, chance());
+  int64_t delay = cxb_outbox_delay(row->attempts - 1, chance(box));
   row->not_before = floor ? now + floor : 0;
   row->due = now + (delay > floor ? delay : floor);
   if (now >= row->expires) {
