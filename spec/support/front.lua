@@ -102,11 +102,13 @@ function front:call(path)
   return conn, greeting
 end
 
----(waits) A refused upgrade as the caller sees it: status, JSON body, headers.
+---(waits) A refused upgrade as the caller sees it: status, JSON body, headers; nil, code without an
+---answer.
 function front:refused(path)
-  local answer = assert(cxb.http.request({ url = self.url .. (path or "/ws/demo"), timeout_ms = 30000,
+  local answer, code = cxb.http.request({ url = self.url .. (path or "/ws/demo"), timeout_ms = 30000,
     headers = { Connection = "Upgrade", Upgrade = "websocket", ["Sec-WebSocket-Version"] = "13",
-      ["Sec-WebSocket-Key"] = "dGhlIHNhbXBsZSBub25jZQ==" } }))
+      ["Sec-WebSocket-Key"] = "dGhlIHNhbXBsZSBub25jZQ==" } })
+  if not answer then return nil, code end
   return answer.status, json.decode(answer.body or ""), answer.headers
 end
 
