@@ -18,7 +18,15 @@ local cache = require("cxb.cache").open({ prefix = "life:" })
 local app = { ready = true, trusted_proxies = {}, streams = {},
   settings = { CXB_RATE_SCALE = 0, CXB_CORS_ORIGINS = {} } }
 require("services.system.caches").use(app, cache, cache)
-local rank = 2
+local rank, overtaken = 2, false
+local script = cache.script
+function cache.script(self, name, ...)
+  if overtaken and name == "busy" then
+    overtaken = false
+    sse.end_all(app, "reload")
+  end
+  return script(self, name, ...)
+end
 guards.flip = function()
   return rank and { kind = "user", id = "u", rank = rank }, { status = 401, code = "gone" }
 end
@@ -30,6 +38,10 @@ return {
   http = pipeline.server(app, {
     get("/stream", "flip", function(ctx)
       return ctx:sse({ "calls" }, { authorise = function(who) return who.rank >= 2 end })
+    end),
+    get("/overtake", "open", function()
+      overtaken = true
+      return { body = {} }
     end),
     get("/rank/{rank}", "open", function(ctx)
       rank = tonumber(ctx.params.rank)
@@ -91,6 +103,17 @@ describe("a stream of live events", function()
       World.wait_until("the end", function() return page.ended end)
       assert.truthy(page.text:match('event: bye\ndata: {"reason":"forbidden"}\n\n$'))
       set_rank(2)
+    end
+  end)
+
+  it("that a reload overtakes as it begins is refused, so that it keeps no old generation", function()
+    start({})
+    assert(cxb.http.request({ url = ("http+unix:%s:/overtake"):format(socket) }))
+    for _ = 1, 2 do
+      local answer = assert(cxb.http.request({ url = ("http+unix:%s:/stream"):format(socket) }))
+      assert.equal(503, answer.status)
+      assert.equal("1", answer.headers["retry-after"])
+      assert.matches("shutting_down", answer.body, 1, true)
     end
   end)
 

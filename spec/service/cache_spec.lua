@@ -78,6 +78,22 @@ for _, kind in ipairs({ "memory", "redis" }) do
       other:close()
     end)
 
+    it("is not heard any more once its events are closed, by who subscribes then neither", function()
+      local other = assert(Cache.open({ url = server and server.url, prefix = prefix }))
+      local heard, after, stopped = 0, 0, 0
+      other:subscribe("calls", function() heard = heard + 1 end)
+      other.events:close()
+      other:subscribe("calls", function() after = after + 1 end)
+      cache:subscribe("calls", function() stopped = stopped + 1 end)
+      World.wait_until("another listener", function()
+        cache:publish("calls", "e", {})
+        return stopped >= 3
+      end)
+      assert.equal(0, after)
+      assert.equal(0, heard)
+      other:close()
+    end)
+
     it("knows what came after an id, as long as it keeps it", function()
       local id = tonumber(cache:publish("calls", "e", { n = 0 }))
       cache:publish("fleet", "e", {})

@@ -215,6 +215,11 @@ local function let_go(self)
   end
 end
 
+local function going_away()
+  return errors.new(503, "shutting_down", "Going away; ask again.",
+    { headers = { ["retry-after"] = "1" } })
+end
+
 ---(waits for as long as the stream lives) Answers a request with the events of these topics.
 ---@param ctx table
 ---@param topics string[]
@@ -225,8 +230,7 @@ function M.serve(ctx, topics, options)
   options = options or {}
   local app, who = ctx.app, ctx.principal
   if app.streams_ended then
-    return nil, errors.new(503, "shutting_down", "Going away; ask again.",
-      { headers = { ["retry-after"] = "1" } })
+    return nil, going_away()
   end
   local self = {
     app = app, ctx = ctx, req = ctx.req, topics = topics, queue = {}, subscriptions = {},
@@ -238,6 +242,9 @@ function M.serve(ctx, topics, options)
   if not take_place(self) then
     return nil, errors.new(429, "at_capacity", ("At most %d streams at once."):format(PER_USER),
       { headers = { ["retry-after"] = "5" } })
+  elseif app.streams_ended then -- meanwhile: nobody would end this one
+    place(self, 0, 0)
+    return nil, going_away()
   end
   cxb.task.deadline(nil)
   app.streams[self] = true

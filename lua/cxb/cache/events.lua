@@ -95,8 +95,10 @@ local function start(self)
   cxb.task.spawn("events", run, self, inbox)
 end
 
+---@param fn fun(event?: table) nil: some may have been missed
+---@return fun() unsubscribe
 function M:subscribe(topic, fn)
-  if not self.inbox then
+  if not self.inbox and not self.closed then
     start(self)
   end
   self.topics[topic] = self.topics[topic] or {}
@@ -110,8 +112,9 @@ function M:subscribe(topic, fn)
   end
 end
 
----Hears nothing any more.
+---Hears nothing any more, nor does who subscribes later: a start that a reload overtook.
 function M:close()
+  self.closed = true
   if self.inbox then
     self.inbox:close()
     self.inbox = nil
