@@ -154,7 +154,7 @@ function M.run(options, _, out)
   elseif stored then
     tell(out, result, stored)
   else
-    out:fail(refusal or "the result is not stored: " .. why,
+    out:fail(refusal or "there is no result to show: " .. why,
       refusal and "cxbctl status" or "cxbctl calls")
   end
   return stored and 0 or 1
